@@ -40,13 +40,15 @@ err_wrap(struct err *err, const char *format, ...)
 	va_start(ap, format);
 	length = vsnprintf(err->text, sizeof(err->text), format, ap);
 	va_end(ap);
-	if (length >= 0 && (size_t)length < sizeof(err->text))
-		(void)snprintf(err->text + length,
-		    sizeof(err->text) - (size_t)length, ": %s", inner);
+	if (length < 0 || (size_t)length >= sizeof(err->text))
+		return -1;
+	if (snprintf(err->text + length, sizeof(err->text) - (size_t)length,
+		": %s", inner) < 0)
+		err->text[length] = '\0';
 	return -1;
 }
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 last_words(const char *kind, const char *format, va_list ap)
 {
 	char line[1024];
