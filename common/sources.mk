@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: ISC
+# libcommon.a: what every program may use.  One line per file, sorted, so that
+# two people who add a file each do not meet.
+#
+# It is a static archive: a program gets an object only when it uses one of
+# its functions, and then needs that object's library in its own row of its
+# own fragment (postern-queued_LIBS = ... $(SQLITE_LIBS)).  So a file that
+# needs a library which not all programs have (sql.c, json.c, tls.c) must not
+# be used by a file that all programs need.
+#
+# Libraries: EVENT OPENSSL SECCOMP SASL UNBOUND SQLITE IDN2 STRINGPREP JANSSON
+# SPF2 THREAD, each as $(NAME_LIBS).
+#
+# A unit test tests/unit/test_buf.c, a fuzz target tests/fuzz/fuzz_mime.c and
+# a bench tests/bench/load.c are found by themselves.  They are linked with
+# libcommon.a and all libraries; if they need objects of a program's folder,
+# that folder's fragment says so: test_route_SOURCES = relay/route.c
+common_SOURCES += common/buf.c
+common_SOURCES += common/err.c
