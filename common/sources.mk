@@ -17,3 +17,8 @@
 # that folder's fragment says so: test_route_SOURCES = relay/route.c
 common_SOURCES += common/buf.c
 common_SOURCES += common/err.c
+common_SOURCES += common/from_header.c
+common_SOURCES += common/header.c
+common_SOURCES += common/mailbox_list.c
+common_SOURCES += common/mime_word.c
+common_SOURCES += common/rfc5322_date.c
