@@ -1,0 +1,827 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Frames over a Unix stream socket.
+ * Runs in: every program.  Trusts: nothing that the peer sends; each frame is
+ * checked against its row before a handler sees it.
+ */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/channel.h"
+#include "config.h"
+
+/* A peer says HELLO within this time, or it is no peer. */
+#define HELLO_DEADLINE_MS 5000
+/* One read; a usual turn's frames fit. */
+#define READ_SIZE (256u * 1024)
+/* Input taken in one turn, so that one peer cannot hold the loop. */
+#define TURN_INPUT_MAX (1024u * 1024)
+/* A peer that reads nothing for this long is cut (it may be stopped). */
+#define STALL_MS 60000
+#define DEFAULT_OUTPUT_LIMIT (64u * 1024 * 1024)
+/* How often deadlines of answers are looked at. */
+#define TICK_MS 100
+
+struct request {
+	uint64_t id; /* 0: free */
+	enum ipc_type answer_type;
+	uint64_t deadline_ms;
+	channel_answer_fn *answer;
+	void *arg;
+	uint32_t next_free;
+};
+
+/* Descriptors that leave with the octet at that offset of the stream. */
+struct fd_entry {
+	uint64_t offset;
+	int fds[CHANNEL_FDS_MAX];
+	size_t count;
+	struct fd_entry *next;
+};
+
+struct channel {
+	struct channel_config config;
+	void *context;
+	int fd;
+	struct event *readable;
+	struct event *writable;
+	struct event *timer;
+	struct loop_task flush;
+	struct loop_task release;
+
+	char *in; /* received, not yet handled */
+	size_t in_used;
+	size_t in_size;
+	int in_fds[CHANNEL_FDS_MAX]; /* received, their frame not yet */
+	size_t in_fd_count;
+
+	struct evbuffer *out;
+	uint64_t out_offset; /* octets sent so far */
+	uint64_t out_added;
+	uint64_t out_progress_ms;
+	struct fd_entry *out_fds;
+	struct fd_entry **out_fds_last;
+
+	struct request *requests; /* slot in the low half of the id */
+	uint32_t request_slots;
+	uint32_t request_free; /* first free slot + 1; 0: none */
+	uint32_t request_round;
+	size_t requests_waiting;
+
+	bool is_up;
+	bool is_closed;
+	bool is_paused;
+	bool tells_owner; /* closed() is due */
+	uint64_t opened_ms;
+	char reason[ERR_TEXT_MAX];
+};
+
+static void flush_output(void *arg);
+
+/* ---- end ---- */
+
+static void
+fail_requests(struct channel *channel)
+{
+	for (uint32_t i = 0; i < channel->request_slots; i++) {
+		struct request *request = &channel->requests[i];
+
+		if (request->id == 0)
+			continue;
+		request->id = 0;
+		channel->requests_waiting--;
+		request->answer(request->arg, NULL);
+	}
+}
+
+static void
+release(void *arg)
+{
+	struct channel *channel = arg;
+
+	fail_requests(channel);
+	if (channel->tells_owner && channel->config.closed != NULL)
+		channel->config.closed(channel, channel->reason);
+	loop_task_cancel(channel->config.loop, &channel->flush);
+	while (channel->out_fds != NULL) {
+		struct fd_entry *entry = channel->out_fds;
+
+		channel->out_fds = entry->next;
+		for (size_t i = 0; i < entry->count; i++)
+			close_if_open(&entry->fds[i]);
+		free(entry);
+	}
+	for (size_t i = 0; i < channel->in_fd_count; i++)
+		close_if_open(&channel->in_fds[i]);
+	evbuffer_free(channel->out);
+	free(channel->in);
+	free(channel->requests);
+	free(channel);
+}
+
+static void
+shut(struct channel *channel, bool tells_owner, const char *reason)
+{
+	if (channel->is_closed)
+		return;
+	channel->is_closed = true;
+	channel->is_up = false;
+	channel->tells_owner = tells_owner;
+	(void)slice_copy(slice_of(reason), channel->reason,
+	    sizeof(channel->reason));
+	event_free(channel->readable);
+	event_free(channel->writable);
+	event_free(channel->timer);
+	close_if_open(&channel->fd);
+	channel->release = (struct loop_task){.run = release, .arg = channel};
+	loop_at_turn_end(channel->config.loop, &channel->release);
+}
+
+void
+channel_close(struct channel *channel)
+{
+	shut(channel, false, "closed here");
+}
+
+void
+channel_close_with(struct channel *channel, const char *reason)
+{
+	struct ipc_bye bye = {.reason = slice_of(reason)};
+
+	if (channel->is_closed)
+		return;
+	if (channel_send(channel, MSG_BYE, &bye, NULL) == 0)
+		flush_output(channel);
+	shut(channel, false, reason);
+}
+
+/* ---- output ---- */
+
+/*
+ * Sends the part of the output up to the next descriptors with the
+ * descriptors that belong to its first octet.
+ */
+static ssize_t
+send_with_fds(struct channel *channel, struct fd_entry *entry, size_t length)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
+	} control;
+	struct iovec vec;
+	struct msghdr message = {.msg_iov = &vec,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = CMSG_SPACE(sizeof(int) * entry->count)};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
+	struct evbuffer_iovec piece;
+
+	if (evbuffer_peek(channel->out, (ssize_t)length, NULL, &piece, 1) < 1)
+		bug("descriptors without a frame");
+	vec.iov_base = piece.iov_base;
+	vec.iov_len = piece.iov_len < length ? piece.iov_len : length;
+	memset(control.space, 0, sizeof(control.space));
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int) * entry->count);
+	memcpy(CMSG_DATA(cmsg), entry->fds, sizeof(int) * entry->count);
+	return sendmsg(channel->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void
+drop_first_fds(struct channel *channel)
+{
+	struct fd_entry *entry = channel->out_fds;
+
+	for (size_t i = 0; i < entry->count; i++)
+		close_if_open(&entry->fds[i]);
+	channel->out_fds = entry->next;
+	if (channel->out_fds == NULL)
+		channel->out_fds_last = &channel->out_fds;
+	free(entry);
+}
+
+/* One system call's worth; <= 0 as write(2) says. */
+static ssize_t
+send_some(struct channel *channel)
+{
+	struct fd_entry *entry = channel->out_fds;
+	size_t length = evbuffer_get_length(channel->out);
+	ssize_t n;
+
+	if (entry == NULL)
+		return evbuffer_write(channel->out, channel->fd);
+	if (entry->offset > channel->out_offset)
+		return evbuffer_write_atmost(channel->out, channel->fd,
+		    (ssize_t)(entry->offset - channel->out_offset));
+	if (entry->next != NULL &&
+	    entry->next->offset - channel->out_offset < length)
+		length = (size_t)(entry->next->offset - channel->out_offset);
+	if ((n = send_with_fds(channel, entry, length)) > 0) {
+		(void)evbuffer_drain(channel->out, (size_t)n);
+		drop_first_fds(channel);
+	}
+	return n;
+}
+
+static void
+flush_output(void *arg)
+{
+	struct channel *channel = arg;
+
+	if (channel->is_closed)
+		return;
+	while (evbuffer_get_length(channel->out) > 0) {
+		ssize_t n = send_some(channel);
+
+		if (n > 0) {
+			channel->out_offset += (uint64_t)n;
+			channel->out_progress_ms =
+			    loop_now_ms(channel->config.loop);
+			continue;
+		}
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+			(void)event_add(channel->writable, NULL);
+			loop_arm(channel->timer, TICK_MS);
+			return;
+		}
+		shut(channel, true, "the peer closed");
+		return;
+	}
+}
+
+static void
+on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	flush_output(arg);
+}
+
+/* Keeps duplicates for the frame whose first octet is added next. */
+static int
+queue_fds(struct channel *channel, const int *fds, size_t count)
+{
+	struct fd_entry *entry = xcalloc(1, sizeof(*entry));
+
+	entry->offset = channel->out_added;
+	for (; entry->count < count; entry->count++) {
+		int copy = fcntl(fds[entry->count], F_DUPFD_CLOEXEC, 3);
+
+		if (copy == -1) {
+			while (entry->count > 0)
+				(void)close(entry->fds[--entry->count]);
+			free(entry);
+			return -1;
+		}
+		entry->fds[entry->count] = copy;
+	}
+	*channel->out_fds_last = entry;
+	channel->out_fds_last = &entry->next;
+	return 0;
+}
+
+static int
+send_frame(struct channel *channel, enum ipc_type type, uint64_t request_id,
+    bool is_answer, const void *message, const int *fds)
+{
+	const struct ipc_row *row = ipc_row(type);
+	struct ipc_header header = {.type = (uint16_t)type,
+	    .fds = row->fds,
+	    .is_answer = is_answer,
+	    .request_id = request_id};
+	struct evbuffer_iovec room;
+	size_t size;
+	struct err err;
+
+	if (channel->is_closed)
+		return -1;
+	if (ipc_shape_size(&row->shape, message, &size, &err) == -1)
+		return -1;
+	if (evbuffer_get_length(channel->out) + size >
+	    channel->config.output_limit)
+		return -1;
+	if (row->fds > 0 && queue_fds(channel, fds, row->fds) == -1)
+		return -1;
+	if (evbuffer_reserve_space(channel->out,
+	        (ssize_t)(IPC_HEADER_SIZE + size), &room, 1) != 1)
+		fatal("out of memory for a frame of %zu octets", size);
+	header.length = (uint32_t)size;
+	ipc_header_write(&header, room.iov_base);
+	ipc_shape_write(
+	    &row->shape, message, (char *)room.iov_base + IPC_HEADER_SIZE);
+	room.iov_len = IPC_HEADER_SIZE + size;
+	if (evbuffer_commit_space(channel->out, &room, 1) == -1)
+		bug("evbuffer_commit_space");
+	channel->out_added += room.iov_len;
+	loop_at_turn_end(channel->config.loop, &channel->flush);
+	return 0;
+}
+
+int
+channel_send(struct channel *channel, enum ipc_type type, const void *message,
+    const int *fds)
+{
+	return send_frame(channel, type, 0, false, message, fds);
+}
+
+int
+channel_answer(struct channel *channel, uint64_t request_id,
+    enum ipc_type type, const void *message)
+{
+	return send_frame(channel, type, request_id, true, message, NULL);
+}
+
+/* ---- requests ---- */
+
+static struct request *
+new_request(struct channel *channel)
+{
+	struct request *request;
+
+	if (channel->request_free == 0) {
+		uint32_t old = channel->request_slots;
+		uint32_t slots = old != 0 ? old * 2 : 16;
+
+		channel->requests = xrealloc(
+		    channel->requests, slots * sizeof(*channel->requests));
+		for (uint32_t i = slots; i-- > old;) {
+			channel->requests[i] = (struct request){
+			    .next_free = channel->request_free};
+			channel->request_free = i + 1;
+		}
+		channel->request_slots = slots;
+	}
+	request = &channel->requests[channel->request_free - 1];
+	/* The round makes an old answer to a reused slot recognisable. */
+	if (++channel->request_round == 0)
+		channel->request_round = 1;
+	request->id = (uint64_t)channel->request_round << 32 |
+	    (channel->request_free - 1);
+	channel->request_free = request->next_free;
+	channel->requests_waiting++;
+	return request;
+}
+
+static struct request *
+find_request(struct channel *channel, uint64_t id)
+{
+	uint32_t slot = (uint32_t)id;
+
+	if (id == 0 || slot >= channel->request_slots ||
+	    channel->requests[slot].id != id)
+		return NULL;
+	return &channel->requests[slot];
+}
+
+static void
+free_request(struct channel *channel, struct request *request)
+{
+	uint32_t slot = (uint32_t)(request - channel->requests);
+
+	request->id = 0;
+	request->next_free = channel->request_free;
+	channel->request_free = slot + 1;
+	channel->requests_waiting--;
+}
+
+uint64_t
+channel_request(struct channel *channel, enum ipc_type type,
+    const void *message, const int *fds, enum ipc_type answer_type,
+    uint32_t deadline_ms, channel_answer_fn *answer, void *arg)
+{
+	struct request *request;
+
+	if (channel->is_closed)
+		return 0;
+	request = new_request(channel);
+	request->answer_type = answer_type;
+	request->deadline_ms = clock_monotonic_ms() + deadline_ms;
+	request->answer = answer;
+	request->arg = arg;
+	if (send_frame(channel, type, request->id, false, message, fds) == -1) {
+		free_request(channel, request);
+		return 0;
+	}
+	if (!event_pending(channel->timer, EV_TIMEOUT, NULL))
+		loop_arm(channel->timer, TICK_MS);
+	return request->id;
+}
+
+void
+channel_forget(struct channel *channel, uint64_t request_id)
+{
+	struct request *request = find_request(channel, request_id);
+
+	if (request != NULL)
+		free_request(channel, request);
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct channel *channel = arg;
+	uint64_t now_ms = clock_monotonic_ms();
+
+	(void)fd;
+	(void)what;
+	if (!channel->is_up && now_ms - channel->opened_ms > HELLO_DEADLINE_MS) {
+		shut(channel, true, "the peer never said HELLO");
+		return;
+	}
+	if (evbuffer_get_length(channel->out) > 0 &&
+	    now_ms - channel->out_progress_ms > STALL_MS) {
+		shut(channel, true, "the peer stopped reading");
+		return;
+	}
+	for (uint32_t i = 0; i < channel->request_slots; i++) {
+		struct request request = channel->requests[i];
+
+		if (request.id == 0 || request.deadline_ms > now_ms)
+			continue;
+		free_request(channel, &channel->requests[i]);
+		request.answer(request.arg, NULL);
+		if (channel->is_closed)
+			return;
+	}
+	if (channel->requests_waiting > 0 || !channel->is_up ||
+	    evbuffer_get_length(channel->out) > 0)
+		loop_arm(channel->timer, TICK_MS);
+}
+
+/* ---- input ---- */
+
+static int
+handle_hello(struct channel *channel, const struct ipc_hello *hello)
+{
+	if (channel->is_up)
+		return -1;
+	if (hello->table_hash != ipc_table_hash()) {
+		channel_close_with(channel, "another build: restart pending");
+		return 0;
+	}
+	if (!slice_equals(
+	        hello->role, slice_of(role_name(channel->config.peer))))
+		return -1;
+	channel->is_up = true;
+	if (channel->config.up != NULL)
+		channel->config.up(channel);
+	return 0;
+}
+
+static const struct channel_handler *
+find_handler(const struct channel *channel, enum ipc_type type)
+{
+	const struct channel_handler *row = channel->config.handlers;
+
+	for (; row != NULL && row->handle != NULL; row++)
+		if (row->type == type && row->peer == channel->config.peer)
+			return row;
+	return NULL;
+}
+
+static int
+handle_answer(struct channel *channel, const struct channel_frame *frame)
+{
+	struct request *found = find_request(channel, frame->request_id);
+	struct request request;
+
+	if (found == NULL)
+		return 0; /* nobody remembers the question: too late */
+	request = *found;
+	if (request.answer_type != frame->type)
+		return -1;
+	free_request(channel, found);
+	request.answer(request.arg, frame);
+	return 0;
+}
+
+static int
+handle_frame(struct channel *channel, const struct ipc_header *header,
+    struct slice payload, int *fds)
+{
+	const struct channel_handler *handler;
+	union ipc_message message;
+	struct channel_frame frame = {.type = (enum ipc_type)header->type,
+	    .request_id = header->request_id,
+	    .message = &message,
+	    .fds = fds};
+	struct err err;
+
+	if (ipc_shape_read(&ipc_row(frame.type)->shape, payload, &message,
+	        &err) == -1)
+		return -1;
+	if (frame.type == MSG_HELLO)
+		return handle_hello(channel, &message.hello);
+	if (!channel->is_up)
+		return -1;
+	if (frame.type == MSG_BYE) {
+		char reason[256 + 1];
+
+		(void)slice_copy(message.bye.reason, reason, sizeof(reason));
+		shut(channel, true, reason);
+		return 0;
+	}
+	if (header->is_answer)
+		return handle_answer(channel, &frame);
+	if ((handler = find_handler(channel, frame.type)) == NULL)
+		return -1;
+	return handler->handle(channel, &frame);
+}
+
+/* The first frame in the input: its size, 0 when incomplete, -1 a breach. */
+static ssize_t
+frame_size(struct channel *channel, struct slice in, struct ipc_header *header)
+{
+	size_t limit;
+
+	if (in.n < IPC_HEADER_SIZE)
+		return 0;
+	ipc_header_read(in.p, header);
+	if (header->type >= MSG_COUNT ||
+	    (!channel->is_up && header->type != MSG_HELLO) ||
+	    header->fds != ipc_row((enum ipc_type)header->type)->fds)
+		return -1;
+	limit = ipc_max_size((enum ipc_type)header->type);
+	if (header->length > limit)
+		return -1;
+	if (in.n - IPC_HEADER_SIZE < header->length)
+		return 0;
+	return (ssize_t)(IPC_HEADER_SIZE + header->length);
+}
+
+static int
+take_frame(struct channel *channel, const struct ipc_header *header,
+    struct slice payload)
+{
+	int fds[CHANNEL_FDS_MAX] = {-1, -1, -1, -1};
+	int rc;
+
+	if (header->fds > channel->in_fd_count)
+		return -1;
+	for (size_t i = 0; i < header->fds; i++)
+		fds[i] = channel->in_fds[i];
+	channel->in_fd_count -= header->fds;
+	memmove(channel->in_fds, channel->in_fds + header->fds,
+	    channel->in_fd_count * sizeof(int));
+	rc = handle_frame(channel, header, payload, fds);
+	for (size_t i = 0; i < header->fds; i++)
+		close_if_open(&fds[i]);
+	return rc;
+}
+
+static void
+handle_input(struct channel *channel)
+{
+	struct slice in = {channel->in, channel->in_used};
+	struct ipc_header header;
+	ssize_t size = 0;
+
+	while (!channel->is_closed && !channel->is_paused &&
+	    (size = frame_size(channel, in, &header)) > 0) {
+		struct slice payload = {in.p + IPC_HEADER_SIZE, header.length};
+
+		if (take_frame(channel, &header, payload) == -1) {
+			size = -1;
+			break;
+		}
+		in.p += size;
+		in.n -= (size_t)size;
+	}
+	if (channel->is_closed)
+		return;
+	if (size == -1) {
+		char reason[64];
+
+		(void)snprintf(reason, sizeof(reason), "a frame broke its row: %s",
+		    in.n >= 6 && header.type < MSG_COUNT
+		        ? ipc_row((enum ipc_type)header.type)->shape.name
+		        : "unknown type");
+		shut(channel, true, reason);
+		return;
+	}
+	if (in.n > 0 && in.p != channel->in)
+		memmove(channel->in, in.p, in.n);
+	channel->in_used = in.n;
+}
+
+/* Room to read the rest of the frame at hand, and at least READ_SIZE. */
+static void
+make_room(struct channel *channel)
+{
+	struct ipc_header header = {0};
+	size_t want = channel->in_used + READ_SIZE;
+
+	if (channel->in_used >= IPC_HEADER_SIZE) {
+		ipc_header_read(channel->in, &header);
+		if (want < IPC_HEADER_SIZE + (size_t)header.length)
+			want = IPC_HEADER_SIZE + (size_t)header.length;
+	}
+	if (!channel->is_up)
+		want = 1024; /* nothing but a HELLO */
+	if (channel->in_size < want) {
+		channel->in = xrealloc(channel->in, want);
+		channel->in_size = want;
+	}
+}
+
+static int
+keep_fds(struct channel *channel, struct msghdr *message)
+{
+	struct cmsghdr *cmsg;
+	int rc = 0;
+
+	for (cmsg = CMSG_FIRSTHDR(message); cmsg != NULL;
+	     cmsg = CMSG_NXTHDR(message, cmsg)) {
+		size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (cmsg->cmsg_level != SOL_SOCKET ||
+		    cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int),
+			    sizeof(int));
+			if (channel->in_fd_count < CHANNEL_FDS_MAX)
+				channel->in_fds[channel->in_fd_count++] = fd;
+			else {
+				(void)close(fd);
+				rc = -1;
+			}
+		}
+	}
+	return (message->msg_flags & MSG_CTRUNC) != 0 ? -1 : rc;
+}
+
+/* Octets read; 0 when there are none now; -1 at the end of the channel. */
+static ssize_t
+read_some(struct channel *channel)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
+	} control;
+	struct iovec vec;
+	struct msghdr message = {.msg_iov = &vec,
+	    .msg_iovlen = 1,
+	    .msg_control = control.space,
+	    .msg_controllen = sizeof(control.space)};
+	ssize_t n;
+
+	make_room(channel);
+	vec.iov_base = channel->in + channel->in_used;
+	vec.iov_len = channel->in_size - channel->in_used;
+	n = recvmsg(channel->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		shut(channel, true, "the peer closed");
+		return -1;
+	}
+	if (keep_fds(channel, &message) == -1) {
+		shut(channel, true, "more descriptors than its frames named");
+		return -1;
+	}
+	channel->in_used += (size_t)n;
+	return n;
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct channel *channel = arg;
+	size_t total = 0;
+	ssize_t n;
+
+	(void)fd;
+	(void)what;
+	do {
+		size_t room;
+
+		if ((n = read_some(channel)) <= 0)
+			return;
+		room = channel->in_size - channel->in_used;
+		total += (size_t)n;
+		handle_input(channel);
+		if (room > 0 && total < READ_SIZE)
+			return; /* a short read: there was no more */
+	} while (!channel->is_closed && !channel->is_paused &&
+	    total < TURN_INPUT_MAX);
+}
+
+void
+channel_pause(struct channel *channel)
+{
+	if (channel->is_closed || channel->is_paused)
+		return;
+	channel->is_paused = true;
+	(void)event_del(channel->readable);
+}
+
+/* Frames already received are handled from the loop, not from here. */
+void
+channel_resume(struct channel *channel)
+{
+	if (channel->is_closed || !channel->is_paused)
+		return;
+	channel->is_paused = false;
+	(void)event_add(channel->readable, NULL);
+	if (channel->in_used > 0)
+		event_active(channel->writable, EV_READ, 0);
+}
+
+/* ---- life ---- */
+
+static void
+on_resumed_or_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct channel *channel = arg;
+
+	if ((what & EV_READ) != 0)
+		handle_input(channel);
+	if (!channel->is_closed && (what & EV_WRITE) != 0)
+		on_writable(fd, what, arg);
+}
+
+struct channel *
+channel_new(const struct channel_config *config, int fd)
+{
+	struct channel *channel = xcalloc(1, sizeof(*channel));
+	struct event_base *base = loop_base(config->loop);
+	struct ipc_hello hello = {.table_hash = ipc_table_hash(),
+	    .role = slice_of(role_name(config->self)),
+	    .version = SLICE(PACKAGE_VERSION)};
+
+	channel->config = *config;
+	if (channel->config.output_limit == 0)
+		channel->config.output_limit = DEFAULT_OUTPUT_LIMIT;
+	channel->fd = fd;
+	channel->opened_ms = clock_monotonic_ms();
+	channel->out_progress_ms = channel->opened_ms;
+	channel->out_fds_last = &channel->out_fds;
+	channel->flush = (struct loop_task){.run = flush_output, .arg = channel};
+	(void)evutil_make_socket_nonblocking(fd);
+	if ((channel->out = evbuffer_new()) == NULL ||
+	    (channel->readable = event_new(base, fd, EV_READ | EV_PERSIST,
+	         on_readable, channel)) == NULL ||
+	    (channel->writable = event_new(base, fd, EV_WRITE,
+	         on_resumed_or_writable, channel)) == NULL ||
+	    (channel->timer = event_new(base, -1, 0, on_tick, channel)) == NULL)
+		fatal("out of memory for a channel");
+	(void)event_add(channel->readable, NULL);
+	loop_arm(channel->timer, TICK_MS);
+	if (channel_send(channel, MSG_HELLO, &hello, NULL) == -1)
+		bug("HELLO does not fit its row");
+	return channel;
+}
+
+void *
+channel_owner(const struct channel *channel)
+{
+	return channel->config.owner;
+}
+
+enum role
+channel_peer(const struct channel *channel)
+{
+	return channel->config.peer;
+}
+
+bool
+channel_is_up(const struct channel *channel)
+{
+	return channel->is_up;
+}
+
+void
+channel_set_context(struct channel *channel, void *context)
+{
+	channel->context = context;
+}
+
+void *
+channel_context(const struct channel *channel)
+{
+	return channel->context;
+}
+
+size_t
+channel_output_pending(const struct channel *channel)
+{
+	return channel->is_closed ? 0 : evbuffer_get_length(channel->out);
+}
+
+size_t
+channel_requests_waiting(const struct channel *channel)
+{
+	return channel->requests_waiting;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a program may still do after its start: no_new_privs, Landlock as far
+ * as the kernel has it, and a seccomp filter (libseccomp: the rules by name,
+ * on every architecture).  Built --without-confinement, it does nothing.
+ */
+#ifndef COMMON_CONFINE_H
+#define COMMON_CONFINE_H
+
+#include <stdbool.h>
+
+#include "common/err.h"
+
+/* Rights; the filter allows what every program needs, and these. */
+enum confine_right {
+	CONFINE_FILES_READ = 1 << 0,  /* open for reading, below read_dirs */
+	CONFINE_FILES_WRITE = 1 << 1, /* create, write, rename, unlink */
+	CONFINE_CONNECT_UNIX = 1 << 2,
+	CONFINE_CONNECT_INET = 1 << 3,
+	CONFINE_ACCEPT = 1 << 4,
+	CONFINE_THREADS = 1 << 5,
+	CONFINE_PASS_FDS = 1 << 6,
+	CONFINE_BIND = 1 << 7
+};
+
+struct confinement {
+	unsigned rights;
+	/* The state directory is always added for FILES_WRITE. */
+	const char *read_dirs[6];
+};
+
+/*
+ * Takes the rights away for good; threads started later inherit it.  Returns
+ * -1 when the kernel refuses seccomp; a missing Landlock is not a failure.
+ */
+int confine(const struct confinement *confinement, const char *state_dir,
+    const char *run_dir, struct err *err);
+
+#endif

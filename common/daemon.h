@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * How a program starts, takes its sockets, gets its settings, confines
+ * itself, reloads and stops: once, for all programs (GUIDE §1).
+ *
+ * Sockets come by LISTEN_FDS and LISTEN_FDNAMES, from systemd or from
+ * postern-run.  Readiness and stopping are told by NOTIFY_SOCKET.  SIGTERM
+ * drains and ends, a second one ends at once.
+ */
+#ifndef COMMON_DAEMON_H
+#define COMMON_DAEMON_H
+
+#include "common/channel.h"
+#include "common/confine.h"
+#include "common/link.h"
+#include "common/log.h"
+#include "common/settings.h"
+#include "common/spawner.h"
+
+struct daemon;
+
+/* What a program is made of; functions may be NULL where not needed. */
+struct program {
+	enum role role;
+	/* All frames that it takes, from every peer; ends with handle NULL. */
+	const struct channel_handler *handlers;
+	/* The workers that its spawner may start; ends with name NULL. */
+	const struct worker_program *workers;
+
+	/*
+	 * Before confinement: loads what libraries need (plug-ins, CA files).
+	 * No settings are known yet.
+	 */
+	int (*prepare)(struct daemon *daemon, struct err *err);
+	/*
+	 * Settings are known, confinement is on, nobody was served yet: opens
+	 * stores.  Failure ends the process.
+	 */
+	int (*start)(struct daemon *daemon, struct err *err);
+	/* Called after start and after each later snapshot. */
+	int (*settings_changed)(struct daemon *daemon, struct err *err);
+	/* A peer's channel is up; for channels taken by this program. */
+	void (*peer_up)(struct daemon *daemon, struct channel *channel);
+	/* Such a channel ended; what hangs on its context is to be freed. */
+	void (*peer_closed)(struct daemon *daemon, struct channel *channel);
+	/* Adds facts and counters for "postern status". */
+	void (*status)(struct daemon *daemon, struct status_writer *status);
+	/*
+	 * Finish what runs, take no more; call daemon_stopped() when done (at
+	 * the latest after 30 s the process ends).  NULL: nothing to finish.
+	 */
+	void (*stop)(struct daemon *daemon);
+
+	size_t state_size; /* of the program's one state struct */
+	const struct confinement *confinement;
+};
+
+/* main() of every program is this call. */
+int daemon_main(int argc, char **argv, const struct program *program);
+
+/* The program's one state struct, zeroed at start. */
+void *daemon_state(struct daemon *daemon);
+struct daemon *channel_daemon(const struct channel *channel);
+
+struct loop *daemon_loop(struct daemon *daemon);
+struct log *daemon_log(struct daemon *daemon);
+struct spawner *daemon_spawner(struct daemon *daemon);
+
+/* The snapshot in force; never NULL after start. */
+const struct snapshot *daemon_snapshot(const struct daemon *daemon);
+const struct settings *daemon_settings(const struct daemon *daemon);
+
+/* --manage: serve management requests on the stores, move no mail. */
+bool daemon_is_managing(const struct daemon *daemon);
+bool daemon_is_stopping(const struct daemon *daemon);
+
+/* Where this program keeps its store; it exists and is its own. */
+const char *daemon_state_dir(const struct daemon *daemon);
+/* The run directory, with the sockets. */
+const char *daemon_run_dir(const struct daemon *daemon);
+
+/* Path of a server's socket for this program's role, into path_r. */
+void daemon_socket_path(const struct daemon *daemon, enum role server,
+    char *path_r, size_t size);
+
+/* A link to that server with this program's handlers; call in start. */
+struct link *daemon_link(struct daemon *daemon, enum role server);
+
+/* The descriptor given under that name, taken over; -1 when there is none. */
+int daemon_take_fd(struct daemon *daemon, const char *name);
+
+void daemon_stopped(struct daemon *daemon);
+
+/* Raised and cleared once for each (alert, subject); see alerts.h. */
+void daemon_alert_raise(struct daemon *daemon, int alert, const char *subject,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
+void daemon_alert_clear(
+    struct daemon *daemon, int alert, const char *subject);
+
+struct status_writer {
+	struct ipc_list_writer facts;
+	struct ipc_list_writer counters;
+};
+
+void status_fact(struct status_writer *status, const char *name,
+    const char *format, ...) __attribute__((format(printf, 3, 4)));
+void status_counter(
+    struct status_writer *status, const char *name, int64_t value);
+
+#endif

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The message table: every message that travels between programs exists once,
+ * here.  Structs, codec, limits, names, the hash that both ends compare, and
+ * the tests follow from it (DESIGN §4).
+ *
+ * A field is F(kind, name, limit).  Kinds:
+ *   BOOL U16 U32 U64 I64   numbers; the limit is not used
+ *   TEXT                   UTF-8 without control characters, <= limit octets
+ *   BYTES                  any octets, <= limit
+ * A list is L(record, name, limit): at most limit records of that kind.
+ *
+ * A message is M(NAME, name, sender, receiver, descriptors, FIELDS).  ANY stands
+ * for every pair that has a channel; which handler a program registers for
+ * which peer narrows it.  A question's answer stands in the row below it.
+ */
+#ifndef COMMON_IPC_MESSAGES_H
+#define COMMON_IPC_MESSAGES_H
+
+/* Limits that several rows share. */
+#define IPC_ADDRESS_MAX 330     /* "local@domain": 64 + 1 + 255, and slack */
+#define IPC_DOMAIN_MAX 255      /* RFC 1035 */
+#define IPC_CLIENT_MAX 64       /* an IP address or address:port as text */
+#define IPC_REPLY_MAX 1024      /* what is kept of a remote server's reply */
+#define IPC_ENVID_MAX 200       /* RFC 3461: 100 characters, as xtext */
+#define IPC_ORCPT_MAX 500       /* RFC 3461 §4.2 */
+#define IPC_TOKEN_MAX 16384     /* a login token with its identities */
+#define IPC_RECIPIENTS_MAX 2000 /* per message, above every setting */
+#define IPC_INLINE_MAX 65536    /* bodies up to this travel in one frame */
+#define IPC_TRACE_MAX 16384     /* header lines put before the body */
+#define IPC_CHUNK_MAX 65536     /* one piece of a larger body */
+#define IPC_JSON_MAX 4194304    /* one management request or answer */
+
+/* ---- records, for lists ---- */
+
+#define IPC_RECORD_FACT(F, L) \
+	F(TEXT, name, 64) \
+	F(TEXT, value, 1024)
+
+#define IPC_RECORD_COUNTER(F, L) \
+	F(TEXT, name, 64) \
+	F(I64, value, 0)
+
+/* One setting that is not at its default; index is its row in settings.h. */
+#define IPC_RECORD_SETTING(F, L) \
+	F(U16, index, 0) \
+	F(U64, number, 0) \
+	F(TEXT, text, 8192)
+
+/* One of our domains; mode is enum domain_mode, to a route target or "". */
+#define IPC_RECORD_DOMAIN(F, L) \
+	F(TEXT, name, IPC_DOMAIN_MAX) \
+	F(U16, mode, 0) \
+	F(TEXT, to, 512) \
+	F(BOOL, has_aliases, 0)
+
+/* One route, in match order; user and password only ever go to relayd. */
+#define IPC_RECORD_ROUTE(F, L) \
+	F(TEXT, pattern, 320) \
+	F(TEXT, target, 512) \
+	F(TEXT, tls, 16) \
+	F(TEXT, user, 256) \
+	F(BYTES, password, 1024)
+
+/* A block or allow entry; until 0 means for good, else seconds since 1970. */
+#define IPC_RECORD_ACCESS(F, L) \
+	F(BOOL, is_allow, 0) \
+	F(BOOL, is_client, 0) \
+	F(TEXT, pattern, 330) \
+	F(I64, until, 0)
+
+/* A recipient as the client named it; notify is a set of enum dsn_notify. */
+#define IPC_RECORD_RECIPIENT(F, L) \
+	F(U64, id, 0) \
+	F(TEXT, address, IPC_ADDRESS_MAX) \
+	F(U16, notify, 0) \
+	F(TEXT, orcpt, IPC_ORCPT_MAX)
+
+/* What became of one recipient in one attempt; outcome is enum outcome. */
+#define IPC_RECORD_RESULT(F, L) \
+	F(U64, id, 0) \
+	F(U16, outcome, 0) \
+	F(U16, code, 0) \
+	F(TEXT, enhanced, 16) \
+	F(TEXT, reply, IPC_REPLY_MAX)
+
+/* Alias expansion: the recipient with this index becomes this address. */
+#define IPC_RECORD_TARGET(F, L) \
+	F(U16, index, 0) \
+	F(TEXT, address, IPC_ADDRESS_MAX)
+
+/* One life event of one message, numbered by queued from 1. */
+#define IPC_RECORD_LIFE(F, L) \
+	F(U64, message_id, 0) \
+	F(U32, number, 0) \
+	F(BYTES, event, 16384)
+
+/* One resource record: text for names and TXT, data for everything else. */
+#define IPC_RECORD_RR(F, L) \
+	F(U16, type, 0) \
+	F(U16, preference, 0) \
+	F(U32, ttl_s, 0) \
+	F(TEXT, name, IPC_DOMAIN_MAX) \
+	F(BYTES, data, 4096)
+
+#define IPC_RECORDS(R) \
+	R(fact, IPC_RECORD_FACT) \
+	R(counter, IPC_RECORD_COUNTER) \
+	R(setting, IPC_RECORD_SETTING) \
+	R(domain, IPC_RECORD_DOMAIN) \
+	R(route, IPC_RECORD_ROUTE) \
+	R(access, IPC_RECORD_ACCESS) \
+	R(recipient, IPC_RECORD_RECIPIENT) \
+	R(result, IPC_RECORD_RESULT) \
+	R(target, IPC_RECORD_TARGET) \
+	R(life, IPC_RECORD_LIFE) \
+	R(rr, IPC_RECORD_RR)
+
+/* ---- every channel ---- */
+
+/* First frame in both directions. */
+#define IPC_HELLO(F, L) \
+	F(U64, table_hash, 0) \
+	F(TEXT, role, 16) \
+	F(TEXT, version, 32)
+
+/* The last frame: why this end closes. */
+#define IPC_BYE(F, L) F(TEXT, reason, 256)
+
+/* ---- confd and every program ---- */
+
+#define IPC_CONF_SNAPSHOT(F, L) \
+	F(U64, revision, 0) \
+	L(setting, settings, 512) \
+	L(domain, domains, 20000) \
+	L(route, routes, 20000) \
+	L(access, access, 100000)
+
+/* The program works with that revision now; or why it cannot. */
+#define IPC_CONF_APPLIED(F, L) \
+	F(U64, revision, 0) \
+	F(TEXT, error, 512)
+
+#define IPC_STATUS_ASK(F, L) F(BOOL, is_detailed, 0)
+
+#define IPC_STATUS(F, L) \
+	F(BOOL, is_ready, 0) \
+	L(fact, facts, 256) \
+	L(counter, counters, 256)
+
+/* A verb of the management API with its JSON arguments; actor is who asks. */
+#define IPC_MGMT_REQUEST(F, L) \
+	F(TEXT, verb, 64) \
+	F(TEXT, actor, 128) \
+	F(BYTES, arguments, IPC_JSON_MAX)
+
+/* code is an exit code of DESIGN §5; body the JSON result or the error. */
+#define IPC_MGMT_REPLY(F, L) \
+	F(U16, code, 0) \
+	F(BYTES, body, IPC_JSON_MAX)
+
+/* alert is a row of alerts.h; raised and cleared once per subject. */
+#define IPC_ALERT_RAISE(F, L) \
+	F(U16, alert, 0) \
+	F(TEXT, subject, 256) \
+	F(TEXT, text, 512)
+
+#define IPC_ALERT_CLEAR(F, L) \
+	F(U16, alert, 0) \
+	F(TEXT, subject, 256)
+
+/* A certificate chain and its key (PEM files) on their way to smtpd. */
+#define IPC_TLS_INSTALL(F, L) F(TEXT, actor, 128)
+#define IPC_TLS_INSTALLED(F, L) \
+	F(TEXT, error, 512) \
+	L(fact, facts, 32)
+
+/* Which way an address would take now, step by step. */
+#define IPC_ROUTE_TEST(F, L) F(TEXT, address, IPC_ADDRESS_MAX)
+#define IPC_ROUTE_TESTED(F, L) \
+	F(TEXT, error, 512) \
+	L(fact, facts, 64)
+
+/* ---- bindd and smtpd ---- */
+
+/* One listening socket; kind is enum listener_kind. */
+#define IPC_LISTENER(F, L) \
+	F(U16, kind, 0) \
+	F(TEXT, address, IPC_CLIENT_MAX)
+
+/* The set is complete: listeners not named since the last one are closed. */
+#define IPC_LISTENERS_END(F, L) F(U32, count, 0)
+
+/* ---- a program, its spawner and its workers ---- */
+
+#define IPC_SPAWN(F, L) F(TEXT, worker, 32)
+#define IPC_SPAWNED(F, L) F(U32, pid, 0)
+#define IPC_WORKER_EXITED(F, L) \
+	F(U32, pid, 0) \
+	F(U32, wait_status, 0)
+
+/* First to a worker; slot numbers the workers of one program from 0. */
+#define IPC_WORKER_START(F, L) \
+	F(U16, slot, 0) \
+	F(TEXT, build, 64)
+
+/* A connected channel to that role, for a worker that may not connect. */
+#define IPC_WORKER_LINK(F, L) F(U16, role, 0)
+#define IPC_WORKER_LINK_WANTED(F, L) F(U16, role, 0)
+
+/* PEM texts, and the keys of session tickets that all workers share. */
+#define IPC_WORKER_TLS(F, L) \
+	F(BYTES, chain, 131072) \
+	F(BYTES, key, 32768) \
+	F(BYTES, ticket_keys, 256)
+
+/* An accepted connection. */
+#define IPC_CLIENT(F, L) \
+	F(U64, session_id, 0) \
+	F(U16, listener_kind, 0) \
+	F(TEXT, address, IPC_CLIENT_MAX) \
+	F(U16, port, 0) \
+	F(TEXT, local_address, IPC_CLIENT_MAX) \
+	F(BOOL, is_trusted, 0) \
+	F(BOOL, is_stressed, 0)
+
+#define IPC_CLIENT_CLOSED(F, L) \
+	F(U64, session_id, 0) \
+	F(BOOL, was_authenticated, 0) \
+	F(U32, accepted, 0) \
+	F(U32, refused, 0)
+
+/* Finish what runs, take no more, exit. */
+#define IPC_WORKER_DRAIN(F, L) F(U32, deadline_s, 0)
+
+/* ---- smtpd and authd ---- */
+
+/* Sent when the channel is up and when it changes: SASL names, spaces. */
+#define IPC_AUTH_MECHANISMS(F, L) F(TEXT, mechanisms, 512)
+
+/*
+ * Login attempts.  The three channel bindings are empty without TLS.  An
+ * empty initial response differs from none.
+ */
+#define IPC_AUTH_START(F, L) \
+	F(U64, session_id, 0) \
+	F(TEXT, mechanism, 32) \
+	F(BOOL, has_initial, 0) \
+	F(BYTES, initial, 12288) \
+	F(TEXT, client, IPC_CLIENT_MAX) \
+	F(BOOL, is_tls, 0) \
+	F(BYTES, tls_exporter, 64) \
+	F(BYTES, tls_unique, 64) \
+	F(BYTES, tls_server_end_point, 64)
+
+#define IPC_AUTH_STEP(F, L) \
+	F(U64, session_id, 0) \
+	F(BYTES, response, 12288)
+
+/* The client cancelled or left. */
+#define IPC_AUTH_ABORT(F, L) F(U64, session_id, 0)
+
+/* verdict is enum auth_verdict; only AUTH_OK carries account and token. */
+#define IPC_AUTH_RESULT(F, L) \
+	F(U64, session_id, 0) \
+	F(U16, verdict, 0) \
+	F(BYTES, challenge, 12288) \
+	F(U32, delay_ms, 0) \
+	F(TEXT, account, 256) \
+	F(BYTES, token, IPC_TOKEN_MAX)
+
+/* Is that login still good?  Answered by AUTH_RESULT. */
+#define IPC_AUTH_RENEW(F, L) \
+	F(U64, session_id, 0) \
+	F(BYTES, token, IPC_TOKEN_MAX)
+
+/* Does an address of one of our domains exist?  verdict: rcpt_verdict. */
+#define IPC_RCPT_CHECK(F, L) \
+	F(U64, session_id, 0) \
+	F(TEXT, address, IPC_ADDRESS_MAX)
+#define IPC_RCPT_CHECKED(F, L) F(U16, verdict, 0)
+
+/* ---- authd and relayd: ask the inner server by RCPT ---- */
+
+#define IPC_CALLOUT(F, L) F(TEXT, address, IPC_ADDRESS_MAX)
+#define IPC_CALLED_OUT(F, L) \
+	F(U16, verdict, 0) \
+	F(TEXT, reply, IPC_REPLY_MAX)
+
+/* ---- authd and queued ---- */
+
+/* The keys that tokens are made with: the current and the one before. */
+#define IPC_TOKEN_KEYS(F, L) \
+	F(BYTES, current, 32) \
+	F(BYTES, previous, 32)
+
+/* What recipients in domains with aliases become; asked before the commit. */
+#define IPC_ALIAS_EXPAND(F, L) L(target, recipients, IPC_RECIPIENTS_MAX)
+#define IPC_ALIAS_EXPANDED(F, L) \
+	F(BOOL, is_complete, 0) \
+	L(target, targets, IPC_RECIPIENTS_MAX)
+
+/* ---- checkd ---- */
+
+/* status is enum dns_status; type the DNS type number. */
+#define IPC_DNS_QUERY(F, L) \
+	F(TEXT, name, IPC_DOMAIN_MAX) \
+	F(U16, type, 0)
+#define IPC_DNS_ANSWER(F, L) \
+	F(U16, status, 0) \
+	F(BOOL, is_secure, 0) \
+	F(TEXT, canonical_name, IPC_DOMAIN_MAX) \
+	F(TEXT, reason, 256) \
+	L(rr, records, 256)
+
+/* All questions about an unknown client's MAIL FROM at once. */
+#define IPC_CHECK_MAIL(F, L) \
+	F(U64, session_id, 0) \
+	F(TEXT, client, IPC_CLIENT_MAX) \
+	F(TEXT, helo, 255) \
+	F(TEXT, sender_domain, IPC_DOMAIN_MAX)
+/* sender is enum sender_verdict; ptr_name "" unless forward-confirmed. */
+#define IPC_CHECKED_MAIL(F, L) \
+	F(U16, sender, 0) \
+	F(TEXT, ptr_name, IPC_DOMAIN_MAX) \
+	F(U16, ptr_status, 0)
+
+/* ---- smtpd and queued ---- */
+
+/* Sent when the channel is up: the slot for ids made by this peer. */
+#define IPC_QUEUE_SLOT(F, L) F(U16, slot, 0)
+
+#define IPC_ENVELOPE_FIELDS(F, L) \
+	F(U64, message_id, 0) \
+	F(U64, session_id, 0) \
+	F(BYTES, token, IPC_TOKEN_MAX) \
+	F(TEXT, client, IPC_CLIENT_MAX) \
+	F(BOOL, is_trusted, 0) \
+	F(TEXT, reverse_path, IPC_ADDRESS_MAX) \
+	F(TEXT, envid, IPC_ENVID_MAX) \
+	F(U16, ret, 0) \
+	F(BOOL, is_8bit, 0) \
+	F(BOOL, is_utf8, 0) \
+	F(U16, listener_kind, 0) \
+	F(TEXT, header_message_id, 998) \
+	L(recipient, recipients, IPC_RECIPIENTS_MAX)
+
+/*
+ * A whole message in one frame: the envelope, and the content with our
+ * Received line, line ends CR LF, dots unstuffed.
+ */
+#define IPC_QUEUE_SUBMIT(F, L) \
+	IPC_ENVELOPE_FIELDS(F, L) \
+	F(BYTES, content, IPC_INLINE_MAX + IPC_TRACE_MAX)
+
+/*
+ * A larger one: OPEN, then CHUNKs up to the credit given, then END.  stream
+ * is the peer's number for it.  ABORT when the client leaves.
+ */
+#define IPC_QUEUE_OPEN(F, L) \
+	IPC_ENVELOPE_FIELDS(F, L) \
+	F(U32, stream, 0) \
+	F(U64, size_hint, 0)
+#define IPC_QUEUE_CREDIT(F, L) \
+	F(U32, stream, 0) \
+	F(U32, octets, 0)
+#define IPC_QUEUE_CHUNK(F, L) \
+	F(U32, stream, 0) \
+	F(BYTES, content, IPC_CHUNK_MAX)
+#define IPC_QUEUE_END(F, L) F(U32, stream, 0)
+#define IPC_QUEUE_ABORT(F, L) F(U32, stream, 0)
+
+/* Answer to SUBMIT, OPEN (a refusal) and END: the reply for the client. */
+#define IPC_QUEUE_ANSWER(F, L) \
+	F(U32, stream, 0) \
+	F(U16, code, 0) \
+	F(TEXT, enhanced, 16) \
+	F(TEXT, text, 512)
+
+/* ---- queued and relayd ---- */
+
+/* How many jobs relayd takes at once in all. */
+#define IPC_RELAY_READY(F, L) F(U32, jobs, 0)
+
+#define IPC_RELAY_FIELDS(F, L) \
+	F(U64, job_id, 0) \
+	F(U64, message_id, 0) \
+	F(U32, attempt, 0) \
+	F(TEXT, domain, IPC_DOMAIN_MAX) \
+	F(TEXT, reverse_path, IPC_ADDRESS_MAX) \
+	F(TEXT, envid, IPC_ENVID_MAX) \
+	F(U16, ret, 0) \
+	F(BOOL, is_8bit, 0) \
+	F(BOOL, is_utf8, 0) \
+	F(U64, size_octets, 0) \
+	L(recipient, recipients, IPC_RECIPIENTS_MAX)
+
+/* One message for recipients of one domain: small with its content... */
+#define IPC_RELAY_JOB(F, L) \
+	IPC_RELAY_FIELDS(F, L) \
+	F(BYTES, content, IPC_INLINE_MAX + IPC_TRACE_MAX)
+/* ...large with a descriptor open for reading. */
+#define IPC_RELAY_FILE(F, L) IPC_RELAY_FIELDS(F, L)
+
+/* tls says the level asked, the level reached and why, in words. */
+#define IPC_RELAY_RESULT(F, L) \
+	F(U64, job_id, 0) \
+	F(U64, message_id, 0) \
+	F(TEXT, host, IPC_DOMAIN_MAX) \
+	F(TEXT, address, IPC_CLIENT_MAX) \
+	F(TEXT, tls, 256) \
+	F(U32, duration_ms, 0) \
+	F(BOOL, is_host_down, 0) \
+	L(result, results, IPC_RECIPIENTS_MAX)
+
+/* ---- queued and loghub ---- */
+
+/* The outbox; answered when all of it is durable in the log. */
+#define IPC_LIFE_EVENTS(F, L) L(life, events, 2048)
+#define IPC_LIFE_STORED(F, L) F(U32, count, 0)
+
+/* ---- the table ---- */
+
+#define IPC_MESSAGES(M) \
+	M(HELLO, hello, ANY, ANY, 0, IPC_HELLO) \
+	M(BYE, bye, ANY, ANY, 0, IPC_BYE) \
+	M(CONF_SNAPSHOT, conf_snapshot, CONFD, ANY, 0, IPC_CONF_SNAPSHOT) \
+	M(CONF_APPLIED, conf_applied, ANY, CONFD, 0, IPC_CONF_APPLIED) \
+	M(STATUS_ASK, status_ask, CONFD, ANY, 0, IPC_STATUS_ASK) \
+	M(STATUS, status, ANY, CONFD, 0, IPC_STATUS) \
+	M(MGMT_REQUEST, mgmt_request, ANY, ANY, 0, IPC_MGMT_REQUEST) \
+	M(MGMT_REPLY, mgmt_reply, ANY, ANY, 0, IPC_MGMT_REPLY) \
+	M(ALERT_RAISE, alert_raise, ANY, CONFD, 0, IPC_ALERT_RAISE) \
+	M(ALERT_CLEAR, alert_clear, ANY, CONFD, 0, IPC_ALERT_CLEAR) \
+	M(TLS_INSTALL, tls_install, ANY, ANY, 2, IPC_TLS_INSTALL) \
+	M(TLS_INSTALLED, tls_installed, ANY, ANY, 0, IPC_TLS_INSTALLED) \
+	M(ROUTE_TEST, route_test, CONFD, RELAYD, 0, IPC_ROUTE_TEST) \
+	M(ROUTE_TESTED, route_tested, RELAYD, CONFD, 0, IPC_ROUTE_TESTED) \
+	M(LISTENER, listener, BINDD, SMTPD, 1, IPC_LISTENER) \
+	M(LISTENERS_END, listeners_end, BINDD, SMTPD, 0, IPC_LISTENERS_END) \
+	M(SPAWN, spawn, ANY, SPAWNER, 1, IPC_SPAWN) \
+	M(SPAWNED, spawned, SPAWNER, ANY, 0, IPC_SPAWNED) \
+	M(WORKER_EXITED, worker_exited, SPAWNER, ANY, 0, IPC_WORKER_EXITED) \
+	M(WORKER_START, worker_start, ANY, WORKER, 0, IPC_WORKER_START) \
+	M(WORKER_LINK, worker_link, ANY, WORKER, 1, IPC_WORKER_LINK) \
+	M(WORKER_LINK_WANTED, worker_link_wanted, WORKER, ANY, 0, \
+	    IPC_WORKER_LINK_WANTED) \
+	M(WORKER_TLS, worker_tls, SMTPD, WORKER, 0, IPC_WORKER_TLS) \
+	M(WORKER_DRAIN, worker_drain, ANY, WORKER, 0, IPC_WORKER_DRAIN) \
+	M(CLIENT, client, SMTPD, WORKER, 1, IPC_CLIENT) \
+	M(CLIENT_CLOSED, client_closed, WORKER, SMTPD, 0, IPC_CLIENT_CLOSED) \
+	M(AUTH_MECHANISMS, auth_mechanisms, AUTHD, SMTPD, 0, \
+	    IPC_AUTH_MECHANISMS) \
+	M(AUTH_START, auth_start, SMTPD, AUTHD, 0, IPC_AUTH_START) \
+	M(AUTH_STEP, auth_step, SMTPD, AUTHD, 0, IPC_AUTH_STEP) \
+	M(AUTH_ABORT, auth_abort, SMTPD, AUTHD, 0, IPC_AUTH_ABORT) \
+	M(AUTH_RENEW, auth_renew, SMTPD, AUTHD, 0, IPC_AUTH_RENEW) \
+	M(AUTH_RESULT, auth_result, AUTHD, SMTPD, 0, IPC_AUTH_RESULT) \
+	M(RCPT_CHECK, rcpt_check, SMTPD, AUTHD, 0, IPC_RCPT_CHECK) \
+	M(RCPT_CHECKED, rcpt_checked, AUTHD, SMTPD, 0, IPC_RCPT_CHECKED) \
+	M(CALLOUT, callout, AUTHD, RELAYD, 0, IPC_CALLOUT) \
+	M(CALLED_OUT, called_out, RELAYD, AUTHD, 0, IPC_CALLED_OUT) \
+	M(TOKEN_KEYS, token_keys, AUTHD, QUEUED, 0, IPC_TOKEN_KEYS) \
+	M(ALIAS_EXPAND, alias_expand, QUEUED, AUTHD, 0, IPC_ALIAS_EXPAND) \
+	M(ALIAS_EXPANDED, alias_expanded, AUTHD, QUEUED, 0, \
+	    IPC_ALIAS_EXPANDED) \
+	M(DNS_QUERY, dns_query, ANY, CHECKD, 0, IPC_DNS_QUERY) \
+	M(DNS_ANSWER, dns_answer, CHECKD, ANY, 0, IPC_DNS_ANSWER) \
+	M(CHECK_MAIL, check_mail, SMTPD, CHECKD, 0, IPC_CHECK_MAIL) \
+	M(CHECKED_MAIL, checked_mail, CHECKD, SMTPD, 0, IPC_CHECKED_MAIL) \
+	M(QUEUE_SLOT, queue_slot, QUEUED, SMTPD, 0, IPC_QUEUE_SLOT) \
+	M(QUEUE_SUBMIT, queue_submit, SMTPD, QUEUED, 0, IPC_QUEUE_SUBMIT) \
+	M(QUEUE_OPEN, queue_open, SMTPD, QUEUED, 0, IPC_QUEUE_OPEN) \
+	M(QUEUE_CREDIT, queue_credit, QUEUED, SMTPD, 0, IPC_QUEUE_CREDIT) \
+	M(QUEUE_CHUNK, queue_chunk, SMTPD, QUEUED, 0, IPC_QUEUE_CHUNK) \
+	M(QUEUE_END, queue_end, SMTPD, QUEUED, 0, IPC_QUEUE_END) \
+	M(QUEUE_ABORT, queue_abort, SMTPD, QUEUED, 0, IPC_QUEUE_ABORT) \
+	M(QUEUE_ANSWER, queue_answer, QUEUED, SMTPD, 0, IPC_QUEUE_ANSWER) \
+	M(RELAY_READY, relay_ready, RELAYD, QUEUED, 0, IPC_RELAY_READY) \
+	M(RELAY_JOB, relay_job, QUEUED, RELAYD, 0, IPC_RELAY_JOB) \
+	M(RELAY_FILE, relay_file, QUEUED, RELAYD, 1, IPC_RELAY_FILE) \
+	M(RELAY_RESULT, relay_result, RELAYD, QUEUED, 0, IPC_RELAY_RESULT) \
+	M(LIFE_EVENTS, life_events, QUEUED, LOGHUB, 0, IPC_LIFE_EVENTS) \
+	M(LIFE_STORED, life_stored, LOGHUB, QUEUED, 0, IPC_LIFE_STORED)
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Starts a program's workers.  The spawner is forked before the program opens
+ * a store or confines itself; it only forks, execs the same binary in a worker
+ * role with one descriptor (3, a channel to the parent) and a clean
+ * environment, and reports exits.  So workers inherit no memory, keys or
+ * descriptors (DESIGN §1).
+ */
+#ifndef COMMON_SPAWNER_H
+#define COMMON_SPAWNER_H
+
+#include <stdint.h>
+
+#include "common/channel.h"
+
+/* A worker role: "postern-smtpd --worker NAME" runs main(3). */
+struct worker_program {
+	const char *name;
+	/* Serves the channel until it ends; returns the exit code. */
+	int (*main)(int channel_fd);
+};
+
+struct spawner;
+
+/* Forks; call first in main, before any thread, store or secret. */
+int spawner_start(const char *binary, struct err *err);
+
+/* The parent's end, over the descriptor that spawner_start() returned. */
+struct spawner *spawner_new(struct loop *loop, int fd);
+void spawner_free(struct spawner *spawner);
+
+/*
+ * Starts a worker; a channel to it with the given config (peer ROLE_WORKER is
+ * filled in).  NULL when the spawner is gone or descriptors are out.  The
+ * caller restarts with back-off when the channel closes.
+ */
+struct channel *spawner_spawn(struct spawner *spawner, const char *worker,
+    const struct channel_config *config);
+
+#endif
