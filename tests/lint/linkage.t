@@ -12,14 +12,16 @@
 
 build=$(build_folder) || exit
 base='libc|ld-linux-x86-64|libevent_core-2\.1|libseccomp|libidn2'
+# libevent, OpenSSL, libseccomp and, for names of domains, libidn2: all that
+# a program on the internet may have.
 allowed()
 {
 	case $1 in
 	postern-bindd) echo "libc|libevent_core-2\.1|libseccomp" ;;
 	postern-smtpd | postern-relayd) echo "$base|libssl|libcrypto" ;;
-	postern-authd) echo "$base|libcrypto|libsasl2|libsqlite3|libidn" ;;
+	postern-authd) echo "$base|libcrypto|libsasl2|libsqlite3|libidn|libjansson" ;;
 	postern-checkd) echo "$base|libcrypto|libunbound|libspf2|libsqlite3" ;;
-	postern-queued) echo "$base|libcrypto|libsqlite3" ;;
+	postern-queued) echo "$base|libcrypto|libsqlite3|libjansson" ;;
 	postern-loghub) echo "$base|libcrypto|libsqlite3|libjansson" ;;
 	postern-confd) echo "$base|libcrypto|libsqlite3|libjansson|libidn" ;;
 	postern | postern-run) echo "$base|libcrypto|libssl|libjansson" ;;
