@@ -75,6 +75,7 @@ struct channel {
 	size_t requests_waiting;
 
 	bool is_up;
+	bool was_up;
 	bool is_closed;
 	bool is_paused;
 	bool tells_owner; /* closed() is due */
@@ -122,6 +123,9 @@ release(void *arg)
 	evbuffer_free(channel->out);
 	free(channel->in);
 	free(channel->requests);
+	if (channel->config.released != NULL)
+		channel->config.released(
+		    channel->config.keeper, channel->was_up);
 	free(channel);
 }
 
@@ -472,6 +476,7 @@ handle_hello(struct channel *channel, const struct ipc_hello *hello)
 	        hello->role, slice_of(role_name(channel->config.peer))))
 		return -1;
 	channel->is_up = true;
+	channel->was_up = true;
 	if (channel->config.up != NULL)
 		channel->config.up(channel);
 	return 0;
@@ -788,6 +793,12 @@ void *
 channel_owner(const struct channel *channel)
 {
 	return channel->config.owner;
+}
+
+void
+channel_drop_keeper(struct channel *channel)
+{
+	channel->config.released = NULL;
 }
 
 enum role

@@ -51,6 +51,10 @@ struct channel_config {
 	void (*up)(struct channel *channel); /* both HELLOs are there */
 	/* After the last answer was called; the channel is freed next. */
 	void (*closed)(struct channel *channel, const char *reason);
+	/* For who made the channel on the owner's behalf (link, door). */
+	void *keeper;
+	/* Always, as the very last; was_up: both HELLOs had been there. */
+	void (*released)(void *keeper, bool was_up);
 };
 
 /*
@@ -69,6 +73,9 @@ void channel_close(struct channel *channel);
 void channel_close_with(struct channel *channel, const char *reason);
 
 void *channel_owner(const struct channel *channel);
+
+/* The keeper goes first: released() will not be called. */
+void channel_drop_keeper(struct channel *channel);
 enum role channel_peer(const struct channel *channel);
 bool channel_is_up(const struct channel *channel);
 

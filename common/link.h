@@ -31,7 +31,7 @@ struct door;
  * Accepts on a listening Unix stream socket (taken over).  A connection of a
  * user other than the peer role's (SO_PEERCRED), root excepted, is closed
  * before a byte is read.  ROLE_ADMIN: the socket's mode decides instead.  At
- * most max_channels at once.
+ * most max_channels at once.  The door outlives its channels.
  */
 struct door *door_new(
     const struct channel_config *config, int listen_fd, size_t max_channels);

@@ -27,3 +27,5 @@ common_SOURCES += common/ids.c
 common_SOURCES += common/ipc.c
 common_SOURCES += common/loop.c
 common_SOURCES += common/roles.c
+common_SOURCES += common/link.c
+common_SOURCES += common/sql.c
