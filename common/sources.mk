@@ -16,16 +16,18 @@
 # libcommon.a and all libraries; if they need objects of a program's folder,
 # that folder's fragment says so: test_route_SOURCES = relay/route.c
 common_SOURCES += common/buf.c
+common_SOURCES += common/channel.c
 common_SOURCES += common/err.c
 common_SOURCES += common/from_header.c
 common_SOURCES += common/header.c
-common_SOURCES += common/mailbox_list.c
-common_SOURCES += common/mime_word.c
-common_SOURCES += common/rfc5322_date.c
-common_SOURCES += common/channel.c
 common_SOURCES += common/ids.c
 common_SOURCES += common/ipc.c
-common_SOURCES += common/loop.c
-common_SOURCES += common/roles.c
 common_SOURCES += common/link.c
+common_SOURCES += common/loop.c
+common_SOURCES += common/mailbox_list.c
+common_SOURCES += common/mime.c
+common_SOURCES += common/mime_value.c
+common_SOURCES += common/mime_word.c
+common_SOURCES += common/rfc5322_date.c
+common_SOURCES += common/roles.c
 common_SOURCES += common/sql.c
