@@ -807,6 +807,18 @@ channel_peer(const struct channel *channel)
 	return channel->config.peer;
 }
 
+uid_t
+channel_peer_uid(const struct channel *channel)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (channel->is_closed || getsockopt(channel->fd, SOL_SOCKET,
+	    SO_PEERCRED, &peer, &size) == -1)
+		return (uid_t)-1;
+	return peer.uid;
+}
+
 bool
 channel_is_up(const struct channel *channel)
 {

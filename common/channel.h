@@ -79,6 +79,9 @@ void channel_drop_keeper(struct channel *channel);
 enum role channel_peer(const struct channel *channel);
 bool channel_is_up(const struct channel *channel);
 
+/* The user at the other end (SO_PEERCRED); (uid_t)-1 when closed. */
+uid_t channel_peer_uid(const struct channel *channel);
+
 /* A place for what the owner keeps for this one peer; NULL at first. */
 void channel_set_context(struct channel *channel, void *context);
 void *channel_context(const struct channel *channel);
