@@ -19,7 +19,6 @@
 /* Large mails go out in pieces that stay in the processor's cache. */
 #define CHUNK_BYTES (64u << 10)
 
-
 const char *const client_stage_names[STAGE_COUNT] = {
     [STAGE_CLOSED] = "connect",
     [STAGE_CONNECT] = "connect",
@@ -115,8 +114,7 @@ take_next(struct client *c)
 }
 
 static void
-job_done(struct client *c, enum client_stage stage, int code,
-    const char *reply)
+job_done(struct client *c, enum client_stage stage, int code, const char *reply)
 {
 	const struct client_result result = {.stage = stage,
 	    .code = code,
@@ -167,8 +165,8 @@ say_auth(struct client *c)
 		fatal("the login of %s is too long", c->account->user);
 	(void)EVP_EncodeBlock(encoded, (const unsigned char *)login, n);
 	c->stage = STAGE_AUTH;
-	(void)buf_addf(&c->wire.out, "AUTH PLAIN %s\r\n",
-	    (const char *)encoded);
+	(void)buf_addf(
+	    &c->wire.out, "AUTH PLAIN %s\r\n", (const char *)encoded);
 }
 
 static int
@@ -297,8 +295,8 @@ on_data(struct client *c, int code, const char *text)
 	}
 	plan_sender(c->plan, job->number, c->account, from);
 	plan_recipient(c->plan, job->number, 0, c->account, to);
-	mail_start(&job->cursor, &c->plan->pool, job->number, from, to,
-	    &c->wire.out);
+	mail_start(
+	    &job->cursor, &c->plan->pool, job->number, from, to, &c->wire.out);
 	return 0;
 }
 
@@ -318,19 +316,8 @@ on_dot(struct client *c, int code, const char *text)
 	return 0;
 }
 
-static int
-on_quit(struct client *c, int code, const char *text)
-{
-	(void)c;
-	(void)code;
-	(void)text;
-	return -1;
-}
-
-
-
-static int (*const handlers[STAGE_COUNT])(struct client *c, int code,
-    const char *text) = {
+static int (*const handlers[STAGE_COUNT])(
+    struct client *c, int code, const char *text) = {
     [STAGE_GREETING] = on_greeting,
     [STAGE_HELLO] = on_hello,
     [STAGE_STARTTLS] = on_starttls,
@@ -340,7 +327,6 @@ static int (*const handlers[STAGE_COUNT])(struct client *c, int code,
     [STAGE_RCPT] = on_rcpt,
     [STAGE_DATA] = on_data,
     [STAGE_DOT] = on_dot,
-    [STAGE_QUIT] = on_quit,
 };
 
 /* One line of a reply, without its line end. */
@@ -364,7 +350,7 @@ on_line(struct client *c, const char *line, size_t n)
 		return -1;
 	}
 	if (handlers[c->stage] == NULL)
-		return -1; /* nothing was asked */
+		return -1; /* good-bye, or nothing was asked */
 	return handlers[c->stage](c, code, n > 4 ? line + 4 : "");
 }
 
@@ -403,7 +389,8 @@ write_out(struct client *c)
 
 	for (;;) {
 		bool is_mail = c->stage == STAGE_DOT &&
-		    c->job.rcpt_accepted > 0 && !c->job.cursor.is_complete;
+			       c->job.rcpt_accepted > 0 &&
+			       !c->job.cursor.is_complete;
 
 		if (is_mail && c->wire.out.n < CHUNK_BYTES)
 			mail_more(&c->job.cursor, CHUNK_BYTES, &c->wire.out);

@@ -168,7 +168,7 @@ count_address(const char *name, const char *text)
 	    inet_pton(AF_INET, host, &sin.sin_addr) != 1)
 		fatal("%s %s: ADDRESS:PORT is wanted, like 127.0.0.1:2525",
 		    name, text);
-	sin.sin_port = htons(
-	    (uint16_t)count_option(name, colon + 1, 0, UINT16_MAX));
+	sin.sin_port =
+	    htons((uint16_t)count_option(name, colon + 1, 0, UINT16_MAX));
 	return sin;
 }

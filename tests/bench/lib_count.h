@@ -39,8 +39,8 @@ bool id_set_add(struct id_set *set, uint64_t hash);
 void id_set_clear(struct id_set *set);
 
 /* Options: a whole number from min to max, or the end with a sentence. */
-uint64_t count_option(const char *name, const char *text, uint64_t min,
-    uint64_t max);
+uint64_t count_option(
+    const char *name, const char *text, uint64_t min, uint64_t max);
 
 /* As many descriptors as the system lets us have. */
 void count_raise_descriptors(void);

@@ -47,22 +47,21 @@ move_to(struct fleet *f, struct client *c, struct client_list *list)
 static uint64_t
 due_us(const struct fleet *f, uint64_t number)
 {
-	return f->start_us +
-	    (uint64_t)((double)number * US_PER_S / f->rate);
+	return f->start_us + (uint64_t)((double)number * US_PER_S / f->rate);
 }
 
 static bool
 has_more(const struct fleet *f)
 {
 	return !f->is_stopping && !f->is_holding &&
-	    f->next_number < f->messages;
+	       f->next_number < f->messages;
 }
 
 static bool
 is_due(const struct fleet *f, uint64_t now_us)
 {
 	return has_more(f) &&
-	    (f->rate <= 0 || due_us(f, f->next_number) <= now_us);
+	       (f->rate <= 0 || due_us(f, f->next_number) <= now_us);
 }
 
 static void
@@ -107,8 +106,7 @@ record_recipients(const struct fleet *f, const struct client *c)
 	for (uint32_t k = 0; k < f->plan->recipients; k++) {
 		if (!c->job.is_accepted[k])
 			continue;
-		plan_recipient(f->plan, c->job.number, k, c->account,
-		    address);
+		plan_recipient(f->plan, c->job.number, k, c->account, address);
 		(void)fprintf(f->record, "%s%s", separator, address);
 		separator = ",";
 	}
@@ -131,8 +129,8 @@ record_result(const struct fleet *f, const struct client *c,
 	mail_id(&f->plan->pool, job->number, id);
 	plan_queue_id(result->reply, queue_id);
 	if (job->dot_us != 0)
-		(void)snprintf(dot, sizeof(dot), "%" PRIu64,
-		    result->end_us - job->dot_us);
+		(void)snprintf(
+		    dot, sizeof(dot), "%" PRIu64, result->end_us - job->dot_us);
 	(void)fprintf(f->record,
 	    "%s\t%s\t%03d\t%s\t%" PRIu64 ".%06" PRIu64 "\t%" PRIu64
 	    ".%06" PRIu64 "\t%s\t%" PRIu64 "\t%s\t",
@@ -217,8 +215,8 @@ bind_source(struct fleet *f, int fd)
 	int on = 1;
 
 	source.sin_addr.s_addr = htonl(UINT32_C(0x7f010000) + host);
-	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
-	    sizeof(on));
+	(void)setsockopt(
+	    fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&source, sizeof(source)) == -1)
 		fatal("bind to a source address: %s", strerror(errno));
 }
@@ -227,8 +225,7 @@ static int
 open_socket(struct fleet *f)
 {
 	int on = 1;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd == -1)
 		fatal("socket: %s", strerror(errno));
@@ -242,13 +239,13 @@ static void
 connect_client(struct fleet *f, struct client *c)
 {
 	struct epoll_event ev = {
-	    .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-	    .data.ptr = c};
+	    .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
 
 	c->account = NULL;
 	if (f->plan->account_count > 0)
-		c->account = &f->plan->accounts[f->next_account++ %
-		    f->plan->account_count];
+		c->account =
+		    &f->plan
+			 ->accounts[f->next_account++ % f->plan->account_count];
 	wire_init(&c->wire, open_socket(f));
 	client_start(c);
 	c->deadline_us = count_now_us() + f->timeout_us;
@@ -365,9 +362,8 @@ static void
 turn(struct fleet *f)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int timeout_ms = TAILQ_EMPTY(&f->waiting)
-	    ? CHECK_INTERVAL_US / 1000
-	    : (int)RETRY_FIRST_US / 1000;
+	int timeout_ms = TAILQ_EMPTY(&f->waiting) ? CHECK_INTERVAL_US / 1000
+						  : (int)RETRY_FIRST_US / 1000;
 	uint64_t now_us;
 	int n;
 
@@ -419,8 +415,8 @@ fleet_init(struct fleet *f)
 	if ((f->epoll_fd = epoll_create1(EPOLL_CLOEXEC)) == -1)
 		fatal("epoll_create1: %s", strerror(errno));
 	f->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	f->timer_fd = timerfd_create(CLOCK_MONOTONIC,
-	    TFD_CLOEXEC | TFD_NONBLOCK);
+	f->timer_fd =
+	    timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	watch(f, &f->signal_fd);
 	watch(f, &f->timer_fd);
 }

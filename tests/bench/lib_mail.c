@@ -20,11 +20,16 @@
 #define DOTTED_LINES 32  /* one line in so many starts with a dot */
 
 #define SUM_LANES 4
+#define SUM_DIGITS 16 /* hexadecimal */
 #define SUM_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 
 #define ID_HEADER "X-Load-Id: "
 #define BODY_MARK "Load-Body: "
 #define END_MARK "Load-End: "
+
+/* What an id is made of; a record of ids has tabs and commas of its own. */
+static const char id_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				 "abcdefghijklmnopqrstuvwxyz0123456789_-";
 
 static uint64_t
 sum_step(uint64_t lane, uint64_t word)
@@ -122,9 +127,10 @@ body_init(struct mail_body *body, uint64_t seed, size_t text_bytes)
 void
 mail_pool_init(struct mail_pool *pool, const char *run, size_t body_bytes)
 {
-	(void)snprintf(pool->run, sizeof(pool->run), "%s", run);
 	if (body_bytes < 2)
 		body_bytes = 2; /* one empty line */
+	*pool = (struct mail_pool){.bodies = NULL};
+	(void)snprintf(pool->run, sizeof(pool->run), "%s", run);
 	pool->count = POOL_BYTES_MAX / body_bytes;
 	if (pool->count > POOL_COUNT_MAX)
 		pool->count = POOL_COUNT_MAX;
@@ -145,8 +151,7 @@ mail_pool_clear(struct mail_pool *pool)
 }
 
 void
-mail_id(const struct mail_pool *pool, uint64_t number,
-    char id_r[MAIL_ID_MAX])
+mail_id(const struct mail_pool *pool, uint64_t number, char id_r[MAIL_ID_MAX])
 {
 	(void)snprintf(id_r, MAIL_ID_MAX, "%s-%" PRIu64, pool->run, number);
 }
@@ -215,8 +220,8 @@ take_line(struct slice *rest, struct slice *line_r)
 
 /* The id of the header, and where the body begins. */
 static int
-find_header_id(struct slice message, char id_r[MAIL_ID_MAX],
-    struct slice *body_r)
+find_header_id(
+    struct slice message, char id_r[MAIL_ID_MAX], struct slice *body_r)
 {
 	struct slice line;
 	bool is_found = false;
@@ -225,19 +230,38 @@ find_header_id(struct slice message, char id_r[MAIL_ID_MAX],
 		if (is_found || !slice_starts_nocase(line, ID_HEADER))
 			continue;
 		line = slice_trim(slice_from(line, strlen(ID_HEADER)));
-		is_found = slice_copy(line, id_r, MAIL_ID_MAX) == 0;
+		is_found = line.n > 0 &&
+			   slice_copy(line, id_r, MAIL_ID_MAX) == 0 &&
+			   strspn(id_r, id_letters) == line.n;
 	}
 	*body_r = message;
+	if (!is_found)
+		id_r[0] = '\0';
 	return is_found ? 0 : -1;
+}
+
+/* "<bytes> <sum in hex>" */
+static int
+parse_numbers(struct slice text, uint64_t *bytes_r, uint64_t *sum_r)
+{
+	size_t space = slice_find(text, ' ', 0);
+	char hex[SUM_DIGITS + 1];
+	char *end;
+
+	if (slice_to_u64((struct slice){text.p, space}, bytes_r) == -1 ||
+	    text.n != space + 1 + SUM_DIGITS ||
+	    slice_copy(slice_from(text, space + 1), hex, sizeof(hex)) == -1)
+		return -1;
+	*sum_r = strtoull(hex, &end, 16);
+	return *end == '\0' ? 0 : -1;
 }
 
 /* The bytes after the marker line that names this id. */
 static int
-find_block(struct slice body, const char *id, size_t *bytes_r,
+find_block(struct slice body, const char *id, uint64_t *bytes_r,
     uint64_t *sum_r, struct slice *block_r)
 {
 	char mark[sizeof(BODY_MARK) + MAIL_ID_MAX + 1];
-	char numbers[64];
 	struct slice line;
 	const char *at = NULL;
 
@@ -247,12 +271,10 @@ find_block(struct slice body, const char *id, size_t *bytes_r,
 	if (at == NULL || (at > body.p && at[-1] != '\n'))
 		return -1;
 	body = slice_from(body, (size_t)(at - body.p) + strlen(mark));
-	if (take_line(&body, &line) == -1 ||
-	    slice_copy(line, numbers, sizeof(numbers)) == -1 ||
-	    sscanf(numbers, "%zu %" SCNx64, bytes_r, sum_r) != 2)
+	if (take_line(&body, &line) == -1)
 		return -1;
 	*block_r = body;
-	return 0;
+	return parse_numbers(line, bytes_r, sum_r);
 }
 
 /* After the end mark only a MIME boundary may follow. */
@@ -275,7 +297,7 @@ mail_check(struct slice message, struct mail_seen *seen_r)
 {
 	struct slice body;
 	struct slice block;
-	size_t bytes;
+	uint64_t bytes;
 	uint64_t sum;
 
 	*seen_r = (struct mail_seen){.verdict = MAIL_FOREIGN};

@@ -57,12 +57,11 @@ struct mail_seen {
 uint64_t mail_sum(const char *p, size_t n);
 
 /* The bodies depend on body_bytes alone, so runs can be compared. */
-void mail_pool_init(struct mail_pool *pool, const char *run,
-    size_t body_bytes);
+void mail_pool_init(struct mail_pool *pool, const char *run, size_t body_bytes);
 void mail_pool_clear(struct mail_pool *pool);
 
-void mail_id(const struct mail_pool *pool, uint64_t number,
-    char id_r[MAIL_ID_MAX]);
+void mail_id(
+    const struct mail_pool *pool, uint64_t number, char id_r[MAIL_ID_MAX]);
 
 /* Appends the header of mail number to out and sets the cursor to its body. */
 void mail_start(struct mail_cursor *cursor, const struct mail_pool *pool,

@@ -26,8 +26,8 @@ expand(const char *template, uint64_t number, const struct account *account,
 			(void)buf_addf(&b, "%" PRIu64, number);
 			p++;
 		} else if (p[0] == '%' && p[1] == 'u') {
-			(void)buf_add_text(&b,
-			    account != NULL ? account->user : "nobody");
+			(void)buf_add_text(
+			    &b, account != NULL ? account->user : "nobody");
 			p++;
 		} else {
 			(void)buf_add_char(&b, *p);
@@ -73,8 +73,8 @@ plan_queue_id(const char *reply, char queue_id_r[PLAN_QUEUE_ID_MAX])
 	if (n == 0)
 		(void)snprintf(queue_id_r, PLAN_QUEUE_ID_MAX, "-");
 	else
-		(void)snprintf(queue_id_r, PLAN_QUEUE_ID_MAX, "%.*s",
-		    (int)n, at);
+		(void)snprintf(
+		    queue_id_r, PLAN_QUEUE_ID_MAX, "%.*s", (int)n, at);
 }
 
 /* "user password" of one line; empty lines and "#" are passed over. */

@@ -130,8 +130,8 @@ is_rejected(const struct server *server, struct slice address)
 	char text[ADDRESS_MAX];
 
 	return server->reject_rcpt != NULL &&
-	    slice_copy(address, text, sizeof(text)) == 0 &&
-	    fnmatch(server->reject_rcpt, text, FNM_CASEFOLD) == 0;
+	       slice_copy(address, text, sizeof(text)) == 0 &&
+	       fnmatch(server->reject_rcpt, text, FNM_CASEFOLD) == 0;
 }
 
 static void
@@ -257,7 +257,8 @@ dot_reached(struct server_session *s)
 	if (server->hang == SERVER_HANG_DOT) {
 		s->state = SERVER_HANGING;
 	} else if (server->delay_dot_ms > 0) {
-		s->resume_us = count_now_us() + (uint64_t)server->delay_dot_ms * 1000;
+		s->resume_us =
+		    count_now_us() + (uint64_t)server->delay_dot_ms * 1000;
 		s->state = SERVER_DELAYED;
 	} else {
 		answer_dot(s);
@@ -294,8 +295,7 @@ dot_byte(struct server_session *s, char c)
 	} else {
 		if (s->dot == DOT_DOT_CR)
 			(void)buf_add_char(message, '\r');
-		s->dot = dot_after(s->dot == DOT_DOT_CR ? DOT_CR : DOT_TEXT,
-		    &c, 1);
+		s->dot = c == '\r' ? DOT_CR : DOT_TEXT;
 		(void)buf_add_char(message, c);
 	}
 }
@@ -344,7 +344,7 @@ feed_command(struct server_session *s, struct slice in)
 	if (end == in.n)
 		return n;
 	while (line.n > 0 &&
-	    (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+	       (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
 		line.n--;
 	run_command(s, line);
 	buf_reset(&s->line);
@@ -377,8 +377,8 @@ greet(struct server_session *s)
 		s->state = SERVER_HANGING;
 		return 0;
 	}
-	reply(s, s->server->is_lmtp ? "220 sink.invalid LMTP" :
-				      "220 sink.invalid ESMTP");
+	reply(s, s->server->is_lmtp ? "220 sink.invalid LMTP"
+				    : "220 sink.invalid ESMTP");
 	return wire_flush(&s->wire) == WIRE_CLOSED ? -1 : 0;
 }
 

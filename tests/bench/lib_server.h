@@ -26,11 +26,11 @@ enum server_hang {
 };
 
 struct server_counts {
-	uint64_t received;  /* mails answered with 250 */
-	uint64_t distinct;  /* ids of ours among them */
-	uint64_t doubles;   /* id and recipient came before */
-	uint64_t bad;       /* checksum */
-	uint64_t foreign;   /* no id of ours: reports, other senders */
+	uint64_t received; /* mails answered with 250 */
+	uint64_t distinct; /* ids of ours among them */
+	uint64_t doubles;  /* id and recipient came before */
+	uint64_t bad;      /* checksum */
+	uint64_t foreign;  /* no id of ours: reports, other senders */
 	uint64_t tempfailed;
 	uint64_t rejected_recipients;
 	uint64_t connections;
@@ -73,10 +73,10 @@ struct server_session {
 	struct wire wire;
 	enum server_state state;
 	enum server_dot dot;
-	bool is_tls_starting;  /* after the reply to STARTTLS */
+	bool is_tls_starting; /* after the reply to STARTTLS */
 	bool has_sender;
-	struct buf line;       /* the start of a command */
-	struct buf kept;       /* input behind a delayed dot */
+	struct buf line; /* the start of a command */
+	struct buf kept; /* input behind a delayed dot */
 	struct buf message;
 	struct buf sender;     /* arguments of MAIL */
 	struct buf recipients; /* arguments of RCPT, each with its NUL */
@@ -101,7 +101,7 @@ int session_event(struct server_session *s, uint32_t events, char *scratch,
     size_t scratch_bytes);
 
 /* The delay of the dot is over.  -1: close it. */
-int session_resume(struct server_session *s, char *scratch,
-    size_t scratch_bytes);
+int session_resume(
+    struct server_session *s, char *scratch, size_t scratch_bytes);
 
 #endif

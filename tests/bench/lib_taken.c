@@ -68,8 +68,8 @@ next_recipient(struct slice *rest, struct slice *recipient_r)
 }
 
 static void
-count_mail(struct server_session *s, const struct mail_seen *seen,
-    uint64_t id_sum)
+count_mail(
+    struct server_session *s, const struct mail_seen *seen, uint64_t id_sum)
 {
 	struct server_counts *counts = &s->server->counts;
 	struct slice rest = buf_slice(&s->recipients);
@@ -87,8 +87,19 @@ count_mail(struct server_session *s, const struct mail_seen *seen,
 		struct slice address = taken_address(recipient);
 		uint64_t sum = mail_sum(address.p, address.n);
 
-		counts->doubles += !id_set_add(&s->server->deliveries,
-		    pair_sum(id_sum, sum));
+		counts->doubles +=
+		    !id_set_add(&s->server->deliveries, pair_sum(id_sum, sum));
+	}
+}
+
+/* A client's text must not look like the record's own tabs and commas. */
+static void
+record_text(FILE *f, struct slice text)
+{
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+
+		(void)putc_unlocked(c < ' ' || c == ',' ? '?' : c, f);
 	}
 }
 
@@ -113,12 +124,13 @@ record_mail(struct server_session *s, const struct mail_seen *seen)
 	    s->recipient_count, now_us / US_PER_S, now_us % US_PER_S,
 	    s->message.n, s->server->counts.received);
 	while (next_recipient(&rest, &recipient)) {
-		struct slice address = taken_address(recipient);
-
-		(void)fprintf(f, "%s%.*s", separator, SLICE_ARG(address));
+		(void)fputs(separator, f);
+		record_text(f, taken_address(recipient));
 		separator = ",";
 	}
-	(void)fprintf(f, "\t%.*s\n", SLICE_ARG(s->sender));
+	(void)putc_unlocked('\t', f);
+	record_text(f, buf_slice(&s->sender));
+	(void)putc_unlocked('\n', f);
 }
 
 static void
@@ -145,8 +157,8 @@ save_mail(struct server_session *s)
 	buf_init(&envelope, SIZE_MAX / 2);
 	(void)buf_addf(&envelope, "MAIL FROM:%s\n", buf_text(&s->sender));
 	while (next_recipient(&rest, &recipient))
-		(void)buf_addf(&envelope, "RCPT TO:%.*s\n",
-		    SLICE_ARG(recipient));
+		(void)buf_addf(
+		    &envelope, "RCPT TO:%.*s\n", SLICE_ARG(recipient));
 	(void)snprintf(part, sizeof(part), "%s/%08" PRIu64 ".env",
 	    server->save_dir, server->counts.received);
 	write_file(part, buf_slice(&envelope));
@@ -170,8 +182,8 @@ taken_mail(struct server_session *s)
 
 	mail_check(message, &seen);
 	id_sum = seen.verdict == MAIL_FOREIGN
-	    ? mail_sum(message.p, message.n)
-	    : mail_sum(seen.id, strlen(seen.id));
+		     ? mail_sum(message.p, message.n)
+		     : mail_sum(seen.id, strlen(seen.id));
 	if (is_put_off(server, id_sum)) {
 		server->counts.tempfailed++;
 		return false;

@@ -32,8 +32,8 @@ wire_close(struct wire *w)
 {
 	if (w->ssl != NULL) {
 		/* Says that the peer may resume; sends nothing. */
-		SSL_set_shutdown(w->ssl,
-		    SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+		SSL_set_shutdown(
+		    w->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 		SSL_free(w->ssl);
 	}
 	w->ssl = NULL;
@@ -48,8 +48,8 @@ wire_clear(struct wire *w)
 }
 
 void
-wire_start_tls(struct wire *w, SSL_CTX *context, bool is_server,
-    SSL_SESSION *session)
+wire_start_tls(
+    struct wire *w, SSL_CTX *context, bool is_server, SSL_SESSION *session)
 {
 	if ((w->ssl = SSL_new(context)) == NULL ||
 	    SSL_set_fd(w->ssl, w->fd) != 1)
@@ -129,8 +129,8 @@ int
 wire_flush(struct wire *w)
 {
 	while (w->out_done < w->out.n) {
-		ssize_t sent = write_some(w, w->out.p + w->out_done,
-		    w->out.n - w->out_done);
+		ssize_t sent = write_some(
+		    w, w->out.p + w->out_done, w->out.n - w->out_done);
 
 		if (sent <= 0)
 			return (int)sent;

@@ -31,8 +31,8 @@ void wire_close(struct wire *w);
 void wire_clear(struct wire *w); /* and frees the buffer */
 
 /* Puts TLS over the stream.  session may be NULL. */
-void wire_start_tls(struct wire *w, SSL_CTX *context, bool is_server,
-    SSL_SESSION *session);
+void wire_start_tls(
+    struct wire *w, SSL_CTX *context, bool is_server, SSL_SESSION *session);
 
 /* 1 when the handshake is done, WIRE_AGAIN, WIRE_CLOSED. */
 int wire_handshake(struct wire *w);

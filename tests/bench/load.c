@@ -169,8 +169,8 @@ set_plan_option(struct load *load, int id, const char *name)
 		add_to(plan, optarg);
 		return true;
 	case OPT_RECIPIENTS:
-		plan->recipients = (uint32_t)count_option(name, optarg, 1,
-		    PLAN_RECIPIENTS_MAX);
+		plan->recipients = (uint32_t)count_option(
+		    name, optarg, 1, PLAN_RECIPIENTS_MAX);
 		return true;
 	case OPT_SPREAD:
 		plan->spread = count_option(name, optarg, 1, UINT32_MAX);
@@ -246,8 +246,7 @@ read_options(struct load *load, int argc, char **argv)
 	int index = 0;
 	int id;
 
-	while ((id = getopt_long(argc, argv, "", long_options, &index)) !=
-	    -1) {
+	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
 		if (id == '?')
 			exit(2);
 		if (id == OPT_HELP) {
@@ -258,9 +257,8 @@ read_options(struct load *load, int argc, char **argv)
 			set_run(load, optarg);
 		else if (id == OPT_RECORD)
 			load->record_path = optarg;
-		else if (!set_plan_option(load, id,
-			     long_options[index].name) &&
-		    !set_fleet_option(load, id, long_options[index].name))
+		else if (!set_plan_option(load, id, long_options[index].name) &&
+			 !set_fleet_option(load, id, long_options[index].name))
 			bug("option %d is nobody's", id);
 	}
 	if (optind + 1 != argc) {
@@ -297,8 +295,7 @@ prepare_tls(struct plan *plan)
 	SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
 	(void)SSL_CTX_set_mode(context,
 	    SSL_MODE_ENABLE_PARTIAL_WRITE |
-		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-		SSL_MODE_RELEASE_BUFFERS);
+		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	if (plan->is_resuming) {
 		(void)SSL_CTX_set_app_data(context, plan);
 		(void)SSL_CTX_set_session_cache_mode(context,

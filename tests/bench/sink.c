@@ -125,8 +125,8 @@ set_server_option(struct server *server, int id)
 		server->is_tls_implicit = true;
 		return true;
 	case OPT_DELAY_DOT:
-		server->delay_dot_ms = (uint32_t)count_option("delay-dot",
-		    optarg, 0, DELAY_MAX_MS);
+		server->delay_dot_ms = (uint32_t)count_option(
+		    "delay-dot", optarg, 0, DELAY_MAX_MS);
 		return true;
 	case OPT_TEMPFAIL:
 		server->tempfail_percent =
@@ -199,17 +199,14 @@ prepare_tls(struct sink *sink)
 	if (sink->cert_path == NULL)
 		return;
 	if ((context = SSL_CTX_new(TLS_server_method())) == NULL ||
-	    SSL_CTX_use_certificate_chain_file(context, sink->cert_path) !=
-		1 ||
-	    SSL_CTX_use_PrivateKey_file(context, sink->key_path,
-		SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_use_certificate_chain_file(context, sink->cert_path) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(
+		context, sink->key_path, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(context) != 1)
-		fatal("cannot use %s with %s", sink->cert_path,
-		    sink->key_path);
+		fatal("cannot use %s with %s", sink->cert_path, sink->key_path);
 	(void)SSL_CTX_set_mode(context,
 	    SSL_MODE_ENABLE_PARTIAL_WRITE |
-		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-		SSL_MODE_RELEASE_BUFFERS);
+		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	sink->server.tls_context = context;
 }
 
@@ -225,11 +222,10 @@ watch(const struct sink *sink, int fd, uint32_t events, void *what)
 static void
 sink_listen(struct sink *sink)
 {
-	struct sockaddr_in bound;
+	struct sockaddr_in bound = {.sin_port = 0};
 	socklen_t bound_bytes = sizeof(bound);
 	int on = 1;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd == -1 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
@@ -349,7 +345,7 @@ on_event(struct sink *sink, const struct epoll_event *ev)
 	else if (ev->data.ptr == &sink->signal_fd)
 		sink->is_stopping = true;
 	else if (session_event(s, ev->events, sink->scratch, SCRATCH_BYTES) ==
-	    -1)
+		 -1)
 		close_session(sink, s);
 }
 
@@ -357,13 +353,12 @@ static void
 sink_run(struct sink *sink)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int timeout_ms = sink->server.delay_dot_ms > 0
-	    ? 1
-	    : FLUSH_INTERVAL_US / 1000;
+	int timeout_ms =
+	    sink->server.delay_dot_ms > 0 ? 1 : FLUSH_INTERVAL_US / 1000;
 
 	while (!sink->is_stopping) {
-		int n = epoll_wait(sink->epoll_fd, events, EVENTS_MAX,
-		    timeout_ms);
+		int n =
+		    epoll_wait(sink->epoll_fd, events, EVENTS_MAX, timeout_ms);
 
 		if (n == -1 && errno != EINTR)
 			fatal("epoll_wait: %s", strerror(errno));
