@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: ISC
+"""An instance of Postern below a folder of its own, run by postern-run.
+
+    gw = Gateway(settings={"smtp.listen": "127.0.0.1:0"})
+    gw.start()
+    gw.cli("user", "add", "anna", "--password-stdin", input="secret")
+    client = smtp.Client(gw.port("submission"))
+    gw.stop()          # or by itself at tap.done()
+
+The programs are those of the build folder POSTERN_BUILD.
+"""
+
+import ctypes
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from . import tap
+
+BUILD = os.environ.get("POSTERN_BUILD", "")
+SOURCE = os.environ.get("POSTERN_SOURCE") or os.path.realpath(
+    os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+
+# Ready, and stopped, within; a build with sanitizers starts slowly when
+# another test runs beside it.
+START_S = 60
+STOP_S = 60
+
+# Lines of a log that no test may cause.
+ALARMS = re.compile(
+    r"(ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:"
+    r"|: bug: |: fatal: |SUMMARY: \w*Sanitizer)")
+
+KINDS = ("smtp", "submission", "submissions")
+
+
+class CommandFailed(Exception):
+    """postern ended with another exit code than the test wants."""
+
+
+def temporary_folder(prefix="postern-test-"):
+    """A new folder that every program's user may pass through."""
+    path = tempfile.mkdtemp(prefix=prefix)
+    os.chmod(path, 0o755)
+    tap.at_done(lambda failed: _drop_folder(path, failed))
+    return path
+
+
+def _drop_folder(path, failed):
+    log = os.environ.get("POSTERN_TEST_LOG")
+    if os.environ.get("POSTERN_KEEP"):
+        tap.diag(f"kept: {path}")
+        return
+    if failed and log:
+        keep = f"{log}.{os.path.basename(path)}"
+        shutil.copytree(path, keep, symlinks=True, dirs_exist_ok=True,
+                        ignore=_sockets)
+        tap.diag(f"kept: {keep}")
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _sockets(folder, names):
+    return [n for n in names if not (
+        os.path.isfile(os.path.join(folder, n))
+        or os.path.isdir(os.path.join(folder, n)))]
+
+
+def die_with_parent():
+    """For preexec_fn: SIGTERM when the test is gone, however it went."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+class Gateway:
+    """One instance.  settings go in before the first start."""
+
+    def __init__(self, hostname="gw.example.test", settings=None,
+                 postmaster=None, init=True):
+        if not os.access(os.path.join(BUILD, "postern-run"), os.X_OK):
+            tap.skip_all("POSTERN_BUILD has no postern-run")
+        self.folder = temporary_folder()
+        self.root = os.path.join(self.folder, "root")
+        self.log_path = os.path.join(self.folder, "run.log")
+        self.process = None
+        self.expected_alarms = []
+        # Stopped first, so that the folder is still there.
+        tap.at_done(self._at_done)
+        if init:
+            words = ["init", "--hostname", hostname]
+            if postmaster:
+                words += ["--postmaster", postmaster]
+            self.cli(*words)
+            chosen = {"smtp.listen": "127.0.0.1:0",
+                      "submission.listen": "127.0.0.1:0",
+                      "submissions.listen": "127.0.0.1:0"}
+            chosen.update(settings or {})
+            self.set(**chosen)
+
+    # --- the command line ---
+
+    def run_cli(self, *words, input=None, timeout=60):
+        """postern with these words; its CompletedProcess, in text."""
+        return subprocess.run(
+            [os.path.join(BUILD, "postern"), "--root", self.root, *words],
+            input="" if input is None else input, capture_output=True,
+            text=True, timeout=timeout, check=False)
+
+    def cli(self, *words, input=None, code=0, timeout=60):
+        """What postern prints; raises when its exit code is not `code`."""
+        result = self.run_cli(*words, input=input, timeout=timeout)
+        if result.returncode != code:
+            raise CommandFailed(
+                f"postern {' '.join(words)}: exit code {result.returncode}, "
+                f"not {code}\n{result.stdout}{result.stderr}")
+        return result.stdout
+
+    def json(self, *words, code=0):
+        """The same with --json, as Python's values."""
+        return json.loads(self.cli(*words, "--json", code=code))
+
+    def set(self, **settings):
+        """config set; names with dots come as set(**{"smtp.x": 1})."""
+        self.cli("config", "set",
+                 *[f"{name}={value}" for name, value in settings.items()])
+
+    # --- start and stop ---
+
+    def start(self, timeout=START_S):
+        """Returns when postern-run has said "ready"."""
+        log = open(self.log_path, "ab")
+        self.process = subprocess.Popen(
+            [os.path.join(BUILD, "postern-run"), "--root", self.root],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+            preexec_fn=die_with_parent)
+        log.close()
+        self._await_ready(timeout)
+        return self
+
+    def _await_ready(self, timeout):
+        deadline = time.monotonic() + timeout
+        seen = b""
+        fd = self.process.stdout.fileno()
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([fd], [], [], left)[0]:
+                raise TimeoutError(f"not ready in {timeout} s\n" + self.tail())
+            got = os.read(fd, 4096)
+            if not got:
+                code = self.process.wait()
+                raise RuntimeError(
+                    f"postern-run ended with {code} before it was ready\n"
+                    + self.tail())
+            seen += got
+            if any(line.strip() == b"ready" or line.startswith(b"ready ")
+                   for line in seen.split(b"\n")[:-1]):
+                return
+
+    def stop(self, timeout=STOP_S):
+        """SIGTERM, and waits.  The exit code."""
+        if self.process is None:
+            return 0
+        process, self.process = self.process, None
+        process.terminate()
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            tap.fail(f"postern-run stops within {timeout} s")
+            code = -signal.SIGKILL
+        process.stdout.close()
+        return code
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def _at_done(self, failed):
+        if self.process is not None:
+            if self.process.poll() is not None:
+                tap.fail("postern-run ran until the end of the test: "
+                         f"exit code {self.process.returncode}")
+            else:
+                tap.equal(self.stop(), 0, "postern-run stops cleanly")
+        alarms = self.alarms()
+        tap.equal(alarms, [], "no program raised an alarm")
+        if failed or alarms:
+            tap.diag("the end of postern-run's words:")
+            tap.diag(self.tail())
+
+    # --- looking at it ---
+
+    def log(self):
+        """All that the programs wrote to standard error."""
+        try:
+            with open(self.log_path, encoding="utf-8",
+                      errors="backslashreplace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def tail(self, lines=60):
+        return "\n".join(self.log().split("\n")[-lines:])
+
+    def expect_alarm(self, pattern):
+        """Lines that match are wanted by this test."""
+        self.expected_alarms.append(re.compile(pattern))
+
+    def alarms(self):
+        return [line for line in self.log().split("\n")
+                if ALARMS.search(line)
+                and not any(p.search(line) for p in self.expected_alarms)]
+
+    def status(self):
+        return self.json("status")
+
+    def listeners(self, kind):
+        """(address, port) of each listener of a kind, as `status` says:
+        "listeners": [{"kind": "smtp", "address": "127.0.0.1:2525"}, ...]"""
+        found = []
+        for row in self.status()["listeners"]:
+            if row["kind"] == kind:
+                host, _, port = row["address"].rpartition(":")
+                found.append((host.strip("[]"), int(port)))
+        return found
+
+    def port(self, kind="smtp"):
+        """The port of the first listener of a kind."""
+        assert kind in KINDS, kind
+        found = self.listeners(kind)
+        if not found:
+            raise LookupError(f"no listener of kind {kind}")
+        return found[0][1]
+
+    def pids(self, program=None):
+        """{pid: command line} of what postern-run has started, workers too;
+        of one program ("queued") when it is named."""
+        parents, words = {}, {}
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{entry}/stat", "rb") as f:
+                    stat = f.read()
+                with open(f"/proc/{entry}/cmdline", "rb") as f:
+                    line = f.read().decode(errors="replace")
+            except OSError:
+                continue
+            # The name in brackets may hold anything, brackets too.
+            parents[int(entry)] = int(stat.rpartition(b") ")[2].split()[1])
+            words[int(entry)] = line.split("\0")
+        ours = {self.process.pid} if self.process else set()
+        while True:
+            more = {pid for pid, up in parents.items() if up in ours} - ours
+            if not more:
+                break
+            ours |= more
+        wanted = None if program is None else f"postern-{program}"
+        return {pid: " ".join(words[pid]).strip() for pid in ours
+                if pid in words and pid != self.process.pid
+                and wanted in (None, os.path.basename(words[pid][0]))}
+
+    def kill(self, program, sig=signal.SIGKILL):
+        """Sends a signal to each process of that program; how many."""
+        count = 0
+        for pid in self.pids(program):
+            try:
+                os.kill(pid, sig)
+                count += 1
+            except ProcessLookupError:
+                pass
+        return count
+
+    def trace(self, what):
+        """The events of a message, by any of the names it has."""
+        return self.json("trace", what)
+
+    def wait_for_queue(self, count=0, seconds=30):
+        """Until that many messages are queued."""
+        return tap.wait_until(
+            lambda: self.json("queue", "summary").get("messages") == count,
+            seconds, f"{count} queued messages", step=0.1) or True
