@@ -167,12 +167,28 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING };
 	F(U64, revision, 0)
 #define EVENT_LOG_LOST(F, L) \
 	F(TEXT, program, 16) \
-	F(U64, count, 0)
+	F(U64, count, 0) \
+	F(TEXT, reason, 64)
 #define EVENT_ALERT(F, L) \
 	F(TEXT, alert, 32) \
 	F(TEXT, subject, 256) \
 	F(BOOL, is_raised, 0) \
 	F(TEXT, text, 512)
+/* A process that the hub did not know yet began to write. */
+#define EVENT_LOG_WRITER(F, L) \
+	F(TEXT, program, 16) \
+	F(U64, boot_id, 0) \
+	F(U64, first_number, 0)
+/* The end of a segment was not whole when the hub started. */
+#define EVENT_LOG_CUT(F, L) \
+	F(U32, segment, 0) \
+	F(U64, after_number, 0) \
+	F(U64, octets, 0) \
+	F(TEXT, reason, 64)
+/* Segments up to this one were deleted: older than log.retention_days. */
+#define EVENT_LOG_EXPIRED(F, L) \
+	F(U32, segment, 0) \
+	F(TEXT, day, 16)
 
 #define EVENTS(E) \
 	E(ACCEPTED, accepted, "accepted", LIFE, INFO, EVENT_ACCEPTED, \
@@ -225,7 +241,13 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING };
 	E(LOG_LOST, log_lost, "log.lost", STATE, WARNING, EVENT_LOG_LOST, \
 	    "events were lost on their way to the log") \
 	E(ALERT, alert, "alert", STATE, WARNING, EVENT_ALERT, \
-	    "an alert was raised or cleared")
+	    "an alert was raised or cleared") \
+	E(LOG_WRITER, log_writer, "log.writer", STATE, DEBUG, \
+	    EVENT_LOG_WRITER, "a new process began to write to the log") \
+	E(LOG_CUT, log_cut, "log.cut", STATE, WARNING, EVENT_LOG_CUT, \
+	    "the end of the log was not whole after a crash") \
+	E(LOG_EXPIRED, log_expired, "log.expired", STATE, INFO, \
+	    EVENT_LOG_EXPIRED, "old log was deleted, as the settings say")
 
 #define EVENT_STRUCT(SUFFIX, name, text, class, level, FIELDS, meaning) \
 	struct event_##name { \
@@ -256,6 +278,10 @@ struct event_row {
 
 const struct event_row *event_row(enum event_type type);
 
+/* "life", "warning": as JSON and the manual have them. */
+const char *event_class_name(enum event_class class);
+const char *event_level_name(enum event_level level);
+
 /* The type with that text name, or EVENT_TYPE_COUNT. */
 enum event_type event_by_name(struct slice name);
 
@@ -270,15 +296,39 @@ struct event_head {
 /* Octets of the fixed part: u16 type, u64 time, u64 session, u64 message. */
 #define EVENT_HEAD_SIZE 26
 
-/* -1 unless in is exactly one event that keeps its row. */
+/*
+ * -1 unless in is exactly one event that keeps its row.  The fields point into
+ * in.
+ */
 int event_read(struct slice in, struct event_head *head_r,
     union event_fields *fields_r, struct err *err);
 
 /*
- * A datagram: u64 boot id, u64 sequence number of its first event, u16 count,
- * then for each event a u32 length and its octets.
+ * A datagram: u64 boot id (random for each start of the writer), u64 sequence
+ * number of its first event, u16 count, then for each event a u32 length and
+ * its octets.  Numbers start at 1 and have no gaps: what was given up before
+ * it got a number is told by an event "log.lost".
  */
 #define EVENT_DATAGRAM_MAX 60000
 #define EVENT_DATAGRAM_HEAD 18
+
+struct event_datagram {
+	uint64_t boot_id;
+	uint64_t sequence; /* of the next event */
+	uint16_t count;    /* of events left in rest */
+	struct slice rest;
+};
+
+/* -1 unless all of in is a datagram of count events, none of them read yet. */
+int event_datagram_read(
+    struct slice in, struct event_datagram *datagram_r, struct err *err);
+
+/* Takes the first event off; false at the end. */
+bool event_datagram_next(
+    struct event_datagram *datagram, struct slice *event_r);
+
+/* Writes the head of a datagram. */
+void event_datagram_write_head(uint64_t boot_id, uint64_t sequence,
+    uint16_t count, char out[EVENT_DATAGRAM_HEAD]);
 
 #endif
