@@ -15,8 +15,11 @@
 # a bench tests/bench/load.c are found by themselves.  They are linked with
 # libcommon.a and all libraries; if they need objects of a program's folder,
 # that folder's fragment says so: test_route_SOURCES = relay/route.c
+common_SOURCES += common/address.c
+common_SOURCES += common/base64.c
 common_SOURCES += common/buf.c
 common_SOURCES += common/channel.c
+common_SOURCES += common/domain.c
 common_SOURCES += common/err.c
 common_SOURCES += common/from_header.c
 common_SOURCES += common/header.c
@@ -28,6 +31,14 @@ common_SOURCES += common/mailbox_list.c
 common_SOURCES += common/mime.c
 common_SOURCES += common/mime_value.c
 common_SOURCES += common/mime_word.c
+common_SOURCES += common/netaddr.c
+common_SOURCES += common/printable.c
 common_SOURCES += common/rfc5322_date.c
 common_SOURCES += common/roles.c
+common_SOURCES += common/smtp_command.c
+common_SOURCES += common/smtp_data.c
+common_SOURCES += common/smtp_parameter.c
+common_SOURCES += common/smtp_reply.c
 common_SOURCES += common/sql.c
+common_SOURCES += common/utf8.c
+common_SOURCES += common/xtext.c
