@@ -13,27 +13,25 @@
 
 /* Rights; the filter allows what every program needs, and these. */
 enum confine_right {
-	CONFINE_FILES_READ = 1 << 0,  /* open for reading, below read_dirs */
-	CONFINE_FILES_WRITE = 1 << 1, /* create, write, rename, unlink */
+	CONFINE_FILES_READ = 1 << 0,  /* below read_dirs and the state dir */
+	CONFINE_FILES_WRITE = 1 << 1, /* below the state dir */
 	CONFINE_CONNECT_UNIX = 1 << 2,
 	CONFINE_CONNECT_INET = 1 << 3,
-	CONFINE_ACCEPT = 1 << 4,
-	CONFINE_THREADS = 1 << 5,
-	CONFINE_PASS_FDS = 1 << 6,
-	CONFINE_BIND = 1 << 7
+	CONFINE_THREADS = 1 << 4,
+	CONFINE_BIND = 1 << 5
 };
 
 struct confinement {
 	unsigned rights;
-	/* The state directory is always added for FILES_WRITE. */
-	const char *read_dirs[6];
+	const char *read_dirs[6]; /* further paths that may be read */
 };
 
 /*
- * Takes the rights away for good; threads started later inherit it.  Returns
+ * Takes the rights away for good; threads started later inherit it.
+ * state_dir: the program's own directory, NULL for none.  Returns
  * -1 when the kernel refuses seccomp; a missing Landlock is not a failure.
  */
 int confine(const struct confinement *confinement, const char *state_dir,
-    const char *run_dir, struct err *err);
+    struct err *err);
 
 #endif

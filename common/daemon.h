@@ -6,6 +6,9 @@
  * Sockets come by LISTEN_FDS and LISTEN_FDNAMES, from systemd or from
  * postern-run.  Readiness and stopping are told by NOTIFY_SOCKET.  SIGTERM
  * drains and ends, a second one ends at once.
+ *
+ * Each program keeps a copy of its last settings in its own state directory
+ * (settings.snapshot) and works with it when confd is silent for 2 s.
  */
 #ifndef COMMON_DAEMON_H
 #define COMMON_DAEMON_H
@@ -18,6 +21,7 @@
 #include "common/spawner.h"
 
 struct daemon;
+struct status_writer;
 
 /* What a program is made of; functions may be NULL where not needed. */
 struct program {
@@ -39,7 +43,7 @@ struct program {
 	int (*start)(struct daemon *daemon, struct err *err);
 	/* Called after start and after each later snapshot. */
 	int (*settings_changed)(struct daemon *daemon, struct err *err);
-	/* A peer's channel is up; for channels taken by this program. */
+	/* A peer's channel is up, taken or made (daemon_link). */
 	void (*peer_up)(struct daemon *daemon, struct channel *channel);
 	/* Such a channel ended; what hangs on its context is to be freed. */
 	void (*peer_closed)(struct daemon *daemon, struct channel *channel);
@@ -70,6 +74,16 @@ struct spawner *daemon_spawner(struct daemon *daemon);
 const struct snapshot *daemon_snapshot(const struct daemon *daemon);
 const struct settings *daemon_settings(const struct daemon *daemon);
 
+/*
+ * For confd, which has no confd: puts a snapshot (taken over) in force and
+ * calls settings_changed when the program was started.  To be called in start.
+ */
+void daemon_set_snapshot(struct daemon *daemon, struct snapshot *snapshot);
+
+/* The facts and counters of this program, as STATUS_ASK is answered. */
+void daemon_write_status(
+    struct daemon *daemon, struct status_writer *status);
+
 /* --manage: serve management requests on the stores, move no mail. */
 bool daemon_is_managing(const struct daemon *daemon);
 bool daemon_is_stopping(const struct daemon *daemon);
@@ -82,6 +96,13 @@ const char *daemon_run_dir(const struct daemon *daemon);
 /* Path of a server's socket for this program's role, into path_r. */
 void daemon_socket_path(const struct daemon *daemon, enum role server,
     char *path_r, size_t size);
+
+/*
+ * What a channel of this program is made with, for workers' channels:
+ * handlers, owner and hooks are set.
+ */
+struct channel_config daemon_channel_config(
+    struct daemon *daemon, enum role peer);
 
 /* A link to that server with this program's handlers; call in start. */
 struct link *daemon_link(struct daemon *daemon, enum role server);

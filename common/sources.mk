@@ -42,3 +42,6 @@ common_SOURCES += common/smtp_reply.c
 common_SOURCES += common/sql.c
 common_SOURCES += common/utf8.c
 common_SOURCES += common/xtext.c
+common_SOURCES += common/confine.c
+common_SOURCES += common/spawner.c
+common_SOURCES += common/daemon.c

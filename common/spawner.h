@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/channel.h"
+#include "common/log.h"
 
 /* A worker role: "postern-smtpd --worker NAME" runs main(3). */
 struct worker_program {
@@ -22,11 +23,13 @@ struct worker_program {
 
 struct spawner;
 
-/* Forks; call first in main, before any thread, store or secret. */
-int spawner_start(const char *binary, struct err *err);
+/*
+ * Forks; call first in main, before any thread, store or secret.  Returns the
+ * descriptor for spawner_new(), or -1.
+ */
+int spawner_start(enum role role, const char *binary, struct err *err);
 
-/* The parent's end, over the descriptor that spawner_start() returned. */
-struct spawner *spawner_new(struct loop *loop, int fd);
+struct spawner *spawner_new(struct loop *loop, enum role role, int fd);
 void spawner_free(struct spawner *spawner);
 
 /*

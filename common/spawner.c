@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Both sides of the spawner: the little process that forks and execs workers,
+ * and the program's end of the channel to it.
+ * Runs in: programs with workers.  Trusts: the parent program, which it ends
+ * with.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/spawner.h"
+
+/* A worker finds its channel at this descriptor. */
+#define WORKER_FD 3
+
+/* ---- the spawner's own process ---- */
+
+struct nest {
+	const char *binary;
+	struct loop *loop;
+	struct channel *parent;
+};
+
+/* What a worker may know of our environment. */
+static const char *const kept_variables[] = {"PATH", "TZ", "POSTERN_UID_BASE",
+    "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", NULL};
+
+static void
+clean_environment(char *environment_r[8], char room[8][512])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; kept_variables[i] != NULL; i++) {
+		const char *value = getenv(kept_variables[i]);
+
+		if (value == NULL)
+			continue;
+		(void)snprintf(
+		    room[n], sizeof(room[n]), "%s=%s", kept_variables[i], value);
+		environment_r[n] = room[n];
+		n++;
+	}
+	environment_r[n] = NULL;
+}
+
+static _Noreturn void
+become_worker(const char *binary, char *name, int fd)
+{
+	char *arguments[] = {
+	    (char *)(uintptr_t)binary, (char *)(uintptr_t) "--worker", name, NULL};
+	char room[8][512];
+	char *environment[8];
+	sigset_t none;
+
+	if (fd != WORKER_FD && dup2(fd, WORKER_FD) == -1)
+		fatal("dup2: %s", strerror(errno));
+	(void)fcntl(WORKER_FD, F_SETFD, 0);
+	(void)close_range(WORKER_FD + 1, ~0u, 0);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	clean_environment(environment, room);
+	(void)execve(binary, arguments, environment);
+	fatal("exec %s: %s", binary, strerror(errno));
+}
+
+static int
+on_spawn(struct channel *channel, const struct channel_frame *frame)
+{
+	struct nest *nest = channel_owner(channel);
+	struct ipc_spawned answer = {0};
+	char name[33];
+	pid_t pid;
+
+	if (slice_copy(frame->message->spawn.worker, name, sizeof(name)) == -1)
+		return -1;
+	pid = fork();
+	if (pid == 0)
+		become_worker(nest->binary, name, frame->fds[0]);
+	answer.pid = pid == -1 ? 0 : (uint32_t)pid;
+	return channel_answer(
+	    channel, frame->request_id, MSG_SPAWNED, &answer);
+}
+
+static void
+on_child(evutil_socket_t signal_number, short what, void *arg)
+{
+	struct nest *nest = arg;
+	int status;
+	pid_t pid;
+
+	(void)signal_number;
+	(void)what;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct ipc_worker_exited exited = {
+		    .pid = (uint32_t)pid, .wait_status = (uint32_t)status};
+
+		(void)channel_send(
+		    nest->parent, MSG_WORKER_EXITED, &exited, NULL);
+	}
+}
+
+static void
+on_parent_gone(struct channel *channel, const char *reason)
+{
+	(void)channel;
+	(void)reason;
+	_exit(0);
+}
+
+static _Noreturn void
+nest_main(enum role role, const char *binary, int fd)
+{
+	const struct channel_handler handlers[] = {
+	    {role, MSG_SPAWN, on_spawn}, {ROLE_NONE, MSG_HELLO, NULL}};
+	struct nest nest = {.binary = binary, .loop = loop_new()};
+	struct channel_config config = {.loop = nest.loop,
+	    .self = ROLE_SPAWNER,
+	    .peer = role,
+	    .handlers = handlers,
+	    .owner = &nest,
+	    .closed = on_parent_gone};
+	struct event *child;
+
+	(void)signal(SIGTERM, SIG_IGN); /* ends with the program */
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	(void)prctl(PR_SET_NAME, "postern-spawner");
+	nest.parent = channel_new(&config, fd);
+	child = evsignal_new(loop_base(nest.loop), SIGCHLD, on_child, &nest);
+	if (child == NULL || event_add(child, NULL) == -1)
+		fatal("no signal events");
+	loop_run(nest.loop);
+	_exit(0);
+}
+
+int
+spawner_start(enum role role, const char *binary, struct err *err)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
+		return err_set(err, "socketpair: %s", strerror(errno));
+	if ((pid = fork()) == -1) {
+		(void)close(pair[0]);
+		(void)close(pair[1]);
+		return err_set(err, "fork: %s", strerror(errno));
+	}
+	if (pid == 0) {
+		/* Nothing of the program's descriptors stays with it. */
+		if (dup2(pair[1], WORKER_FD) == -1)
+			fatal("dup2: %s", strerror(errno));
+		(void)close_range(WORKER_FD + 1, ~0u, 0);
+		(void)fcntl(WORKER_FD, F_SETFD, FD_CLOEXEC);
+		nest_main(role, binary, WORKER_FD);
+	}
+	(void)close(pair[1]);
+	return pair[0];
+}
+
+/* ---- the program's end ---- */
+
+struct spawner {
+	struct loop *loop;
+	struct channel *channel;
+};
+
+static int
+on_worker_exited(struct channel *channel, const struct channel_frame *frame)
+{
+	int status = (int)frame->message->worker_exited.wait_status;
+
+	(void)channel;
+	/* The worker's channel told the program already; say how it ended. */
+	if (WIFSIGNALED(status))
+		log_notice("worker %u was ended by signal %d",
+		    frame->message->worker_exited.pid, WTERMSIG(status));
+	else if (WEXITSTATUS(status) != 0)
+		log_notice("worker %u exited with code %d",
+		    frame->message->worker_exited.pid, WEXITSTATUS(status));
+	return 0;
+}
+
+/* Without its spawner a program cannot replace a worker: start afresh. */
+static void
+on_spawner_gone(struct channel *channel, const char *reason)
+{
+	(void)channel;
+	fatal("the spawner is gone: %s", reason);
+}
+
+static const struct channel_handler spawner_handlers[] = {
+    {ROLE_SPAWNER, MSG_WORKER_EXITED, on_worker_exited},
+    {ROLE_NONE, MSG_HELLO, NULL}};
+
+struct spawner *
+spawner_new(struct loop *loop, enum role role, int fd)
+{
+	struct spawner *spawner = xcalloc(1, sizeof(*spawner));
+	struct channel_config config = {.loop = loop,
+	    .self = role,
+	    .peer = ROLE_SPAWNER,
+	    .handlers = spawner_handlers,
+	    .owner = spawner,
+	    .closed = on_spawner_gone};
+
+	spawner->loop = loop;
+	spawner->channel = channel_new(&config, fd);
+	return spawner;
+}
+
+void
+spawner_free(struct spawner *spawner)
+{
+	if (spawner == NULL)
+		return;
+	channel_close(spawner->channel);
+	free(spawner);
+}
+
+/* A failed fork shows as the worker's channel closing at once. */
+static void
+on_spawned(void *arg, const struct channel_frame *frame)
+{
+	(void)arg;
+	if (frame != NULL && frame->message->spawned.pid == 0)
+		log_notice("a worker could not be forked");
+}
+
+/* A fork and an exec; the machine may be busy. */
+#define SPAWN_DEADLINE_MS 10000
+
+struct channel *
+spawner_spawn(struct spawner *spawner, const char *worker,
+    const struct channel_config *config)
+{
+	struct ipc_spawn spawn = {.worker = slice_of(worker)};
+	struct channel_config own = *config;
+	struct channel *channel = NULL;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
+		return NULL;
+	own.loop = spawner->loop;
+	own.peer = ROLE_WORKER;
+	if (channel_request(spawner->channel, MSG_SPAWN, &spawn, &pair[1],
+	        MSG_SPAWNED, SPAWN_DEADLINE_MS, on_spawned, NULL) != 0)
+		channel = channel_new(&own, pair[0]);
+	else
+		(void)close(pair[0]);
+	(void)close(pair[1]);
+	return channel;
+}
