@@ -8,7 +8,9 @@
  * message's life, kept in queued's outbox until the log has it; FLOW: any
  * other event of a session or message; STATE: of a program.
  *
- * New rows are added at the end of their group, fields at the end of a row.
+ * Events stay on disk for months with the number of their row, so a new row
+ * is added at the end of the table, a new field at the end of its row, and
+ * none is ever taken away: then older events can still be read.
  */
 #ifndef COMMON_EVENTS_H
 #define COMMON_EVENTS_H
@@ -297,8 +299,8 @@ struct event_head {
 #define EVENT_HEAD_SIZE 26
 
 /*
- * -1 unless in is exactly one event that keeps its row.  The fields point into
- * in.
+ * -1 unless in is exactly one event that keeps its row; fields that an older
+ * build did not have yet are empty.  The fields point into in.
  */
 int event_read(struct slice in, struct event_head *head_r,
     union event_fields *fields_r, struct err *err);

@@ -6,24 +6,18 @@
 #include <string.h>
 
 #include "common/ipc.h"
-
-#define FIELD_ROW(kind, name, limit) \
-	{#name, IPC_##kind, limit, (uint32_t)offsetof(STRUCTURE, name), 0},
-#define LIST_ROW(record, name, limit) \
-	{#name, IPC_LIST, limit, (uint32_t)offsetof(STRUCTURE, name), \
-	    IPC_RECORD_KIND_##record},
+#include "common/utf8.h"
 
 /*
- * offsetof() needs the struct's name, which the field macro does not carry:
- * each row of fields therefore stands in a function of its own with that
- * name as a local typedef.
+ * Each row of fields stands in a function of its own, so that STRUCTURE can
+ * name another struct in each.
  */
 #define RECORD_SHAPE(name, FIELDS) \
 	static const struct ipc_shape *record_shape_##name(void) \
 	{ \
 		typedef struct ipc_record_##name STRUCTURE; \
 		static const struct ipc_field fields[] = { \
-		    FIELDS(FIELD_ROW, LIST_ROW)}; \
+		    FIELDS(IPC_FIELD_ROW, IPC_LIST_ROW)}; \
 		static const struct ipc_shape shape = {#name, fields, \
 		    sizeof(fields) / sizeof(fields[0]), sizeof(STRUCTURE)}; \
 		return &shape; \
@@ -35,7 +29,7 @@ IPC_RECORDS(RECORD_SHAPE)
 	{ \
 		typedef struct ipc_##name STRUCTURE; \
 		static const struct ipc_field fields[] = { \
-		    FIELDS(FIELD_ROW, LIST_ROW)}; \
+		    FIELDS(IPC_FIELD_ROW, IPC_LIST_ROW)}; \
 		static const struct ipc_row row = { \
 		    {#NAME, fields, sizeof(fields) / sizeof(fields[0]), \
 		        sizeof(STRUCTURE)}, \
@@ -86,8 +80,8 @@ number_size(enum ipc_kind kind)
 	return sizes[kind];
 }
 
-static size_t
-shape_max_size(const struct ipc_shape *shape)
+size_t
+ipc_shape_max_size(const struct ipc_shape *shape)
 {
 	size_t size = 0;
 
@@ -97,7 +91,8 @@ shape_max_size(const struct ipc_shape *shape)
 		if (field->kind == IPC_LIST)
 			size += 8 +
 			    (size_t)field->limit *
-			        shape_max_size(ipc_record_shape(field->record));
+			        ipc_shape_max_size(
+			            ipc_record_shape(field->record));
 		else if (number_size(field->kind) != 0)
 			size += number_size(field->kind);
 		else
@@ -115,7 +110,7 @@ shape_max_size(const struct ipc_shape *shape)
 size_t
 ipc_max_size(enum ipc_type type)
 {
-	size_t size = shape_max_size(&ipc_row(type)->shape);
+	size_t size = ipc_shape_max_size(&ipc_row(type)->shape);
 
 	return size < IPC_FRAME_MAX ? size : IPC_FRAME_MAX;
 }
@@ -164,72 +159,37 @@ ipc_table_hash(void)
 
 /* ---- text ---- */
 
-/* Length of the valid UTF-8 sequence at p, or 0 (RFC 3629). */
-static size_t
-utf8_sequence(const unsigned char *p, size_t n)
-{
-	size_t length;
-	unsigned char low = 0x80;
-	unsigned char high = 0xbf;
-
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		length = 2;
-	else if ((p[0] & 0xf0) == 0xe0)
-		length = 3;
-	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-		length = 4;
-	else
-		return 0;
-	if (n < length)
-		return 0;
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xed)
-		high = 0x9f; /* no surrogates */
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	if (p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < length; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if (p[0] == 0xc2 && p[1] < 0xa0)
-		return 0; /* C1 control characters */
-	return length;
-}
-
 bool
 ipc_is_text(struct slice s)
 {
-	const unsigned char *p = (const unsigned char *)s.p;
-	size_t i = 0;
-
-	while (i < s.n) {
+	while (s.n > 0) {
+		unsigned char c = (unsigned char)s.p[0];
+		uint32_t code = 0;
 		size_t length = 1;
 
-		if (p[i] < 0x20 || p[i] == 0x7f)
+		if (c < 0x20 || c == 0x7f)
 			return false;
-		if (p[i] >= 0x80 &&
-		    (length = utf8_sequence(p + i, s.n - i)) == 0)
+		if (c >= 0x80 &&
+		    ((length = utf8_decode(s, &code)) == 0 ||
+		        utf8_is_control(code)))
 			return false;
-		i += length;
+		s.p += length;
+		s.n -= length;
 	}
 	return true;
 }
 
 /* ---- numbers ---- */
 
-static void
-put_le(char *out, uint64_t value, size_t size)
+void
+ipc_put_number(char *out, uint64_t value, size_t size)
 {
 	for (size_t i = 0; i < size; i++)
 		out[i] = (char)(value >> (8 * i) & 0xff);
 }
 
-static uint64_t
-get_le(const char *in, size_t size)
+uint64_t
+ipc_get_number(const char *in, size_t size)
 {
 	uint64_t value = 0;
 
@@ -334,20 +294,20 @@ ipc_shape_write(
 		size_t number = number_size(field->kind);
 
 		if (number != 0) {
-			put_le(out, load_number(field->kind, member), number);
+			ipc_put_number(out, load_number(field->kind, member), number);
 			out += number;
 		} else if (field->kind == IPC_LIST) {
 			const struct ipc_list *list = (const void *)member;
 
-			put_le(out, list->count, 4);
-			put_le(out + 4, list->n, 4);
+			ipc_put_number(out, list->count, 4);
+			ipc_put_number(out + 4, list->n, 4);
 			if (list->n > 0)
 				memcpy(out + 8, list->p, list->n);
 			out += 8 + list->n;
 		} else {
 			const struct slice *s = (const void *)member;
 
-			put_le(out, s->n, 4);
+			ipc_put_number(out, s->n, 4);
 			if (s->n > 0)
 				memcpy(out + 4, s->p, s->n);
 			out += 4 + s->n;
@@ -382,11 +342,11 @@ read_plain_field(
 	if (number != 0) {
 		if ((p = take(in, number)) == NULL)
 			return -1;
-		return store_number(field->kind, get_le(p, number), member);
+		return store_number(field->kind, ipc_get_number(p, number), member);
 	}
 	if ((p = take(in, 4)) == NULL)
 		return -1;
-	s.n = (size_t)get_le(p, 4);
+	s.n = (size_t)ipc_get_number(p, 4);
 	if (s.n > field->limit || (s.p = take(in, s.n)) == NULL)
 		return -1;
 	if (field->kind == IPC_TEXT && !ipc_is_text(s))
@@ -421,8 +381,8 @@ read_list(const struct ipc_field *field, struct slice *in, char *member)
 		bug("record %s has %u octets", shape->name, shape->struct_size);
 	if (p == NULL)
 		return -1;
-	list.count = (uint32_t)get_le(p, 4);
-	list.n = (size_t)get_le(p + 4, 4);
+	list.count = (uint32_t)ipc_get_number(p, 4);
+	list.n = (size_t)ipc_get_number(p + 4, 4);
 	if (list.count > field->limit || (list.p = take(in, list.n)) == NULL)
 		return -1;
 	rest = (struct slice){list.p, list.n};
@@ -435,8 +395,19 @@ read_list(const struct ipc_field *field, struct slice *in, char *member)
 	return 0;
 }
 
-int
-ipc_shape_read(const struct ipc_shape *shape, struct slice in,
+static size_t
+member_size(enum ipc_kind kind)
+{
+	if (kind == IPC_BOOL)
+		return sizeof(bool);
+	if (kind == IPC_LIST)
+		return sizeof(struct ipc_list);
+	return number_size(kind) != 0 ? number_size(kind)
+	                              : sizeof(struct slice);
+}
+
+static int
+read_shape(const struct ipc_shape *shape, struct slice in, bool may_be_older,
     void *structure_r, struct err *err)
 {
 	for (uint32_t i = 0; i < shape->field_count; i++) {
@@ -444,6 +415,10 @@ ipc_shape_read(const struct ipc_shape *shape, struct slice in,
 		char *member = (char *)structure_r + field->offset;
 		int rc;
 
+		if (may_be_older && in.n == 0) {
+			memset(member, 0, member_size(field->kind));
+			continue;
+		}
 		rc = field->kind == IPC_LIST
 		    ? read_list(field, &in, member)
 		    : read_plain_field(field, &in, member);
@@ -454,6 +429,20 @@ ipc_shape_read(const struct ipc_shape *shape, struct slice in,
 	if (in.n != 0)
 		return err_set(err, "%s: %zu octets too many", shape->name, in.n);
 	return 0;
+}
+
+int
+ipc_shape_read(const struct ipc_shape *shape, struct slice in,
+    void *structure_r, struct err *err)
+{
+	return read_shape(shape, in, false, structure_r, err);
+}
+
+int
+ipc_shape_read_older(const struct ipc_shape *shape, struct slice in,
+    void *structure_r, struct err *err)
+{
+	return read_shape(shape, in, true, structure_r, err);
 }
 
 /* ---- lists ---- */
@@ -519,11 +508,11 @@ ipc_list_next(struct ipc_list *list, enum ipc_record_kind kind, void *record_r)
 void
 ipc_header_write(const struct ipc_header *header, char *out)
 {
-	put_le(out, header->length, 4);
-	put_le(out + 4, header->type, 2);
-	put_le(out + 6,
+	ipc_put_number(out, header->length, 4);
+	ipc_put_number(out + 4, header->type, 2);
+	ipc_put_number(out + 6,
 	    header->fds | (header->is_answer ? IPC_FLAG_ANSWER : 0u), 2);
-	put_le(out + 8, header->request_id, 8);
+	ipc_put_number(out + 8, header->request_id, 8);
 }
 
 void
@@ -531,10 +520,10 @@ ipc_header_read(const char *in, struct ipc_header *header_r)
 {
 	uint16_t flags;
 
-	header_r->length = (uint32_t)get_le(in, 4);
-	header_r->type = (uint16_t)get_le(in + 4, 2);
-	flags = (uint16_t)get_le(in + 6, 2);
+	header_r->length = (uint32_t)ipc_get_number(in, 4);
+	header_r->type = (uint16_t)ipc_get_number(in + 4, 2);
+	flags = (uint16_t)ipc_get_number(in + 6, 2);
 	header_r->fds = flags & (uint16_t)~IPC_FLAG_ANSWER;
 	header_r->is_answer = (flags & IPC_FLAG_ANSWER) != 0;
-	header_r->request_id = get_le(in + 8, 8);
+	header_r->request_id = ipc_get_number(in + 8, 8);
 }

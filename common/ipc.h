@@ -2,9 +2,10 @@
 /*
  * Structs and codec of the message table.  A frame is a header of 16 octets
  * (u32 length of the payload, u16 type, u16 flags, u64 request id; little
- * endian; the flags are the number of descriptors and one bit for an answer) and the fields in the order of the table:
- * numbers little endian, TEXT and BYTES a u32 length and the octets, a list a
- * u32 count, a u32 length and its records.
+ * endian; the flags are the number of descriptors and one bit for an answer)
+ * and the fields in the order of the table: numbers little endian, TEXT and
+ * BYTES a u32 length and the octets, a list a u32 count, a u32 length and its
+ * records.
  *
  * Decoded structs point into the frame: they are good until its handler
  * returns.
@@ -107,11 +108,25 @@ struct ipc_row {
 	uint16_t fds;
 };
 
+/*
+ * Rows of fields for a table of shapes.  offsetof() needs the struct's name,
+ * which the field macros do not carry: STRUCTURE is to be a typedef of it
+ * where they are expanded.
+ */
+#define IPC_FIELD_ROW(kind, name, limit) \
+	{#name, IPC_##kind, limit, (uint32_t)offsetof(STRUCTURE, name), 0},
+#define IPC_LIST_ROW(record, name, limit) \
+	{#name, IPC_LIST, limit, (uint32_t)offsetof(STRUCTURE, name), \
+	    IPC_RECORD_KIND_##record},
+
 const struct ipc_row *ipc_row(enum ipc_type type);
 const struct ipc_shape *ipc_record_shape(enum ipc_record_kind kind);
 
 /* The most octets that a payload of that type may have. */
 size_t ipc_max_size(enum ipc_type type);
+
+/* The most octets that a struct of that shape takes by its limits. */
+size_t ipc_shape_max_size(const struct ipc_shape *shape);
 
 /* The same for every build of the same table: compared by HELLO. */
 uint64_t ipc_table_hash(void);
@@ -132,6 +147,13 @@ void ipc_shape_write(
  * their records included; then *structure_r is not to be read.
  */
 int ipc_shape_read(const struct ipc_shape *shape, struct slice in,
+    void *structure_r, struct err *err);
+
+/*
+ * The same for what an older build wrote to disk: fields at the end of the
+ * row may be missing and are then empty.
+ */
+int ipc_shape_read_older(const struct ipc_shape *shape, struct slice in,
     void *structure_r, struct err *err);
 
 /* Collects the records of a list that is to be sent. */
@@ -182,5 +204,9 @@ void ipc_header_read(const char *in, struct ipc_header *header_r);
 
 /* Valid UTF-8 without control characters (tab is one, DEL too). */
 bool ipc_is_text(struct slice s);
+
+/* Numbers as they travel: the low size octets, little endian; size <= 8. */
+void ipc_put_number(char *out, uint64_t value, size_t size);
+uint64_t ipc_get_number(const char *in, size_t size);
 
 #endif

@@ -19,10 +19,18 @@ struct log_context {
 };
 
 /*
- * fd: a socket connected to the writer's datagram socket of the hub, or -1:
- * then path is connected to when there is something to send.
+ * fd: a socket connected to the writer's datagram socket of the hub (taken
+ * over), or -1: then path (copied) is connected to when there is something to
+ * send, and again when the hub's socket went away.  A worker that may not
+ * connect gives no path, and a socket by log_take_socket() when it has one.
+ * One thread uses a log: the one that runs the loop.
  */
 struct log *log_new(struct loop *loop, int fd, const char *path);
+
+/* Sends from now on by this socket. */
+void log_take_socket(struct log *log, int fd);
+
+/* Gives the hub a moment to take what waits, then frees. */
 void log_free(struct log *log);
 
 /*
@@ -40,8 +48,9 @@ void log_notice(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
 /*
- * An event's octets as they travel and are kept: u16 type, u64 time in
- * microseconds, u64 session id, u64 message id, fields by the event's shape.
+ * Adds an event's octets as they travel and are kept: u16 type, u64 time in
+ * microseconds, u64 session id, u64 message id, fields by the event's shape;
+ * texts are cleaned as by log_event().  -1 only when out is full.
  */
 int log_encode(struct buf *out, struct log_context context, uint64_t time_us,
     enum event_type type, const void *fields);
