@@ -50,5 +50,7 @@ common_SOURCES += common/smtp_reply.c
 common_SOURCES += common/snapshot.c
 common_SOURCES += common/spawner.c
 common_SOURCES += common/sql.c
+common_SOURCES += common/stream.c
+common_SOURCES += common/tls.c
 common_SOURCES += common/utf8.c
 common_SOURCES += common/xtext.c
