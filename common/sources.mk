@@ -54,3 +54,4 @@ common_SOURCES += common/stream.c
 common_SOURCES += common/tls.c
 common_SOURCES += common/utf8.c
 common_SOURCES += common/xtext.c
+common_SOURCES += common/pool.c
