@@ -201,8 +201,8 @@ parse_mailbox(
 }
 
 int
-address_parse(struct slice s, unsigned flags, struct address *address_r,
-    struct err *err)
+address_parse(
+    struct slice s, unsigned flags, struct address *address_r, struct err *err)
 {
 	struct address a = {.is_null = false};
 
@@ -227,13 +227,12 @@ drop_source_route(struct slice *s, bool *had_route_r, struct err *err)
 		struct domain hop;
 		size_t end = 1;
 
-		while (end < rest.n && rest.p[end] != ',' &&
-		    rest.p[end] != ':')
+		while (end < rest.n && rest.p[end] != ',' && rest.p[end] != ':')
 			end++;
 		if (end == rest.n)
 			return err_set(err, "local part is empty");
-		if (domain_parse((struct slice){rest.p + 1, end - 1}, &hop,
-			err) == -1)
+		if (domain_parse(
+			(struct slice){rest.p + 1, end - 1}, &hop, err) == -1)
 			return err_wrap(err, "source route");
 		if (rest.p[end] == ',' &&
 		    (end + 1 == rest.n || rest.p[end + 1] != '@'))
@@ -245,8 +244,8 @@ drop_source_route(struct slice *s, bool *had_route_r, struct err *err)
 }
 
 int
-address_parse_path(struct slice s, unsigned flags, struct address *address_r,
-    struct err *err)
+address_parse_path(
+    struct slice s, unsigned flags, struct address *address_r, struct err *err)
 {
 	struct address a = {.is_null = false};
 	bool had_route;
@@ -332,8 +331,7 @@ address_format(const struct address *address, char out[ADDRESS_TEXT_MAX])
 }
 
 const char *
-address_format_folded(
-    const struct address *address, char out[ADDRESS_TEXT_MAX])
+address_format_folded(const struct address *address, char out[ADDRESS_TEXT_MAX])
 {
 	return format(address, true, out);
 }
@@ -343,9 +341,9 @@ static bool
 has_equal_host(const struct address *a, const struct address *b)
 {
 	return a->is_null == b->is_null && a->is_literal == b->is_literal &&
-	    a->is_bare_postmaster == b->is_bare_postmaster &&
-	    domain_equals(&a->domain, &b->domain) &&
-	    netaddr_equals(&a->literal, &b->literal);
+	       a->is_bare_postmaster == b->is_bare_postmaster &&
+	       domain_equals(&a->domain, &b->domain) &&
+	       netaddr_equals(&a->literal, &b->literal);
 }
 
 bool
@@ -362,6 +360,5 @@ address_equals_folded(const struct address *a, const struct address *b)
 	/* Not strcasecmp(), which asks the locale. */
 	while (a->local[i] != '\0' && lower(a->local[i]) == lower(b->local[i]))
 		i++;
-	return lower(a->local[i]) == lower(b->local[i]) &&
-	    has_equal_host(a, b);
+	return lower(a->local[i]) == lower(b->local[i]) && has_equal_host(a, b);
 }

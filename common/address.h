@@ -37,8 +37,8 @@ struct address {
 	struct domain domain;                  /* "" without one */
 	struct netaddr literal;
 	bool is_null;
-	bool is_literal;       /* the literal counts, not the domain */
-	bool is_utf8;          /* the local part needs SMTPUTF8 further on */
+	bool is_literal; /* the literal counts, not the domain */
+	bool is_utf8;    /* the local part needs SMTPUTF8 further on */
 	bool is_bare_postmaster;
 	bool had_source_route; /* it was dropped; callers refuse such a path */
 };
@@ -49,12 +49,12 @@ struct address {
  * are not needed are dropped: "\"a\"@b.example" is a@b.example.  -1 with a
  * sentence; *address_r is then untouched.
  */
-int address_parse(struct slice s, unsigned flags, struct address *address_r,
-    struct err *err);
+int address_parse(
+    struct slice s, unsigned flags, struct address *address_r, struct err *err);
 
 /* The same in "<" and ">", all of s, with source routes and "<>". */
-int address_parse_path(struct slice s, unsigned flags,
-    struct address *address_r, struct err *err);
+int address_parse_path(
+    struct slice s, unsigned flags, struct address *address_r, struct err *err);
 
 /*
  * The canonical text, without "<" and ">": the local part quoted only where it

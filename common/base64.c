@@ -89,8 +89,8 @@ base64_encode(const void *p, size_t n, char *out, size_t out_size)
 			group |= from[i + 2];
 		for (size_t j = 0; j < 4; j++)
 			out[at++] = j > octets
-			    ? '='
-			    : alphabet[group >> (18 - 6 * j) & 63];
+					? '='
+					: alphabet[group >> (18 - 6 * j) & 63];
 	}
 	out[at] = '\0';
 	return 0;

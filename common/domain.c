@@ -37,7 +37,7 @@ static bool
 is_name_char(char c, bool is_dns)
 {
 	return (c >= 'a' && c <= 'z') || is_digit(c) || c == '-' ||
-	    (c == '_' && is_dns);
+	       (c == '_' && is_dns);
 }
 
 /* What is wrong with one lower-case label, or NULL. */
@@ -198,7 +198,7 @@ domain_is_subdomain(const struct domain *d, const struct domain *of)
 	size_t of_n = strlen(of->text);
 
 	return of_n > 0 && n > of_n + 1 && d->text[n - of_n - 1] == '.' &&
-	    memcmp(d->text + n - of_n, of->text, of_n) == 0;
+	       memcmp(d->text + n - of_n, of->text, of_n) == 0;
 }
 
 int

@@ -31,8 +31,7 @@ static const struct netprefix loopback_networks[] = {
 };
 static const struct netprefix private_networks[] = {
     {{NETADDR_IPV4, {10}}, 8}, /* RFC 1918 */
-    {{NETADDR_IPV4, {172, 16}}, 12},
-    {{NETADDR_IPV4, {192, 168}}, 16},
+    {{NETADDR_IPV4, {172, 16}}, 12}, {{NETADDR_IPV4, {192, 168}}, 16},
     {{NETADDR_IPV4, {100, 64}}, 10}, /* RFC 6598 */
     {{NETADDR_IPV6, {0xfc}}, 7},     /* RFC 4193 */
 };
@@ -50,8 +49,9 @@ static const struct netprefix multicast_networks[] = {
     {{NETADDR_IPV6, {0xff}}, 8},
 };
 
-#define IS_IN(list, address)                                                   \
-	netprefix_list_contains((list), sizeof(list) / sizeof((list)[0]), address)
+#define IS_IN(list, address)     \
+	netprefix_list_contains( \
+	    (list), sizeof(list) / sizeof((list)[0]), address)
 
 static void
 from_ipv4(const void *four, struct netaddr *address_r)
@@ -163,7 +163,8 @@ netaddr_from_sockaddr(const struct sockaddr *sa, socklen_t length,
 {
 	uint16_t port;
 
-	if (length < sizeof(sa->sa_family) + offsetof(struct sockaddr, sa_family))
+	if (length <
+	    sizeof(sa->sa_family) + offsetof(struct sockaddr, sa_family))
 		return -1;
 	if (sa->sa_family == AF_INET && length >= sizeof(struct sockaddr_in)) {
 		struct sockaddr_in in;
@@ -172,7 +173,7 @@ netaddr_from_sockaddr(const struct sockaddr *sa, socklen_t length,
 		from_ipv4(&in.sin_addr, address_r);
 		port = in.sin_port;
 	} else if (sa->sa_family == AF_INET6 &&
-	    length >= sizeof(struct sockaddr_in6)) {
+		   length >= sizeof(struct sockaddr_in6)) {
 		struct sockaddr_in6 in6;
 
 		memcpy(&in6, sa, sizeof(in6));
@@ -187,8 +188,8 @@ netaddr_from_sockaddr(const struct sockaddr *sa, socklen_t length,
 }
 
 socklen_t
-netaddr_to_sockaddr(const struct netaddr *address, uint16_t port,
-    struct sockaddr_storage *sa_r)
+netaddr_to_sockaddr(
+    const struct netaddr *address, uint16_t port, struct sockaddr_storage *sa_r)
 {
 	memset(sa_r, 0, sizeof(*sa_r));
 	if (address->family == NETADDR_IPV4) {
@@ -214,7 +215,7 @@ bool
 netaddr_equals(const struct netaddr *a, const struct netaddr *b)
 {
 	return a->family == b->family &&
-	    memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+	       memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
 /* Sets all but the first bits to zero. */
@@ -297,29 +298,30 @@ netprefix_parse(struct slice s, struct netprefix *prefix_r, struct err *err)
 	unsigned bits;
 
 	(void)printable(s, shown, sizeof(shown));
-	if (parse_address((struct slice){s.p, slash}, &prefix.address,
-		&is_mapped) == -1)
-		return err_set(err, "\"%s\" is not an IP address or network",
-		    shown);
+	if (parse_address(
+		(struct slice){s.p, slash}, &prefix.address, &is_mapped) == -1)
+		return err_set(
+		    err, "\"%s\" is not an IP address or network", shown);
 	most = prefix.address.family == NETADDR_IPV4 && !is_mapped ? IPV4_BITS
 								   : IPV6_BITS;
 	bits = most;
 	if (slash < s.n &&
 	    parse_bits((struct slice){s.p + slash + 1, s.n - slash - 1}, most,
 		&bits) == -1)
-		return err_set(err, "\"%s\": the number after \"/\" must be 0 to %u",
-		    shown, most);
+		return err_set(err,
+		    "\"%s\": the number after \"/\" must be 0 to %u", shown,
+		    most);
 	if (is_mapped) {
 		if (bits < MAPPED_BITS)
-			return err_set(err,
-			    "\"%s\" mixes IPv4 and IPv6 addresses", shown);
+			return err_set(
+			    err, "\"%s\" mixes IPv4 and IPv6 addresses", shown);
 		bits -= MAPPED_BITS;
 	}
 	masked = prefix.address;
 	mask(&masked, bits);
 	if (!netaddr_equals(&masked, &prefix.address))
-		return err_set(err, "\"%s\" has bits set after the first %u",
-		    shown, bits);
+		return err_set(
+		    err, "\"%s\" has bits set after the first %u", shown, bits);
 	prefix.bits = (uint8_t)bits;
 	*prefix_r = prefix;
 	return 0;
@@ -355,8 +357,8 @@ netprefix_contains(
 }
 
 bool
-netprefix_list_contains(const struct netprefix *list, size_t count,
-    const struct netaddr *address)
+netprefix_list_contains(
+    const struct netprefix *list, size_t count, const struct netaddr *address)
 {
 	for (size_t i = 0; i < count; i++)
 		if (netprefix_contains(&list[i], address))

@@ -77,7 +77,7 @@ const char *netprefix_format(
 bool netprefix_equals(const struct netprefix *a, const struct netprefix *b);
 bool netprefix_contains(
     const struct netprefix *prefix, const struct netaddr *address);
-bool netprefix_list_contains(const struct netprefix *list, size_t count,
-    const struct netaddr *address);
+bool netprefix_list_contains(
+    const struct netprefix *list, size_t count, const struct netaddr *address);
 
 #endif

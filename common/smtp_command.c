@@ -66,8 +66,8 @@ is_foreign(struct slice line, struct slice word)
 	if (slice_starts_nocase(line, ssh_banner) ||
 	    slice_starts_nocase(line, tls_handshake))
 		return true;
-	for (size_t i = 0;
-	     i < sizeof(foreign_words) / sizeof(foreign_words[0]); i++)
+	for (size_t i = 0; i < sizeof(foreign_words) / sizeof(foreign_words[0]);
+	     i++)
 		if (slice_equals_nocase(word, slice_of(foreign_words[i])))
 			return true;
 	return false;
@@ -121,11 +121,10 @@ smtp_command_parse(struct slice line, struct smtp_command *command_r,
 	command_r->argument = argument;
 	row = &verbs[command_r->verb];
 	if (line.n + 2 > row->line_max)
-		return smtp_status_set(
-		    status_r, 500, "5.5.2", "Line too long");
+		return smtp_status_set(status_r, 500, "5.5.2", "Line too long");
 	if (has_control(line))
-		return smtp_status_set(status_r, 500, "5.5.2",
-		    "Control character in command");
+		return smtp_status_set(
+		    status_r, 500, "5.5.2", "Control character in command");
 	if (row->argument == ARGUMENT_NEEDED && argument.n == 0)
 		return smtp_status_set(
 		    status_r, 501, "5.5.4", "%s needs an argument", row->name);
@@ -146,19 +145,19 @@ smtp_hello_parse(struct slice argument, struct smtp_hello *hello_r,
 
 	for (size_t i = 0; i < argument.n; i++)
 		if (argument.p[i] <= ' ' || argument.p[i] > '~')
-			return syntax_error(status_r,
-			    "The name may hold printable ASCII only");
+			return syntax_error(
+			    status_r, "The name may hold printable ASCII only");
 	if (argument.n == 0 ||
 	    slice_copy(argument, hello.text, sizeof(hello.text)) == -1)
-		return syntax_error(status_r,
-		    "The name must have 1 to 255 characters");
+		return syntax_error(
+		    status_r, "The name must have 1 to 255 characters");
 	n = argument.n;
 	if (argument.p[0] == '[') {
 		/* The address parser knows literals: "x@[192.0.2.1]". */
 		memcpy(text, "x@", 2);
 		memcpy(text + 2, argument.p, n);
-		if (address_parse((struct slice){text, n + 2}, 0, &literal,
-			NULL) == 0) {
+		if (address_parse(
+			(struct slice){text, n + 2}, 0, &literal, NULL) == 0) {
 			hello.kind = SMTP_HELLO_LITERAL;
 			hello.literal = literal.literal;
 		}
@@ -213,23 +212,23 @@ smtp_auth_parse(struct slice argument, struct smtp_auth *auth_r,
  * quotes; the address parser then judges it.
  */
 static int
-split_path(struct slice argument, const char *word, struct slice *path_r,
-    struct slice *parameters_r, struct smtp_status *status_r)
+find_path(struct slice argument, const char *word, struct slice *path_r,
+    struct slice *parameters_r)
 {
 	struct slice rest;
 	bool is_quoted = false;
 	size_t end = 0;
 
 	if (!slice_starts_nocase(argument, word))
-		goto bad;
+		return -1;
 	rest = (struct slice){
 	    argument.p + strlen(word), argument.n - strlen(word)};
 	rest = trim_spaces(rest);
 	if (rest.n == 0 || rest.p[0] != ':')
-		goto bad;
+		return -1;
 	rest = trim_spaces((struct slice){rest.p + 1, rest.n - 1});
 	if (rest.n == 0 || rest.p[0] != '<')
-		goto bad;
+		return -1;
 	while (end < rest.n && (is_quoted || rest.p[end] != '>')) {
 		if (rest.p[end] == '"')
 			is_quoted = !is_quoted;
@@ -237,15 +236,22 @@ split_path(struct slice argument, const char *word, struct slice *path_r,
 			end++;
 		end++;
 	}
-	if (end >= rest.n ||
-	    (end + 1 < rest.n && rest.p[end + 1] != ' '))
-		goto bad;
+	if (end >= rest.n || (end + 1 < rest.n && rest.p[end + 1] != ' '))
+		return -1;
 	*path_r = (struct slice){rest.p, end + 1};
 	*parameters_r = (struct slice){rest.p + end + 1, rest.n - end - 1};
 	return 0;
-bad:
-	return smtp_status_set(
+}
+
+static int
+split_path(struct slice argument, const char *word, struct slice *path_r,
+    struct slice *parameters_r, struct smtp_status *status_r)
+{
+	if (find_path(argument, word, path_r, parameters_r) == 0)
+		return 0;
+	(void)smtp_status_set(
 	    status_r, 501, "5.5.4", "Syntax: %s:<address> [parameters]", word);
+	return -1;
 }
 
 /* The address itself; enhanced is the code for a bad one. */
@@ -263,8 +269,8 @@ read_path(struct slice path, unsigned flags, const char *enhanced,
 		return smtp_status_set(
 		    status_r, 501, enhanced, "Bad address: %s", err.text);
 	if (address.had_source_route)
-		return smtp_status_set(status_r, 550, "5.7.1",
-		    "Source routes are not served");
+		return smtp_status_set(
+		    status_r, 550, "5.7.1", "Source routes are not served");
 	*address_r = address;
 	return 0;
 }

@@ -72,9 +72,10 @@ enum smtp_hello_kind {
 
 struct smtp_hello {
 	enum smtp_hello_kind kind;
-	char text[SMTP_HELLO_MAX + 1]; /* as it came: printable ASCII, no space */
-	struct domain domain;          /* for SMTP_HELLO_DOMAIN */
-	struct netaddr literal;        /* for SMTP_HELLO_LITERAL */
+	char text[SMTP_HELLO_MAX +
+		  1];           /* as it came: printable ASCII, no space */
+	struct domain domain;   /* for SMTP_HELLO_DOMAIN */
+	struct netaddr literal; /* for SMTP_HELLO_LITERAL */
 };
 
 int smtp_hello_parse(struct slice argument, struct smtp_hello *hello_r,

@@ -260,8 +260,8 @@ is_clean_piece(
 }
 
 int
-smtp_data_stuff(struct smtp_stuffer *s, struct slice in, struct buf *out,
-    struct err *err)
+smtp_data_stuff(
+    struct smtp_stuffer *s, struct slice in, struct buf *out, struct err *err)
 {
 	const char *end = in.p + in.n;
 	const char *run = in.p;

@@ -54,8 +54,7 @@ enum parse_result smtp_data_feed(struct smtp_data *d, struct slice in,
     smtp_data_sink *sink, void *context, size_t *used_r);
 
 /* The refusal that d->fault calls for; d->fault must be one. */
-void smtp_data_refusal(
-    const struct smtp_data *d, struct smtp_status *status_r);
+void smtp_data_refusal(const struct smtp_data *d, struct smtp_status *status_r);
 
 /* The writer. */
 struct smtp_stuffer {
@@ -70,8 +69,8 @@ void smtp_stuffer_init(struct smtp_stuffer *s);
  * is full or in holds a bare CR, a bare LF or a NUL: such a message must not
  * leave us, since the next server may see another end in it.
  */
-int smtp_data_stuff(struct smtp_stuffer *s, struct slice in, struct buf *out,
-    struct err *err);
+int smtp_data_stuff(
+    struct smtp_stuffer *s, struct slice in, struct buf *out, struct err *err);
 
 /* Appends ".CRLF", after a CRLF where the content does not end in one. */
 int smtp_data_stuff_end(

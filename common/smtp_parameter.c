@@ -128,7 +128,7 @@ read_notify(struct parameters *to, bool has_value, struct slice value)
 		size_t i = 0;
 
 		while (i < count &&
-		    !slice_equals_nocase(word, slice_of(words[i].name)))
+		       !slice_equals_nocase(word, slice_of(words[i].name)))
 			i++;
 		if (i == count || (notify & words[i].bit) != 0)
 			return -1;
@@ -194,7 +194,7 @@ static bool
 is_letter_or_digit(char c)
 {
 	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-	    (c >= '0' && c <= '9');
+	       (c >= '0' && c <= '9');
 }
 
 static bool
@@ -217,8 +217,7 @@ read_orcpt(struct parameters *to, bool has_value, struct slice value)
 	/* An empty address would make an empty DSN field. */
 	if (!has_value || value.n < semicolon + 2 || !is_address_type(type))
 		return -1;
-	rest = (struct slice){
-	    value.p + semicolon + 1, value.n - semicolon - 1};
+	rest = (struct slice){value.p + semicolon + 1, value.n - semicolon - 1};
 	if (slice_equals_nocase(type, SLICE("utf-8")))
 		is_right = is_utf8_address(rest, to->is_smtputf8);
 	else
@@ -257,10 +256,10 @@ read_parameter(struct slice text, const struct parameter_row *rows,
 	size_t i = 0;
 
 	if (has_value)
-		value = (struct slice){
-		    text.p + equals + 1, text.n - equals - 1};
+		value =
+		    (struct slice){text.p + equals + 1, text.n - equals - 1};
 	while (rows[i].keyword != NULL &&
-	    !slice_equals_nocase(keyword, slice_of(rows[i].keyword)))
+	       !slice_equals_nocase(keyword, slice_of(rows[i].keyword)))
 		i++;
 	if (rows[i].keyword == NULL)
 		return smtp_status_set(status_r, 555, "5.5.4",
@@ -295,8 +294,8 @@ read_parameters(struct slice text, const struct parameter_row *rows,
 }
 
 int
-smtp_parameter_read_mail(struct slice text, struct smtp_mail *mail,
-    struct smtp_status *status_r)
+smtp_parameter_read_mail(
+    struct slice text, struct smtp_mail *mail, struct smtp_status *status_r)
 {
 	struct parameters to = {.mail = mail};
 

@@ -73,8 +73,8 @@ smtp_status_set(struct smtp_status *status_r, unsigned code,
 	(void)vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	*status_r = (struct smtp_status){.code = code};
-	(void)snprintf(status_r->enhanced, sizeof(status_r->enhanced), "%s",
-	    enhanced);
+	(void)snprintf(
+	    status_r->enhanced, sizeof(status_r->enhanced), "%s", enhanced);
 	(void)printable_ascii(
 	    slice_of(text), status_r->text, sizeof(status_r->text));
 	return -1;
@@ -104,8 +104,8 @@ smtp_reply_format(
 		size_t end = slice_find(text, '\n', at);
 		bool is_last = end == text.n || i == SMTP_REPLY_LINES_MAX;
 
-		(void)printable_ascii((struct slice){text.p + at, end - at},
-		    line, line_max);
+		(void)printable_ascii(
+		    (struct slice){text.p + at, end - at}, line, line_max);
 		if (buf_addf(out, "%u%c%s%s\r\n", code, is_last ? ' ' : '-',
 			prefix, line) == -1)
 			rc = -1;
@@ -162,7 +162,8 @@ line_code(struct slice line, unsigned *code_r)
 	if (line.n > 3 && line.p[3] != ' ' && line.p[3] != '-')
 		return -1;
 	*code_r = (unsigned)(line.p[0] - '0') * 100 +
-	    (unsigned)(line.p[1] - '0') * 10 + (unsigned)(line.p[2] - '0');
+		  (unsigned)(line.p[1] - '0') * 10 +
+		  (unsigned)(line.p[2] - '0');
 	return 0;
 }
 
@@ -240,8 +241,7 @@ smtp_reply_feed(struct smtp_reply *r, struct slice in, size_t *used_r)
 }
 
 const char *
-smtp_reply_summary(
-    const struct smtp_reply *r, char out[SMTP_REPLY_SUMMARY_MAX])
+smtp_reply_summary(const struct smtp_reply *r, char out[SMTP_REPLY_SUMMARY_MAX])
 {
 	char all[SMTP_REPLY_TEXT_MAX + 8];
 	int n = snprintf(all, sizeof(all), "%03u %s", r->code, r->text);
@@ -255,8 +255,8 @@ smtp_reply_summary(
 }
 
 bool
-smtp_ehlo_next(const struct smtp_reply *r, size_t *at,
-    struct slice *keyword_r, struct slice *arguments_r)
+smtp_ehlo_next(const struct smtp_reply *r, size_t *at, struct slice *keyword_r,
+    struct slice *arguments_r)
 {
 	struct slice text = {r->text, r->text_n};
 	struct slice line;
@@ -275,8 +275,8 @@ smtp_ehlo_next(const struct smtp_reply *r, size_t *at,
 	*keyword_r = (struct slice){line.p, n};
 	*arguments_r = (struct slice){NULL, 0};
 	if (n < line.n)
-		*arguments_r = slice_trim(
-		    (struct slice){line.p + n + 1, line.n - n - 1});
+		*arguments_r =
+		    slice_trim((struct slice){line.p + n + 1, line.n - n - 1});
 	return true;
 }
 
@@ -335,8 +335,8 @@ smtp_ehlo_has_mechanism(const struct smtp_ehlo *e, const char *name)
 		size_t end = slice_find(all, ' ', at);
 
 		if (end > at &&
-		    slice_equals_nocase((struct slice){all.p + at, end - at},
-			slice_of(name)))
+		    slice_equals_nocase(
+			(struct slice){all.p + at, end - at}, slice_of(name)))
 			return true;
 		at = end + 1;
 	}

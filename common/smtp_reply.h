@@ -103,8 +103,9 @@ struct smtp_ehlo {
 	bool has_dsn;
 	bool has_enhanced_codes;
 	bool has_size;
-	uint64_t size_bytes;     /* 0: no fixed limit */
-	char mechanisms[SMTP_EHLO_MECHANISMS_MAX]; /* of AUTH: " PLAIN LOGIN " */
+	uint64_t size_bytes; /* 0: no fixed limit */
+	char
+	    mechanisms[SMTP_EHLO_MECHANISMS_MAX]; /* of AUTH: " PLAIN LOGIN " */
 };
 
 void smtp_ehlo_read(const struct smtp_reply *r, struct smtp_ehlo *ehlo_r);

@@ -40,7 +40,7 @@ check_argument(struct slice s)
 	if (smtp_mail_parse(s, &mail, &status) == -1)
 		check_status(&status);
 	else if (!xtext_is_valid(slice_of(mail.envid)) ||
-	    !xtext_is_valid(slice_of(mail.auth)))
+		 !xtext_is_valid(slice_of(mail.auth)))
 		bug("bad xtext was taken");
 	if (smtp_rcpt_parse(s, false, &rcpt, &status) == -1)
 		check_status(&status);

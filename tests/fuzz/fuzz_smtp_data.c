@@ -33,8 +33,7 @@ read_pieces(struct reading *r, struct slice in, size_t piece)
 	buf_init(&r->content, in.n + 1);
 	r->result = PARSE_MORE;
 	r->used = 0;
-	for (size_t at = 0; at < in.n && r->result == PARSE_MORE;
-	     at += piece) {
+	for (size_t at = 0; at < in.n && r->result == PARSE_MORE; at += piece) {
 		size_t left = in.n - at;
 		size_t used;
 
@@ -133,8 +132,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		bug("not what the rule says");
 	if (pieces.result != whole.result || pieces.used != whole.used ||
 	    memcmp(&pieces.d, &whole.d, sizeof(whole.d)) != 0 ||
-	    !slice_equals(buf_slice(&pieces.content),
-		buf_slice(&whole.content)))
+	    !slice_equals(
+		buf_slice(&pieces.content), buf_slice(&whole.content)))
 		bug("pieces give another result");
 	if (whole.result == PARSE_OK && whole.d.fault == SMTP_DATA_CLEAN)
 		check_writer(buf_slice(&whole.content), piece);

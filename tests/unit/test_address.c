@@ -22,17 +22,15 @@ static const struct {
 	unsigned flags;
 } rows[] = {
     {"a plain address", "ann@example.org", "ann@example.org", 0},
-    {"the local part keeps its case", "Ann@EXAMPLE.org",
-	"Ann@example.org", 0},
+    {"the local part keeps its case", "Ann@EXAMPLE.org", "Ann@example.org", 0},
     {"all of atext", "!#$%&'*+-/=?^_`{|}~@b.example",
 	"!#$%&'*+-/=?^_`{|}~@b.example", 0},
     {"dots between atoms", "a.b.c@d.example", "a.b.c@d.example", 0},
-    {"quotes that are not needed go", "\"ann\"@b.example",
-	"ann@b.example", 0},
+    {"quotes that are not needed go", "\"ann\"@b.example", "ann@b.example", 0},
     {"escapes that are not needed go", "\"\\a\\n\\n\"@b.example",
 	"ann@b.example", 0},
-    {"quotes that are needed stay", "\"a b\"@b.example",
-	"\"a b\"@b.example", 0},
+    {"quotes that are needed stay", "\"a b\"@b.example", "\"a b\"@b.example",
+	0},
     {"an at-sign in quotes is no separator", "\"a@x.example\"@b.example",
 	"\"a@x.example\"@b.example", 0},
     {"escapes that are needed stay", "\"a\\\"b\\\\c\"@b.example",
@@ -41,26 +39,25 @@ static const struct {
 	"\"a.\"@b.example", 0},
     {"a bracket in quotes", "\"a>b\"@b.example", "\"a>b\"@b.example", 0},
     {"an IPv4 literal", "a@[192.0.2.1]", "a@[192.0.2.1]", 0},
-    {"an IPv6 literal", "a@[IPv6:2001:DB8:0::1]", "a@[IPv6:2001:db8::1]",
-	0},
+    {"an IPv6 literal", "a@[IPv6:2001:DB8:0::1]", "a@[IPv6:2001:db8::1]", 0},
     {"its tag in any case", "a@[ipv6:::1]", "a@[IPv6:::1]", 0},
-    {"a mapped literal is IPv4", "a@[IPv6:::ffff:192.0.2.1]",
-	"a@[192.0.2.1]", 0},
+    {"a mapped literal is IPv4", "a@[IPv6:::ffff:192.0.2.1]", "a@[192.0.2.1]",
+	0},
     {"64 octets of local part", L64 "@b.example", L64 "@b.example", 0},
     {"a percent hack is opaque", "a%x.example@b.example",
 	"a%x.example@b.example", 0},
     {"a bang path is opaque", "x!y!a@b.example", "x!y!a@b.example", 0},
-    {"a leading hyphen is opaque", "-oQ/x@b.example", "-oQ/x@b.example",
-	0},
+    {"a leading hyphen is opaque", "-oQ/x@b.example", "-oQ/x@b.example", 0},
     {"an option is opaque", "--help@b.example", "--help@b.example", 0},
-    {"a file name is opaque", "/etc/passwd@b.example",
-	"/etc/passwd@b.example", 0},
+    {"a file name is opaque", "/etc/passwd@b.example", "/etc/passwd@b.example",
+	0},
     {"a pipe is opaque", "|/bin/sh@b.example", "|/bin/sh@b.example", 0},
-    {"an expansion is opaque", "${run{x}}@b.example",
-	"${run{x}}@b.example", 0},
+    {"an expansion is opaque", "${run{x}}@b.example", "${run{x}}@b.example", 0},
     {"SQL in quotes is opaque", "\"' OR 1=1--\"@b.example",
 	"\"' OR 1=1--\"@b.example", 0},
-    {"a U-label becomes an A-label", "a@b\xc3\xbc" "cher.example",
+    {"a U-label becomes an A-label",
+	"a@b\xc3\xbc"
+	"cher.example",
 	"a@xn--bcher-kva.example", UTF8},
     {"a UTF-8 local part stays", "m\xc3\xbcller@b.example",
 	"m\xc3\xbcller@b.example", UTF8},
@@ -107,15 +104,32 @@ static const struct {
     {"a tab in quotes", "\"a\tb\"@b.example", NULL, 0},
     {"DEL", "a\x7f@b.example", NULL, 0},
     {"UTF-8 without SMTPUTF8", "m\xc3\xbcller@b.example", NULL, 0},
-    {"a U-label without SMTPUTF8", "a@b\xc3\xbc" "cher.example", NULL, 0},
+    {"a U-label without SMTPUTF8",
+	"a@b\xc3\xbc"
+	"cher.example",
+	NULL, 0},
     {"Latin-1", "m\xfcller@b.example", NULL, UTF8},
     {"a cut character", "m\xc3@b.example", NULL, UTF8},
-    {"the override", "a\xe2\x80\xae" "b@c.example", NULL, UTF8},
-    {"the override in quotes", "\"a\xe2\x80\xae" "b\"@c.example", NULL,
-	UTF8},
-    {"zero width", "a\xe2\x80\x8b" "b@c.example", NULL, UTF8},
-    {"NEL", "a\xc2\x85" "b@c.example", NULL, UTF8},
-    {"the line separator", "a\xe2\x80\xa8" "b@c.example", NULL, UTF8},
+    {"the override",
+	"a\xe2\x80\xae"
+	"b@c.example",
+	NULL, UTF8},
+    {"the override in quotes",
+	"\"a\xe2\x80\xae"
+	"b\"@c.example",
+	NULL, UTF8},
+    {"zero width",
+	"a\xe2\x80\x8b"
+	"b@c.example",
+	NULL, UTF8},
+    {"NEL",
+	"a\xc2\x85"
+	"b@c.example",
+	NULL, UTF8},
+    {"the line separator",
+	"a\xe2\x80\xa8"
+	"b@c.example",
+	NULL, UTF8},
     {"an IP address without brackets", "a@192.0.2.1", NULL, 0},
     {"a literal without its end", "a@[192.0.2.1", NULL, 0},
     {"text after a literal", "a@[192.0.2.1].example", NULL, 0},
@@ -148,8 +162,8 @@ static const struct {
 	false},
     {"254 octets", "<" L64 "@" L63 "." L63 "." L61 ">",
 	L64 "@" L63 "." L63 "." L61, 0, false},
-    {"255 octets are refused", "<" L64 "@" L63 "." L63 "." L61 "a>", NULL,
-	0, false},
+    {"255 octets are refused", "<" L64 "@" L63 "." L63 "." L61 "a>", NULL, 0,
+	false},
     {"the null path where none may be", "<>", NULL, BARE, false},
     {"a null path with a space", "< >", NULL, ADDRESS_MAY_BE_NULL, false},
     {"no brackets", "a@b.example", NULL, 0, false},
@@ -163,8 +177,8 @@ static const struct {
     {"an empty hop", "<@:a@b.example>", NULL, 0, false},
     {"a bad hop", "<@;id;:a@b.example>", NULL, 0, false},
     {"a comma without a hop", "<@x.example,:a@b.example>", NULL, 0, false},
-    {"a comma before a name", "<@x.example,y.example:a@b.example>", NULL,
-	0, false},
+    {"a comma before a name", "<@x.example,y.example:a@b.example>", NULL, 0,
+	false},
     {"a route to a bare postmaster", "<@x.example:postmaster>", NULL, BARE,
 	false},
 };
@@ -194,8 +208,8 @@ test_mailboxes(void)
 			address_equals(&a, &b),
 		    "%s: its text reads back", rows[i].label);
 	}
-	ok(address_parse(SLICE("a\0b@c.example"), UTF8, &(struct address){0},
-	       NULL) == -1,
+	ok(address_parse(
+	       SLICE("a\0b@c.example"), UTF8, &(struct address){0}, NULL) == -1,
 	    "refused: NUL");
 	ok(address_parse(SLICE("\"a\\\0b\"@c.example"), UTF8,
 	       &(struct address){0}, NULL) == -1,
@@ -246,7 +260,8 @@ test_members(void)
 	ok(!a.is_utf8 && !a.is_literal && !a.is_null, "and nothing else");
 	a = address_of("m\xc3\xbcller@b.example");
 	ok(a.is_utf8, "a UTF-8 local part is told of");
-	a = address_of("a@b\xc3\xbc" "cher.example");
+	a = address_of("a@b\xc3\xbc"
+		       "cher.example");
 	ok(!a.is_utf8, "a U-label alone needs no SMTPUTF8 further on");
 	a = address_of("a@[127.0.0.1]");
 	ok(a.is_literal && netaddr_is_loopback(&a.literal) &&
@@ -271,8 +286,9 @@ test_comparing(void)
 	    {"a@b.example", "ab@b.example", false, false},
 	    {"ab@b.example", "a@b.example", false, false},
 	    {"\"a\"@b.example", "a@b.example", true, true},
-	    {"a@b\xc3\xbc" "cher.example", "a@XN--bcher-kva.example", true,
-		true},
+	    {"a@b\xc3\xbc"
+	     "cher.example",
+		"a@XN--bcher-kva.example", true, true},
 	    {"\xc3\xbc@b.example", "\xc3\x9c@b.example", false, false},
 	    {"a@[192.0.2.1]", "a@[IPv6:::ffff:192.0.2.1]", true, true},
 	    {"a@[192.0.2.1]", "a@[192.0.2.2]", false, false},

@@ -66,8 +66,8 @@ main(void)
 		is_mem(out, n, plain, strlen(plain), "to what it was");
 	}
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		is_int(base64_decode(slice_of(refused[i].text), out,
-			   sizeof(out), &n),
+		is_int(base64_decode(
+			   slice_of(refused[i].text), out, sizeof(out), &n),
 		    -1, "refused: %s", refused[i].label);
 	for (size_t i = 0; i < sizeof(all); i++)
 		all[i] = (unsigned char)i;

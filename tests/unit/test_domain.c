@@ -24,20 +24,30 @@ static const struct {
     {"digits and hyphens", "a-1.3com.example", "a-1.3com.example"},
     {"hyphens in third and fourth place", "r3---sn-x.example",
 	"r3---sn-x.example"},
-    {"a U-label becomes an A-label", "b\xc3\xbc" "cher.example",
+    {"a U-label becomes an A-label",
+	"b\xc3\xbc"
+	"cher.example",
 	"xn--bcher-kva.example"},
-    {"capitals of a U-label become small", "B\xc3\x9c" "CHER.example",
+    {"capitals of a U-label become small",
+	"B\xc3\x9c"
+	"CHER.example",
 	"xn--bcher-kva.example"},
-    {"a decomposed U-label is the same", "bu\xcc\x88" "cher.example",
+    {"a decomposed U-label is the same",
+	"bu\xcc\x88"
+	"cher.example",
 	"xn--bcher-kva.example"},
-    {"sharp s stays (non-transitional)", "stra\xc3\x9f" "e.example",
+    {"sharp s stays (non-transitional)",
+	"stra\xc3\x9f"
+	"e.example",
 	"xn--strae-oqa.example"},
     {"an A-label stays", "xn--bcher-kva.example", "xn--bcher-kva.example"},
     {"an A-label in capitals", "XN--BCHER-KVA.Example",
 	"xn--bcher-kva.example"},
-    {"full-width letters are mapped",
-	"\xef\xbd\x85\xef\xbd\x98.example", "ex.example"},
-    {"the ideographic stop is a dot", "a\xe3\x80\x82" "example",
+    {"full-width letters are mapped", "\xef\xbd\x85\xef\xbd\x98.example",
+	"ex.example"},
+    {"the ideographic stop is a dot",
+	"a\xe3\x80\x82"
+	"example",
 	"a.example"},
     {"63 characters in a part", L63 ".example", L63 ".example"},
     {"253 characters", L63 "." L63 "." L63 "." L61,
@@ -69,20 +79,35 @@ static const struct {
     {"a wrong A-label is refused", "xn--a.example", NULL},
     {"an A-label of ASCII is refused", "xn--abc-.example", NULL},
     {"an A-label that no U-label gives is refused",
-	"xn--B\xc3\xbc" "cher.example", NULL},
-    {"an A-label of a capital U-label is refused",
-	"xn--bcher-2pa.example", NULL},
-    {"broken UTF-8 is refused", "b\xfc" "cher.example", NULL},
-    {"the override is refused", "\xe2\x80\xae" "abc.example", NULL},
-    {"account-of becomes a slash and is refused", "\xe2\x84\x80.example",
+	"xn--B\xc3\xbc"
+	"cher.example",
 	NULL},
-    {"full-width at is refused", "a\xef\xbc\xa0" "b.example", NULL},
-    {"full-width digits make an address: refused",
-	"\xef\xbc\x91.\xef\xbc\x91", NULL},
-    {"full-width slash is refused", "a\xef\xbc\x8f" "b.example", NULL},
-    {"full-width underscore is refused", "a\xef\xbc\xbf" "b.example", NULL},
-    {"an A-label with an underscore is refused", "xn--a_b-hoa.example",
+    {"an A-label of a capital U-label is refused", "xn--bcher-2pa.example",
 	NULL},
+    {"broken UTF-8 is refused",
+	"b\xfc"
+	"cher.example",
+	NULL},
+    {"the override is refused",
+	"\xe2\x80\xae"
+	"abc.example",
+	NULL},
+    {"account-of becomes a slash and is refused", "\xe2\x84\x80.example", NULL},
+    {"full-width at is refused",
+	"a\xef\xbc\xa0"
+	"b.example",
+	NULL},
+    {"full-width digits make an address: refused", "\xef\xbc\x91.\xef\xbc\x91",
+	NULL},
+    {"full-width slash is refused",
+	"a\xef\xbc\x8f"
+	"b.example",
+	NULL},
+    {"full-width underscore is refused",
+	"a\xef\xbc\xbf"
+	"b.example",
+	NULL},
+    {"an A-label with an underscore is refused", "xn--a_b-hoa.example", NULL},
     {"an emoji's A-label is refused", "xn--ls8h.example", NULL},
     {"a soft hyphen vanishes and leaves the name", "exam\xc2\xadple.org",
 	"example.org"},
@@ -120,12 +145,14 @@ test_parse(void)
 	ok(domain_parse_dns(SLICE("_dmarc.Example.org"), &d, NULL) == 0,
 	    "names in the DNS may hold an underscore");
 	is_str(d.text, "_dmarc.example.org", "which stays");
-	ok(domain_parse_dns(SLICE("_25._tcp.b\xc3\xbc" "cher.example"), &d,
-	       NULL) == 0,
+	ok(domain_parse_dns(SLICE("_25._tcp.b\xc3\xbc"
+				  "cher.example"),
+	       &d, NULL) == 0,
 	    "beside a U-label, too");
 	is_str(d.text, "_25._tcp.xn--bcher-kva.example", "in one name");
-	ok(domain_parse_dns(SLICE("a b.b\xc3\xbc" "cher.example"), &d, NULL) ==
-		-1,
+	ok(domain_parse_dns(SLICE("a b.b\xc3\xbc"
+				  "cher.example"),
+	       &d, NULL) == -1,
 	    "but no space beside it");
 	ok(domain_parse_dns(SLICE("2.0.0.127.bl.example"), &d, NULL) == 0,
 	    "a list's query name is one");
@@ -173,8 +200,12 @@ test_patterns(void)
 	    {".example.org", "*.example.org", "example.org", false},
 	    {"*.example.org", "*.example.org", "mail.example.org", true},
 	    {"*.example.org", "*.example.org", "badexample.org", false},
-	    {"*.b\xc3\xbc" "cher.example", "*.xn--bcher-kva.example",
-		"a.b\xc3\xbc" "cher.example", true},
+	    {"*.b\xc3\xbc"
+	     "cher.example",
+		"*.xn--bcher-kva.example",
+		"a.b\xc3\xbc"
+		"cher.example",
+		true},
 	    {"**", NULL, NULL, false},
 	    {"*example.org", NULL, NULL, false},
 	    {"mail.*.org", NULL, NULL, false},
@@ -190,19 +221,19 @@ test_patterns(void)
 	unsigned last = 0;
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		int rc = domain_pattern_parse(
-		    slice_of(cases[i].pattern), &p, NULL);
+		int rc =
+		    domain_pattern_parse(slice_of(cases[i].pattern), &p, NULL);
 		struct domain d;
 
-		ok((rc == 0) == (cases[i].canonical != NULL),
-		    "pattern \"%s\"", cases[i].pattern);
+		ok((rc == 0) == (cases[i].canonical != NULL), "pattern \"%s\"",
+		    cases[i].pattern);
 		if (rc == -1 || cases[i].canonical == NULL)
 			continue;
 		d = domain_of(cases[i].domain);
 		is_str(domain_pattern_format(&p, text), cases[i].canonical,
 		    "its text");
-		ok(domain_pattern_matches(&p, &d) == cases[i].matches,
-		    "%s it", cases[i].domain);
+		ok(domain_pattern_matches(&p, &d) == cases[i].matches, "%s it",
+		    cases[i].domain);
 	}
 	for (size_t i = 0; i < COUNT(rising); i++) {
 		unsigned rank;

@@ -150,8 +150,7 @@ test_text(void)
 		if (prefixes[i].want == NULL)
 			ok(rc == -1 && p.bits == 77, "%s", prefixes[i].label);
 		else
-			is_str(
-			    rc == 0 ? netprefix_format(&p, text) : err.text,
+			is_str(rc == 0 ? netprefix_format(&p, text) : err.text,
 			    prefixes[i].want, "%s", prefixes[i].label);
 	}
 	is_str(netaddr_format(&(struct netaddr){0}, text), "none",
@@ -170,8 +169,7 @@ test_members(void)
 		(void)netprefix_parse(slice_of(members[i].prefix), &p, NULL);
 		ok(netprefix_contains(&p, &a) == members[i].is_inside,
 		    "%s %s %s", members[i].address,
-		    members[i].is_inside ? "in" : "not in",
-		    members[i].prefix);
+		    members[i].is_inside ? "in" : "not in", members[i].prefix);
 	}
 	(void)netprefix_parse(SLICE("10.0.0.0/8"), &list[0], NULL);
 	(void)netprefix_parse(SLICE("::1"), &list[1], NULL);
@@ -218,8 +216,8 @@ test_network(void)
 	is_str(netprefix_format(&p, text), "192.0.2.0/24", "the /24 of IPv4");
 	ok(netprefix_equals(&p, &q), "it equals itself");
 	q = netaddr_network(&v6);
-	is_str(netprefix_format(&q, text), "2001:db8:1:2::/64",
-	    "the /64 of IPv6");
+	is_str(
+	    netprefix_format(&q, text), "2001:db8:1:2::/64", "the /64 of IPv6");
 	ok(!netprefix_equals(&p, &q), "and not the other");
 }
 
@@ -281,12 +279,12 @@ test_sockaddr(void)
 		struct netaddr a = address_of(texts[i]);
 		socklen_t length = netaddr_to_sockaddr(&a, 587, &ss);
 
-		is_int(netaddr_from_sockaddr((struct sockaddr *)&ss, length,
-			   &back, &port),
+		is_int(netaddr_from_sockaddr(
+			   (struct sockaddr *)&ss, length, &back, &port),
 		    0, "%s comes back from its sockaddr", texts[i]);
 		ok(netaddr_equals(&a, &back) && port == 587, "unchanged");
-		is_int(netaddr_from_sockaddr((struct sockaddr *)&ss,
-			   length - 1, &back, NULL),
+		is_int(netaddr_from_sockaddr(
+			   (struct sockaddr *)&ss, length - 1, &back, NULL),
 		    -1, "a short one is refused");
 	}
 	is_int(netaddr_from_sockaddr(

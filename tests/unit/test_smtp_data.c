@@ -25,19 +25,22 @@ struct row {
 	uint64_t longest;
 };
 
-#define S(literal) {(literal), sizeof(literal) - 1}
+#define S(literal)                             \
+	{                                      \
+		(literal), sizeof(literal) - 1 \
+	}
 
 static const struct row rows[] = {
     {"an empty message", S(".\r\n"), S(""), "", SMTP_DATA_CLEAN, 0, 0},
     {"one line", S("a\r\n.\r\n"), S("a\r\n"), "", SMTP_DATA_CLEAN, 0, 1},
-    {"what follows is left", S("a\r\n.\r\nQUIT\r\n"), S("a\r\n"),
-	"QUIT\r\n", SMTP_DATA_CLEAN, 0, 1},
+    {"what follows is left", S("a\r\n.\r\nQUIT\r\n"), S("a\r\n"), "QUIT\r\n",
+	SMTP_DATA_CLEAN, 0, 1},
     {"a second message is left", S("a\r\n.\r\nb\r\n.\r\n"), S("a\r\n"),
 	"b\r\n.\r\n", SMTP_DATA_CLEAN, 0, 1},
-    {"empty lines", S("\r\n\r\n.\r\n"), S("\r\n\r\n"), "",
-	SMTP_DATA_CLEAN, 0, 0},
-    {"a stuffed dot goes", S("..\r\n.\r\n"), S(".\r\n"), "",
-	SMTP_DATA_CLEAN, 0, 1},
+    {"empty lines", S("\r\n\r\n.\r\n"), S("\r\n\r\n"), "", SMTP_DATA_CLEAN, 0,
+	0},
+    {"a stuffed dot goes", S("..\r\n.\r\n"), S(".\r\n"), "", SMTP_DATA_CLEAN, 0,
+	1},
     {"only one of the dots goes", S("...\r\n.\r\n"), S("..\r\n"), "",
 	SMTP_DATA_CLEAN, 0, 2},
     {"a dot before text goes", S(".a\r\n.\r\n"), S("a\r\n"), "",
@@ -46,17 +49,16 @@ static const struct row rows[] = {
 	SMTP_DATA_CLEAN, 0, 4},
     {"stuffing on every line", S("..a\r\n..b\r\nc\r\n.\r\n"),
 	S(".a\r\n.b\r\nc\r\n"), "", SMTP_DATA_CLEAN, 0, 2},
-    {"the longest line counts without its dot",
-	S("ab\r\n..cd\r\ne\r\n.\r\n"), S("ab\r\n.cd\r\ne\r\n"), "",
-	SMTP_DATA_CLEAN, 0, 3},
+    {"the longest line counts without its dot", S("ab\r\n..cd\r\ne\r\n.\r\n"),
+	S("ab\r\n.cd\r\ne\r\n"), "", SMTP_DATA_CLEAN, 0, 3},
     {"a space before the dot is content", S("a\r\n .\r\n.\r\n"),
 	S("a\r\n .\r\n"), "", SMTP_DATA_CLEAN, 0, 2},
-    {"a space after the dot is content", S("a\r\n. \r\n.\r\n"),
-	S("a\r\n \r\n"), "", SMTP_DATA_CLEAN, 0, 1},
+    {"a space after the dot is content", S("a\r\n. \r\n.\r\n"), S("a\r\n \r\n"),
+	"", SMTP_DATA_CLEAN, 0, 1},
     {"tabs around the dot are content", S("a\r\n\t.\t\r\n.\r\n"),
 	S("a\r\n\t.\t\r\n"), "", SMTP_DATA_CLEAN, 0, 3},
-    {"VT and FF end no line", S("a\v.\v\f.\f\r\n.\r\n"),
-	S("a\v.\v\f.\f\r\n"), "", SMTP_DATA_CLEAN, 0, 7},
+    {"VT and FF end no line", S("a\v.\v\f.\f\r\n.\r\n"), S("a\v.\v\f.\f\r\n"),
+	"", SMTP_DATA_CLEAN, 0, 7},
     {"NEL ends no line", S("a\xc2\x85.\xc2\x85\r\n.\r\n"),
 	S("a\xc2\x85.\xc2\x85\r\n"), "", SMTP_DATA_CLEAN, 0, 6},
     {"U+2028 ends no line", S("a\xe2\x80\xa8.\xe2\x80\xa8\r\n.\r\n"),
@@ -67,33 +69,30 @@ static const struct row rows[] = {
 	S("a\x8d\x8a.\x8d\x8a\r\n.\r\n"), S("a\x8d\x8a.\x8d\x8a\r\n"), "",
 	SMTP_DATA_CLEAN, 0, 6},
 
-    {"T009 LF.LF is no end", S("a\n.\nMAIL\r\n.\r\n"),
-	S("a\n.\nMAIL\r\n"), "", SMTP_DATA_BARE_LF, 1, 8},
+    {"T009 LF.LF is no end", S("a\n.\nMAIL\r\n.\r\n"), S("a\n.\nMAIL\r\n"), "",
+	SMTP_DATA_BARE_LF, 1, 8},
     {"T010 LF.CRLF is no end", S("a\n.\r\nMAIL\r\n.\r\n"),
 	S("a\n.\r\nMAIL\r\n"), "", SMTP_DATA_BARE_LF, 1, 4},
-    {"T011 CRLF.LF is no end", S("a\r\n.\nMAIL\r\n.\r\n"),
-	S("a\r\n\nMAIL\r\n"), "", SMTP_DATA_BARE_LF, 4, 5},
-    {"T012 CR.CR is no end", S("a\r.\rMAIL\r\n.\r\n"),
-	S("a\r.\rMAIL\r\n"), "", SMTP_DATA_BARE_CR, 1, 8},
+    {"T011 CRLF.LF is no end", S("a\r\n.\nMAIL\r\n.\r\n"), S("a\r\n\nMAIL\r\n"),
+	"", SMTP_DATA_BARE_LF, 4, 5},
+    {"T012 CR.CR is no end", S("a\r.\rMAIL\r\n.\r\n"), S("a\r.\rMAIL\r\n"), "",
+	SMTP_DATA_BARE_CR, 1, 8},
     {"T013 CR.CRLF is no end", S("a\r.\r\nMAIL\r\n.\r\n"),
 	S("a\r.\r\nMAIL\r\n"), "", SMTP_DATA_BARE_CR, 1, 4},
-    {"T014 CR CR LF . CR CR LF is no end",
-	S("a\r\r\n.\r\r\nMAIL\r\n.\r\n"), S("a\r\r\n\r\r\nMAIL\r\n"), "",
-	SMTP_DATA_BARE_CR, 1, 4},
-    {"CRLF . CR is no end", S("a\r\n.\rMAIL\r\n.\r\n"),
-	S("a\r\n\rMAIL\r\n"), "", SMTP_DATA_BARE_CR, 4, 5},
-    {"CRLF . CR CRLF is no end", S("a\r\n.\r\r\n.\r\n"),
-	S("a\r\n\r\r\n"), "", SMTP_DATA_BARE_CR, 4, 1},
-    {"LF CR . LF CR is no end", S("a\n\r.\n\rb\r\n.\r\n"),
-	S("a\n\r.\n\rb\r\n"), "", SMTP_DATA_BARE_LF, 1, 7},
-    {"T015 NUL before the dot is no end",
-	S("a\r\n\0.\r\nMAIL\r\n.\r\n"), S("a\r\n\0.\r\nMAIL\r\n"), "",
-	SMTP_DATA_NUL, 3, 4},
+    {"T014 CR CR LF . CR CR LF is no end", S("a\r\r\n.\r\r\nMAIL\r\n.\r\n"),
+	S("a\r\r\n\r\r\nMAIL\r\n"), "", SMTP_DATA_BARE_CR, 1, 4},
+    {"CRLF . CR is no end", S("a\r\n.\rMAIL\r\n.\r\n"), S("a\r\n\rMAIL\r\n"),
+	"", SMTP_DATA_BARE_CR, 4, 5},
+    {"CRLF . CR CRLF is no end", S("a\r\n.\r\r\n.\r\n"), S("a\r\n\r\r\n"), "",
+	SMTP_DATA_BARE_CR, 4, 1},
+    {"LF CR . LF CR is no end", S("a\n\r.\n\rb\r\n.\r\n"), S("a\n\r.\n\rb\r\n"),
+	"", SMTP_DATA_BARE_LF, 1, 7},
+    {"T015 NUL before the dot is no end", S("a\r\n\0.\r\nMAIL\r\n.\r\n"),
+	S("a\r\n\0.\r\nMAIL\r\n"), "", SMTP_DATA_NUL, 3, 4},
     {"T015 NUL after the dot is no end", S("a\r\n.\0\r\nMAIL\r\n.\r\n"),
 	S("a\r\n\0\r\nMAIL\r\n"), "", SMTP_DATA_NUL, 4, 4},
-    {"T015 NUL between CR and LF is no end",
-	S("a\r\n.\r\0\nMAIL\r\n.\r\n"), S("a\r\n\r\0\nMAIL\r\n"), "",
-	SMTP_DATA_BARE_CR, 4, 7},
+    {"T015 NUL between CR and LF is no end", S("a\r\n.\r\0\nMAIL\r\n.\r\n"),
+	S("a\r\n\r\0\nMAIL\r\n"), "", SMTP_DATA_BARE_CR, 4, 7},
     {"a NUL alone is remembered", S("a\0b\r\n.\r\n"), S("a\0b\r\n"), "",
 	SMTP_DATA_NUL, 1, 3},
     {"the first fault counts: NUL, then LF", S("\0a\nb\r\n.\r\n"),
@@ -104,21 +103,19 @@ static const struct row rows[] = {
 	S("a\rb\nc\r\n"), "", SMTP_DATA_BARE_CR, 1, 5},
     {"LF at the very start", S("\n.\r\n\r\n.\r\n"), S("\n.\r\n\r\n"), "",
 	SMTP_DATA_BARE_LF, 0, 2},
-    {"CR, dot, CRLF at the very start", S("\r.\r\n.\r\n"), S("\r.\r\n"),
-	"", SMTP_DATA_BARE_CR, 0, 2},
+    {"CR, dot, CRLF at the very start", S("\r.\r\n.\r\n"), S("\r.\r\n"), "",
+	SMTP_DATA_BARE_CR, 0, 2},
     {"a CR before the last CRLF", S("a\r\r\n.\r\n"), S("a\r\r\n"), "",
 	SMTP_DATA_BARE_CR, 1, 2},
-    {"faults after the end are not ours", S("a\r\n.\r\n\n\r\0"),
-	S("a\r\n"), "\n\r", SMTP_DATA_CLEAN, 0, 1},
+    {"faults after the end are not ours", S("a\r\n.\r\n\n\r\0"), S("a\r\n"),
+	"\n\r", SMTP_DATA_CLEAN, 0, 1},
 
     {"no octet yet", S(""), S(""), NULL, SMTP_DATA_CLEAN, 0, 0},
     {"a dot alone is no end", S("."), S(""), NULL, SMTP_DATA_CLEAN, 0, 0},
-    {"a dot and CR are no end", S(".\r"), S(""), NULL, SMTP_DATA_CLEAN, 0,
-	0},
+    {"a dot and CR are no end", S(".\r"), S(""), NULL, SMTP_DATA_CLEAN, 0, 0},
     {"a dot in the middle is no end", S("a.\r\n"), S("a.\r\n"), NULL,
 	SMTP_DATA_CLEAN, 0, 2},
-    {"a line without end", S("abc"), S("abc"), NULL, SMTP_DATA_CLEAN, 0,
-	0},
+    {"a line without end", S("abc"), S("abc"), NULL, SMTP_DATA_CLEAN, 0, 0},
     {"a CR that waits is no fault", S("abc\r"), S("abc\r"), NULL,
 	SMTP_DATA_CLEAN, 0, 0},
 };
@@ -146,8 +143,8 @@ feed(struct collected *c, struct slice piece)
 	if (c->result == PARSE_OK)
 		return;
 	copy = slice_dup(piece);
-	c->result = smtp_data_feed(&c->d, (struct slice){copy, piece.n},
-	    collect, &c->content, &used);
+	c->result = smtp_data_feed(
+	    &c->d, (struct slice){copy, piece.n}, collect, &c->content, &used);
 	c->used += used;
 	free(copy);
 }
@@ -162,9 +159,8 @@ run(struct collected *c, struct slice wire, size_t first, size_t size)
 	c->result = PARSE_MORE;
 	feed(c, (struct slice){wire.p, first});
 	for (size_t at = first; at < wire.n; at += size)
-		feed(c,
-		    (struct slice){wire.p + at,
-			wire.n - at < size ? wire.n - at : size});
+		feed(c, (struct slice){wire.p + at,
+			    wire.n - at < size ? wire.n - at : size});
 }
 
 static bool
@@ -177,14 +173,14 @@ is_as_wanted(const struct row *r, const struct collected *c)
 	for (size_t i = 0; i < r->content.n; i++)
 		has_8bit |= (r->content.p[i] & 0x80) != 0;
 	return c->result == (has_end ? PARSE_OK : PARSE_MORE) &&
-	    slice_equals(buf_slice(&c->content), r->content) &&
-	    d->content_octets == r->content.n && d->wire_octets == c->used &&
-	    d->fault == r->fault && d->fault_offset == r->fault_offset &&
-	    d->longest_line_octets == r->longest && d->has_8bit == has_8bit &&
-	    (has_end
-		    ? strncmp(r->wire.p + c->used, r->rest, strlen(r->rest)) ==
-			0
-		    : c->used == r->wire.n);
+	       slice_equals(buf_slice(&c->content), r->content) &&
+	       d->content_octets == r->content.n && d->wire_octets == c->used &&
+	       d->fault == r->fault && d->fault_offset == r->fault_offset &&
+	       d->longest_line_octets == r->longest &&
+	       d->has_8bit == has_8bit &&
+	       (has_end ? strncmp(r->wire.p + c->used, r->rest,
+			      strlen(r->rest)) == 0
+			: c->used == r->wire.n);
 }
 
 static void
@@ -246,14 +242,14 @@ test_edges(void)
 				memcpy(wire + pad, r->wire.p, r->wire.n);
 				run(&c, (struct slice){wire, pad + r->wire.n},
 				    edge, edge);
-				bad += c.result !=
-					(r->rest != NULL ? PARSE_OK
-							 : PARSE_MORE) ||
-				    c.d.fault != r->fault ||
-				    (r->fault != SMTP_DATA_CLEAN &&
-					c.d.fault_offset !=
-					    pad + r->fault_offset) ||
-				    c.content.n != pad + r->content.n;
+				bad += c.result != (r->rest != NULL
+							   ? PARSE_OK
+							   : PARSE_MORE) ||
+				       c.d.fault != r->fault ||
+				       (r->fault != SMTP_DATA_CLEAN &&
+					   c.d.fault_offset !=
+					       pad + r->fault_offset) ||
+				       c.content.n != pad + r->content.n;
 				buf_clear(&c.content);
 			}
 			free(wire);
@@ -300,8 +296,7 @@ static const struct {
 	"..a.\r\nb.c\r\n...\r\n.\r\n"},
     {"an end inside is stuffed", S("a\r\n.\r\nMAIL\r\n"),
 	"a\r\n..\r\nMAIL\r\n.\r\n"},
-    {"a dot before an empty end", S("a\r\n.\r\n\r\n"),
-	"a\r\n..\r\n\r\n.\r\n"},
+    {"a dot before an empty end", S("a\r\n.\r\n\r\n"), "a\r\n..\r\n\r\n.\r\n"},
     {"a bare LF is refused", S("a\nb\r\n"), NULL},
     {"a bare CR is refused", S("a\rb\r\n"), NULL},
     {"CR CR LF is refused", S("a\r\r\n"), NULL},
@@ -352,18 +347,18 @@ test_writer(void)
 				buf_init(&out, 100);
 				is_done =
 				    stuff(content, first, size, &out) == 0;
-				bad += is_done != (want != NULL) ||
-				    (is_done &&
-					!slice_equals(buf_slice(&out),
-					    slice_of(want)));
+				bad +=
+				    is_done != (want != NULL) ||
+				    (is_done && !slice_equals(buf_slice(&out),
+						    slice_of(want)));
 				buf_clear(&out);
 			}
 		}
 		is_u64(bad, 0, "written: %s", written[i].label);
 	}
 	buf_init(&out, 4);
-	is_int(stuff(SLICE("abcdef"), 0, 6, &out), -1,
-	    "a full buffer is told of");
+	is_int(
+	    stuff(SLICE("abcdef"), 0, 6, &out), -1, "a full buffer is told of");
 	buf_clear(&out);
 	buf_init(&out, 4);
 	is_int(stuff(SLICE("a\r\n"), 0, 6, &out), -1, "at the end, too");
@@ -386,7 +381,7 @@ test_round_trip(void)
 		bad += stuff(rows[i].content, 0, 3, &out) != 0;
 		run(&c, buf_slice(&out), 0, 5);
 		bad += c.result != PARSE_OK ||
-		    !slice_equals(buf_slice(&c.content), rows[i].content);
+		       !slice_equals(buf_slice(&c.content), rows[i].content);
 		buf_clear(&c.content);
 		buf_clear(&out);
 	}

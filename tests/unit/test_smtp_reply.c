@@ -21,28 +21,27 @@ static const struct {
 } rows[] = {
     {"one line", "220 mx.example ESMTP\r\n", PARSE_OK, 0, 220, "",
 	"mx.example ESMTP\n"},
-    {"two lines", "250-mx.example\r\n250 SIZE 1000\r\n", PARSE_OK, 0, 250,
-	"", "mx.example\nSIZE 1000\n"},
+    {"two lines", "250-mx.example\r\n250 SIZE 1000\r\n", PARSE_OK, 0, 250, "",
+	"mx.example\nSIZE 1000\n"},
     {"the code alone", "250\r\n", PARSE_OK, 0, 250, "", "\n"},
     {"code and blank", "250 \r\n", PARSE_OK, 0, 250, "", "\n"},
-    {"an empty line in the middle", "250-a\r\n250-\r\n250 b\r\n", PARSE_OK,
-	0, 250, "", "a\n\nb\n"},
+    {"an empty line in the middle", "250-a\r\n250-\r\n250 b\r\n", PARSE_OK, 0,
+	250, "", "a\n\nb\n"},
     {"an enhanced code", "550 5.1.1 no such user\r\n", PARSE_OK, 0, 550,
 	"5.1.1", "5.1.1 no such user\n"},
     {"an enhanced code alone", "250 2.0.0\r\n", PARSE_OK, 0, 250, "2.0.0",
 	"2.0.0\n"},
     {"a long enhanced code", "450 4.123.456 x\r\n", PARSE_OK, 0, 450,
 	"4.123.456", "4.123.456 x\n"},
-    {"one of another class is text", "450 5.1.1 x\r\n", PARSE_OK, 0, 450,
-	"", "5.1.1 x\n"},
-    {"an IP address is no enhanced code", "550 5.1.2.3 is listed\r\n",
-	PARSE_OK, 0, 550, "", "5.1.2.3 is listed\n"},
-    {"four digits are no enhanced code", "550 5.1234.1 x\r\n", PARSE_OK, 0,
-	550, "", "5.1234.1 x\n"},
-    {"LF alone is tolerated", "250-a\n250 b\n", PARSE_OK, 0, 250, "",
-	"a\nb\n"},
-    {"what follows is left", "220 go ahead\r\n250 injected\r\n", PARSE_OK,
-	14, 220, "", "go ahead\n"},
+    {"one of another class is text", "450 5.1.1 x\r\n", PARSE_OK, 0, 450, "",
+	"5.1.1 x\n"},
+    {"an IP address is no enhanced code", "550 5.1.2.3 is listed\r\n", PARSE_OK,
+	0, 550, "", "5.1.2.3 is listed\n"},
+    {"four digits are no enhanced code", "550 5.1234.1 x\r\n", PARSE_OK, 0, 550,
+	"", "5.1234.1 x\n"},
+    {"LF alone is tolerated", "250-a\n250 b\n", PARSE_OK, 0, 250, "", "a\nb\n"},
+    {"what follows is left", "220 go ahead\r\n250 injected\r\n", PARSE_OK, 14,
+	220, "", "go ahead\n"},
     {"354", "354 go\r\n", PARSE_OK, 0, 354, "", "go\n"},
     {"controls are shown", "250 a\x1b[2J\rb\x07\r\n", PARSE_OK, 0, 250, "",
 	"a\\x1b[2J\\x0db\\x07\n"},
@@ -63,8 +62,8 @@ static const struct {
     {"a blank before the code", " 250 a\r\n", PARSE_BAD, 0, 0, "", ""},
     {"a tab after the code", "250\ta\r\n", PARSE_BAD, 0, 0, "", ""},
     {"HTTP", "HTTP/1.1 400 Bad Request\r\n", PARSE_BAD, 0, 0, "", ""},
-    {"a banner without code in a later line", "220-a\r\nb\r\n", PARSE_BAD,
-	0, 0, "", ""},
+    {"a banner without code in a later line", "220-a\r\nb\r\n", PARSE_BAD, 0, 0,
+	"", ""},
 };
 
 static enum parse_result
@@ -108,10 +107,10 @@ test_reading(void)
 				bad += result != rows[i].result;
 				if (result != PARSE_OK)
 					continue;
-				bad += used != wire.n - rows[i].rest ||
+				bad +=
+				    used != wire.n - rows[i].rest ||
 				    r.code != rows[i].code ||
-				    strcmp(r.enhanced, rows[i].enhanced) !=
-					0 ||
+				    strcmp(r.enhanced, rows[i].enhanced) != 0 ||
 				    strcmp(r.text, rows[i].text) != 0;
 			}
 		is_u64(bad, 0, "%s", rows[i].label);
@@ -129,8 +128,7 @@ test_limits(void)
 	for (int i = 0; i < 99; i++)
 		buf_add_text(&wire, "250-x\r\n");
 	buf_add_text(&wire, "250 x\r\n");
-	is_int(feed(&r, buf_slice(&wire), 0, 13, &used), PARSE_OK,
-	    "100 lines");
+	is_int(feed(&r, buf_slice(&wire), 0, 13, &used), PARSE_OK, "100 lines");
 	is_u64(r.line_count, 100, "are counted");
 	buf_reset(&wire);
 	for (int i = 0; i < 100; i++)
@@ -185,8 +183,8 @@ test_summary(void)
 	struct buf wire;
 	size_t used;
 
-	(void)feed(&r, SLICE("550-5.1.1 no\r\n550 5.1.1 user\r\n"), 0, 99,
-	    &used);
+	(void)feed(
+	    &r, SLICE("550-5.1.1 no\r\n550 5.1.1 user\r\n"), 0, 99, &used);
 	is_str(smtp_reply_summary(&r, out), "550 5.1.1 no 5.1.1 user",
 	    "a summary is one line");
 	buf_init(&wire, 1 << 16);
@@ -235,8 +233,8 @@ test_ehlo(void)
 	is_slice(keyword, "size", "the first keyword");
 	is_slice(arguments, "35882577", "its argument");
 
-	(void)feed(&r, SLICE("250-a\r\n250-SIZE x\r\n250 STARTTLS\r\n"), 0, 9,
-	    &used);
+	(void)feed(
+	    &r, SLICE("250-a\r\n250-SIZE x\r\n250 STARTTLS\r\n"), 0, 9, &used);
 	smtp_ehlo_read(&r, &e);
 	ok(e.has_size && e.size_bytes == 0, "a bad SIZE is no limit");
 	ok(e.has_starttls, "STARTTLS in the last line");
@@ -278,8 +276,8 @@ test_writing(void)
 	buf_init(&out, 1 << 20);
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		buf_reset(&out);
-		is_int(smtp_reply_format(&out, cases[i].code,
-			   cases[i].enhanced, cases[i].text),
+		is_int(smtp_reply_format(&out, cases[i].code, cases[i].enhanced,
+			   cases[i].text),
 		    0, "written: %s", cases[i].label);
 		is_str(buf_text(&out), cases[i].want, "as it should");
 	}

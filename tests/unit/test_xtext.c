@@ -50,13 +50,13 @@ main(void)
 		ok(xtext_is_valid(s) == (r->decoded != NULL),
 		    "%s: the check agrees", r->label);
 		if (rc == 0 && r->decoded != NULL)
-			is_mem(out, n, r->decoded, r->decoded_n,
-			    "%s: octets", r->label);
+			is_mem(out, n, r->decoded, r->decoded_n, "%s: octets",
+			    r->label);
 	}
 	for (size_t i = 0; i < sizeof(all); i++)
 		all[i] = (char)i;
-	is_int(xtext_encode((struct slice){all, sizeof(all)}, encoded,
-		   sizeof(encoded)),
+	is_int(xtext_encode(
+		   (struct slice){all, sizeof(all)}, encoded, sizeof(encoded)),
 	    0, "every octet encodes");
 	is_int(xtext_decode(slice_of(encoded), all, sizeof(all), &n), 0,
 	    "and decodes");
