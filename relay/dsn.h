@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Builds the message that tells a sender what became of his: a delivery status
+ * notification (RFC 3464) in a multipart/report (RFC 6522), for people first
+ * and for programs second.  Pure: the time, the ids and the names are given.
+ *
+ *   part 1  plain words: which address, what happened, what to do, the other
+ *           server's answer as a quotation, the reference for "postern trace"
+ *   part 2  message/delivery-status, every field that is known
+ *   part 3  the original message or its header (RFC 3461 RET), without Bcc
+ *
+ * With SMTPUTF8 and text outside ASCII, parts 2 and 3 are the message/global
+ * types of RFC 6533.  No line passes 998 bytes.  Text from outside stands in
+ * the result as data only: no control byte, no line end of its own.
+ */
+#ifndef RELAY_DSN_H
+#define RELAY_DSN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "common/buf.h"
+
+enum dsn_action {
+	DSN_FAILED,
+	DSN_DELAYED,
+	DSN_EXPANDED,
+	DSN_RELAYED,
+	DSN_DELIVERED,
+	DSN_ACTION_COUNT,
+};
+
+/* RFC 2046 §5.1.1. */
+#define DSN_BOUNDARY_SIZE 71
+
+struct dsn_recipient {
+	enum dsn_action action;
+	struct slice address;  /* of the last attempt */
+	struct slice orcpt;    /* "rfc822;address", decoded; empty: none given */
+	struct slice status;   /* "5.1.1" (RFC 3463) */
+	struct slice remote_mta; /* its name; empty: the verdict is our own */
+	struct slice reply;    /* raw, of any length, with line ends; or empty */
+	time_t last_attempt;     /* 0: none was made */
+	time_t will_retry_until; /* of delayed ones; else 0 */
+};
+
+struct dsn {
+	struct slice reporting_mta; /* our host name */
+	struct slice from;       /* "Mail Delivery System <mailer-daemon@…>" */
+	struct slice sender;     /* of the original, where this goes; not empty */
+	struct slice message_id; /* of this message, without its brackets */
+	struct slice boundary_seed; /* random or unique: letters and digits */
+	struct slice reference;     /* id of the original, for the trace */
+	struct slice envid;         /* decoded; empty: none given */
+	time_t now;
+	time_t arrival;
+	const struct dsn_recipient *recipients;
+	size_t recipient_count; /* at least one */
+
+	/* The original's header as it came, with or without its blank line. */
+	struct slice header;
+	bool hides_subject; /* the original's policy was "must be encrypted" */
+	bool is_smtputf8;   /* the original came with SMTPUTF8 */
+	/* RET=FULL: the whole message goes back, if its lines allow it. */
+	bool returns_body;
+	struct slice body; /* unless it is streamed */
+	/*
+	 * If the result holds a body, the caller appends it himself, then what
+	 * dsn_end() gives.  He answers for its lines (at most 998, CRLF), and
+	 * says here whether it has 8-bit bytes; boundary_seed must be random.
+	 */
+	bool body_is_streamed;
+	bool body_is_8bit;
+};
+
+struct dsn_result {
+	bool is_8bit;        /* send it with BODY=8BITMIME */
+	bool needs_smtputf8; /* send it with SMTPUTF8 */
+	bool holds_body;     /* false: returns_body could not be, or was not */
+	char boundary[DSN_BOUNDARY_SIZE];
+};
+
+/*
+ * Appends the message to out.  A null sender is a bug of the caller: there is
+ * never a notification about a notification (RFC 5321 §6.1).  -1 when out is
+ * full; it then holds a part, and *result_r is not set.
+ */
+int dsn_build(
+    const struct dsn *d, struct buf *out, struct dsn_result *result_r);
+
+/* Appends what follows a streamed body.  -1 when out is full. */
+int dsn_end(const struct dsn_result *result, struct buf *out);
+
+/* "failed", "delayed", ... (RFC 3464 §2.3.3). */
+const char *dsn_action_text(enum dsn_action action);
+
+#endif
