@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/stream.h"
+#include "common/stream_io.h"
 
 /* One read: a TLS record, or a usual mail whole. */
 #define READ_SIZE 16384
@@ -93,21 +94,6 @@ set_error(struct stream *s, const char *text)
 {
 	free(s->error);
 	s->error = xstrndup(text, ERROR_TEXT_MAX);
-}
-
-/* OpenSSL's own words for the latest failure, or the system's. */
-static void
-set_tls_error(struct stream *s, int saved_errno)
-{
-	unsigned long code = ERR_peek_last_error();
-	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
-
-	if (reason != NULL)
-		set_error(s, reason);
-	else if (saved_errno != 0)
-		set_error(s, strerror(saved_errno));
-	else
-		set_error(s, "connection closed within TLS");
 }
 
 static void
@@ -241,10 +227,15 @@ tell_end(struct stream *s, enum stream_end how)
 
 /* Nothing more can be read; what was read before is told first. */
 static void
-at_eof(struct stream *s, enum stream_end how)
+at_eof(struct stream *s, enum stream_io result, const struct err *err)
 {
 	s->is_at_eof = true;
-	s->end = how;
+	s->end = STREAM_CLOSED;
+	if (result != STREAM_IO_CLOSED) {
+		set_error(s, err->text);
+		s->end = result == STREAM_IO_RESET ? STREAM_RESET
+		                                   : STREAM_TLS_ERROR;
+	}
 	if (s->is_reading) {
 		s->is_reading = false;
 		(void)event_del(&s->readable);
@@ -306,84 +297,36 @@ reserve(struct stream *s, size_t *size_r)
 	return buf_reserve(&s->input, size);
 }
 
+/* Reads until the other side has nothing more for now, or a turn's worth. */
 static void
-read_plain(struct stream *s)
+read_input(struct stream *s)
 {
-	size_t size;
-	char *room = reserve(s, &size);
-	ssize_t n;
-
-	if (room == NULL)
-		return;
-	n = recv(s->fd, room, size, 0);
-	if (n > 0) {
-		buf_extend(&s->input, (size_t)n);
-		s->is_bulk = (size_t)n == size && size >= READ_SIZE;
-		return;
-	}
-	if (n == 0) {
-		at_eof(s, STREAM_CLOSED);
-	} else if (errno != EAGAIN && errno != EINTR) {
-		set_error(s, strerror(errno));
-		at_eof(s, STREAM_RESET);
-	}
-}
-
-static void
-tls_read_failed(struct stream *s, int ret)
-{
-	int saved_errno = errno;
-	unsigned long code;
-
-	switch (SSL_get_error(s->ssl, ret)) {
-	case SSL_ERROR_WANT_READ:
-		s->is_tls_dry = true;
-		return;
-	case SSL_ERROR_WANT_WRITE:
-		s->is_tls_dry = true;
-		want_writable(s);
-		return;
-	case SSL_ERROR_ZERO_RETURN:
-		at_eof(s, STREAM_CLOSED);
-		return;
-	case SSL_ERROR_SYSCALL:
-		set_tls_error(s, saved_errno);
-		at_eof(s, STREAM_RESET);
-		return;
-	default:
-		code = ERR_peek_last_error();
-		set_tls_error(s, 0);
-		at_eof(s,
-		    ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING
-		        ? STREAM_RESET
-		        : STREAM_TLS_ERROR);
-	}
-}
-
-static void
-read_tls(struct stream *s)
-{
+	enum stream_io result = STREAM_IO_OK;
+	struct err err;
 	size_t total = 0;
+	size_t size;
+	size_t n;
+	char *room;
 
 	s->is_tls_dry = false;
 	do {
-		size_t size;
-		char *room = reserve(s, &size);
-		int n;
-
-		if (room == NULL)
-			return;
-		ERR_clear_error();
-		errno = 0;
-		n = SSL_read(s->ssl, room, (int)size);
-		if (n <= 0) {
-			tls_read_failed(s, n);
-			return;
-		}
-		buf_extend(&s->input, (size_t)n);
-		total += (size_t)n;
-	} while (total < TURN_SIZE && SSL_has_pending(s->ssl));
-	s->is_bulk = total > READ_SIZE;
+		if ((room = reserve(s, &size)) == NULL)
+			break;
+		result = stream_io_read(s->fd, s->ssl, room, size, &n, &err);
+		if (result != STREAM_IO_OK)
+			break;
+		buf_extend(&s->input, n);
+		total += n;
+	} while (s->ssl != NULL && total < TURN_SIZE &&
+	    SSL_has_pending(s->ssl));
+	s->is_bulk = total >= READ_SIZE;
+	if (result == STREAM_IO_OK)
+		return;
+	s->is_tls_dry = true;
+	if (result == STREAM_IO_WANT_WRITE)
+		want_writable(s);
+	else if (result != STREAM_IO_WANT_READ)
+		at_eof(s, result, &err);
 }
 
 /* ---- the handshake ---- */
@@ -391,10 +334,7 @@ read_tls(struct stream *s)
 static void
 read_and_deliver(struct stream *s)
 {
-	if (s->ssl != NULL)
-		read_tls(s);
-	else
-		read_plain(s);
+	read_input(s);
 	deliver(s);
 	/* An empty read left its room behind. */
 	if (!s->is_closed && unread(s) == 0)
@@ -405,34 +345,33 @@ read_and_deliver(struct stream *s)
 static void
 handshake(struct stream *s)
 {
-	int ret;
-	int saved_errno;
+	struct err err;
 
-	ERR_clear_error();
-	errno = 0;
-	ret = SSL_do_handshake(s->ssl);
-	saved_errno = errno;
-	if (ret == 1) {
-		s->is_handshaking = false;
-		s->events->secured(s->arg);
-		if (s->is_closed)
-			return;
-		at_turn_end(s);
-		/* The first command may have come with the last flight. */
-		if (SSL_has_pending(s->ssl) && may_read(s))
-			read_and_deliver(s);
+	switch (stream_io_handshake(s->ssl, &err)) {
+	case STREAM_IO_OK:
+		break;
+	case STREAM_IO_WANT_READ:
 		return;
-	}
-	switch (SSL_get_error(s->ssl, ret)) {
-	case SSL_ERROR_WANT_READ:
-		return;
-	case SSL_ERROR_WANT_WRITE:
+	case STREAM_IO_WANT_WRITE:
 		want_writable(s);
 		return;
-	default:
-		set_tls_error(s, saved_errno);
+	case STREAM_IO_CLOSED:
+		err_set(&err, "closed within the handshake");
+		/* fall through */
+	case STREAM_IO_RESET:
+	case STREAM_IO_TLS_ERROR:
+		set_error(s, err.text);
 		tell_end(s, STREAM_TLS_ERROR);
+		return;
 	}
+	s->is_handshaking = false;
+	s->events->secured(s->arg);
+	if (s->is_closed)
+		return;
+	at_turn_end(s);
+	/* The first command may have come with the last flight. */
+	if (SSL_has_pending(s->ssl) && may_read(s))
+		read_and_deliver(s);
 }
 
 int
@@ -463,7 +402,7 @@ drop_input(struct stream *s)
 	ssize_t n = recv(s->fd, dropped, sizeof(dropped), 0);
 
 	if (n == 0 && unsent(s) > 0)
-		at_eof(s, STREAM_CLOSED); /* half closed: it still listens */
+		at_eof(s, STREAM_IO_CLOSED, NULL); /* it may still listen */
 	else if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR))
 		stream_close(s);
 }
@@ -613,56 +552,39 @@ write_failed(struct stream *s, const char *why)
 
 /* Octets sent; 0: not now, or never again (is_write_dead, is_ended). */
 static size_t
-send_plain(struct stream *s, const char *p, size_t size)
+send_some(struct stream *s, size_t size)
 {
-	ssize_t n = send(s->fd, p, size, MSG_NOSIGNAL);
+	struct err err;
+	size_t n = 0;
 
-	if (n >= 0)
-		return (size_t)n;
-	if (errno == EAGAIN || errno == EINTR)
+	switch (stream_io_write(s->fd, s->is_handshaking ? NULL : s->ssl,
+	    s->output.p + s->output_at, size, &n, &err)) {
+	case STREAM_IO_OK:
+		return n;
+	case STREAM_IO_WANT_WRITE:
 		want_writable(s);
-	else
-		write_failed(s, strerror(errno));
-	return 0;
-}
-
-static size_t
-send_tls(struct stream *s, const char *p, size_t size)
-{
-	int saved_errno;
-	int n;
-
-	ERR_clear_error();
-	errno = 0;
-	n = SSL_write(s->ssl, p,
-	    (int)(size < SSL3_RT_MAX_PLAIN_LENGTH ? size
-	                                          : SSL3_RT_MAX_PLAIN_LENGTH));
-	if (n > 0)
-		return (size_t)n;
-	saved_errno = errno;
-	switch (SSL_get_error(s->ssl, n)) {
-	case SSL_ERROR_WANT_WRITE:
-		want_writable(s);
-		break;
-	case SSL_ERROR_WANT_READ:
+		return 0;
+	case STREAM_IO_WANT_READ:
 		want_readable(s);
+		return 0;
+	case STREAM_IO_CLOSED:
+		err_set(&err, "closed");
+		/* fall through */
+	case STREAM_IO_RESET:
+		write_failed(s, err.text);
+		return 0;
+	case STREAM_IO_TLS_ERROR:
 		break;
-	case SSL_ERROR_SYSCALL:
-		write_failed(s,
-		    saved_errno != 0 ? strerror(saved_errno) : "closed");
-		break;
-	default:
-		set_tls_error(s, saved_errno);
-		s->is_write_dead = true;
-		tell_end(s, STREAM_TLS_ERROR);
 	}
+	set_error(s, err.text);
+	s->is_write_dead = true;
+	tell_end(s, STREAM_TLS_ERROR);
 	return 0;
 }
 
 static void
 flush(struct stream *s)
 {
-	bool is_plain = s->ssl == NULL || s->is_handshaking;
 	size_t left;
 
 	if (unsent(s) == 0 || s->is_closed || s->is_ended || s->is_connecting)
@@ -674,9 +596,7 @@ flush(struct stream *s)
 	}
 	/* What was written since stream_start_tls() waits for TLS. */
 	while ((left = s->is_handshaking ? s->plain_left : unsent(s)) > 0) {
-		const char *p = s->output.p + s->output_at;
-		size_t n =
-		    is_plain ? send_plain(s, p, left) : send_tls(s, p, left);
+		size_t n = send_some(s, left);
 
 		if (n == 0)
 			return;

@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * TLS contexts, certificates and channel bindings with OpenSSL.
+ * TLS contexts, connections and channel bindings with OpenSSL.
  * Runs in: postern-smtpd, postern-relayd.  Trusts: nothing that a peer or a
  * file says; OpenSSL does all parsing of it.
  */
 #include <arpa/inet.h>
-#include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/printable.h"
 #include "common/tls.h"
+#include "common/tls_pem.h"
 
 /* RFC 9325: forward secrecy; CBC stays behind for old TLS 1.2 servers. */
 #define CIPHERS_TLS12 \
@@ -27,12 +25,9 @@
 
 /* A chain that is deeper is no certificate of a mail server (T052). */
 #define CHAIN_DEPTH_MAX 10
-#define CHAIN_LENGTH_MAX 20
 
 #define TICKET_KEY_SIZE 80
 #define TICKET_NAME_SIZE 16
-#define SELF_SIGNED_DAYS 825
-#define DAY_S 86400
 
 struct ticket_key {
 	unsigned char name[TICKET_NAME_SIZE];
@@ -44,16 +39,6 @@ struct ticket_keys {
 	struct ticket_key keys[2]; /* the current one, the one before */
 	size_t count;
 };
-
-/* OpenSSL's word for the first thing that went wrong. */
-static const char *
-openssl_error(void)
-{
-	unsigned long code = ERR_peek_error();
-	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
-
-	return reason != NULL ? reason : "OpenSSL does not say why";
-}
 
 /* ---- session tickets ---- */
 
@@ -83,7 +68,7 @@ make_ticket_index(void)
 	ticket_index =
 	    SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_ticket_keys);
 	if (ticket_index == -1)
-		fatal("OpenSSL: %s", openssl_error());
+		fatal("OpenSSL: %s", tls_pem_error());
 }
 
 static int
@@ -149,14 +134,14 @@ set_tickets(SSL_CTX *context, const char *name, struct slice ticket_keys,
 	/* A session of another name is never resumed (T039). */
 	if (EVP_Digest(name, strlen(name), id, &n, EVP_sha256(), NULL) != 1 ||
 	    SSL_CTX_set_session_id_context(context, id, sizeof(id)) != 1)
-		return err_set(err, "session context: %s", openssl_error());
+		return err_set(err, "session context: %s", tls_pem_error());
 	if ((keys = OPENSSL_zalloc(sizeof(*keys))) == NULL)
 		return err_set(err, "out of memory");
 	keys->count = ticket_keys.n / TICKET_KEY_SIZE;
 	memcpy(keys->keys, ticket_keys.p, ticket_keys.n);
 	if (SSL_CTX_set_ex_data(context, ticket_index, keys) != 1) {
 		OPENSSL_clear_free(keys, sizeof(*keys));
-		return err_set(err, "ticket keys: %s", openssl_error());
+		return err_set(err, "ticket keys: %s", tls_pem_error());
 	}
 	(void)SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
 	/* One is enough, and needs no second round of small packets. */
@@ -174,7 +159,7 @@ tls_prepare(void)
 	if (OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS |
 	            OPENSSL_INIT_LOAD_CONFIG, NULL) != 1 ||
 	    RAND_bytes(random, sizeof(random)) != 1)
-		fatal("OpenSSL does not start: %s", openssl_error());
+		fatal("OpenSSL does not start: %s", tls_pem_error());
 	(void)CRYPTO_THREAD_run_once(&ticket_index_once, make_ticket_index);
 }
 
@@ -188,7 +173,7 @@ new_context(const SSL_METHOD *method, struct err *err)
 	    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
 	    SSL_CTX_set_cipher_list(context, CIPHERS_TLS12) != 1 ||
 	    SSL_CTX_set1_groups_list(context, GROUPS) != 1) {
-		err_set(err, "TLS context: %s", openssl_error());
+		err_set(err, "TLS context: %s", tls_pem_error());
 		SSL_CTX_free(context);
 		return NULL;
 	}
@@ -205,112 +190,29 @@ new_context(const SSL_METHOD *method, struct err *err)
 	return context;
 }
 
-/* Never asks anybody: a key with a password is refused. */
-static int
-no_password(char *out, int size, int is_writing, void *arg)
-{
-	(void)out;
-	(void)size;
-	(void)is_writing;
-	(void)arg;
-	return -1;
-}
-
-static BIO *
-text_bio(struct slice pem)
-{
-	BIO *bio;
-
-	if (pem.n > INT32_MAX)
-		return NULL;
-	bio = BIO_new_mem_buf(pem.n == 0 ? "" : pem.p, (int)pem.n);
-	if (bio == NULL)
-		fatal("out of memory");
-	return bio;
-}
-
-/* The certificates of a PEM text, at least one; NULL with a sentence. */
-static STACK_OF(X509) *
-read_chain(struct slice pem, struct err *err)
-{
-	STACK_OF(X509) *chain = sk_X509_new_null();
-	BIO *bio = text_bio(pem);
-	X509 *certificate = NULL;
-
-	ERR_clear_error();
-	if (chain == NULL || bio == NULL)
-		goto bad;
-	while ((certificate = PEM_read_bio_X509(
-	            bio, NULL, no_password, NULL)) != NULL) {
-		if (sk_X509_num(chain) >= CHAIN_LENGTH_MAX ||
-		    sk_X509_push(chain, certificate) == 0) {
-			X509_free(certificate);
-			err_set(err, "the chain has more than %d certificates",
-			    CHAIN_LENGTH_MAX);
-			goto bad_told;
-		}
-	}
-	/* The end of the text is an error to OpenSSL, and the only good one. */
-	if (sk_X509_num(chain) > 0 &&
-	    ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
-		ERR_clear_error();
-		BIO_free(bio);
-		return chain;
-	}
-bad:
-	if (chain != NULL && sk_X509_num(chain) == 0)
-		err_set(err, "no certificate in PEM form: %s",
-		    openssl_error());
-	else
-		err_set(err, "certificate %d cannot be read: %s",
-		    chain == NULL ? 1 : sk_X509_num(chain) + 1,
-		    openssl_error());
-bad_told:
-	sk_X509_pop_free(chain, X509_free);
-	BIO_free(bio);
-	return NULL;
-}
-
-static EVP_PKEY *
-read_key(struct slice pem, struct err *err)
-{
-	BIO *bio = text_bio(pem);
-	EVP_PKEY *key = NULL;
-
-	ERR_clear_error();
-	if (bio != NULL)
-		key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
-	if (key == NULL)
-		err_set(err, "no private key in PEM form, without a password: "
-		    "%s", openssl_error());
-	BIO_free(bio);
-	ERR_clear_error();
-	return key;
-}
-
 SSL_CTX *
 tls_server_new(struct slice chain_pem, struct slice key_pem, const char *name,
     struct slice ticket_keys, struct err *err)
 {
 	SSL_CTX *context = NULL;
-	STACK_OF(X509) *chain = read_chain(chain_pem, err);
+	STACK_OF(X509) *chain = tls_pem_chain(chain_pem, err);
 	EVP_PKEY *key = NULL;
 	int rc = -1;
 
-	if (chain == NULL || (key = read_key(key_pem, err)) == NULL ||
+	if (chain == NULL || (key = tls_pem_key(key_pem, err)) == NULL ||
 	    (context = new_context(TLS_server_method(), err)) == NULL)
 		goto out;
 	if (SSL_CTX_use_certificate(context, sk_X509_value(chain, 0)) != 1 ||
 	    SSL_CTX_use_PrivateKey(context, key) != 1 ||
 	    SSL_CTX_check_private_key(context) != 1) {
-		err_set(err, "certificate and key: %s", openssl_error());
+		err_set(err, "certificate and key: %s", tls_pem_error());
 		goto out;
 	}
 	for (int i = 1; i < sk_X509_num(chain); i++) {
 		if (SSL_CTX_add1_chain_cert(
 		        context, sk_X509_value(chain, i)) != 1) {
 			err_set(err, "certificate %d of the chain: %s", i + 1,
-			    openssl_error());
+			    tls_pem_error());
 			goto out;
 		}
 	}
@@ -323,254 +225,6 @@ out:
 		return context;
 	SSL_CTX_free(context);
 	return NULL;
-}
-
-/* ---- a certificate of our own ---- */
-
-static int64_t
-time_of(const ASN1_TIME *time)
-{
-	struct tm tm;
-
-	if (time == NULL || ASN1_TIME_to_tm(time, &tm) != 1)
-		return 0;
-	return (int64_t)timegm(&tm);
-}
-
-static void
-name_text(const X509_NAME *name, char *out, size_t size)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *text;
-	long n;
-
-	if (bio == NULL)
-		fatal("out of memory");
-	(void)X509_NAME_print_ex(bio, name, 0,
-	    XN_FLAG_ONELINE & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
-	n = BIO_get_mem_data(bio, &text);
-	(void)printable((struct slice){text, n > 0 ? (size_t)n : 0}, out, size);
-	BIO_free(bio);
-}
-
-/* What does not fit is left out: names are for a person's eye. */
-static void
-names_text(const X509 *certificate, char *out, size_t size)
-{
-	GENERAL_NAMES *names = X509_get_ext_d2i(
-	    certificate, NID_subject_alt_name, NULL, NULL);
-	size_t n = 0;
-
-	out[0] = '\0';
-	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-		struct slice text;
-		char shown[256];
-		int added;
-
-		if (name->type != GEN_DNS)
-			continue;
-		text = (struct slice){
-		    (const char *)ASN1_STRING_get0_data(name->d.dNSName),
-		    (size_t)ASN1_STRING_length(name->d.dNSName)};
-		added = snprintf(out + n, size - n, "%s%s", n > 0 ? " " : "",
-		    printable(text, shown, sizeof(shown)));
-		if (added < 0 || (size_t)added >= size - n) {
-			out[n] = '\0';
-			break;
-		}
-		n += (size_t)added;
-	}
-	GENERAL_NAMES_free(names);
-}
-
-static void
-fingerprint_text(const X509 *certificate, char *out, size_t size)
-{
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-
-	out[0] = '\0';
-	if (X509_digest(certificate, EVP_sha256(), digest, &n) != 1)
-		return;
-	for (unsigned i = 0; i < n && (size_t)i * 3 + 3 <= size; i++)
-		(void)snprintf(out + (size_t)i * 3, 4, "%02X%s", digest[i],
-		    i + 1 < n ? ":" : "");
-}
-
-static int
-check_dates(const X509 *certificate, int index, int64_t now, struct err *err)
-{
-	if (now < time_of(X509_get0_notBefore(certificate)))
-		return err_set(
-		    err, "certificate %d is not valid yet", index + 1);
-	if (now > time_of(X509_get0_notAfter(certificate)))
-		return err_set(err, "certificate %d has expired", index + 1);
-	return 0;
-}
-
-static int
-check_chain(STACK_OF(X509) *chain, int64_t now, struct err *err)
-{
-	for (int i = 0; i < sk_X509_num(chain); i++) {
-		if (check_dates(sk_X509_value(chain, i), i, now, err) == -1)
-			return -1;
-		if (i > 0 && X509_check_issued(sk_X509_value(chain, i),
-		                 sk_X509_value(chain, i - 1)) != X509_V_OK)
-			return err_set(err, "certificate %d of the chain did "
-			    "not issue the one before it", i + 1);
-	}
-	return 0;
-}
-
-int
-tls_identity_check(struct slice chain_pem, struct slice key_pem,
-    const char *hostname, int64_t now, struct tls_identity *identity_r,
-    struct err *err)
-{
-	STACK_OF(X509) *chain = read_chain(chain_pem, err);
-	EVP_PKEY *key = NULL;
-	struct tls_identity identity = {0};
-	X509 *leaf;
-	int rc = -1;
-
-	if (chain == NULL || (key = read_key(key_pem, err)) == NULL)
-		goto out;
-	leaf = sk_X509_value(chain, 0);
-	if (X509_check_private_key(leaf, key) != 1) {
-		err_set(err, "the key is not that of the first certificate");
-		goto out;
-	}
-	if (check_chain(chain, now, err) == -1)
-		goto out;
-	identity.not_before = time_of(X509_get0_notBefore(leaf));
-	identity.not_after = time_of(X509_get0_notAfter(leaf));
-	name_text(X509_get_subject_name(leaf), identity.subject,
-	    sizeof(identity.subject));
-	name_text(X509_get_issuer_name(leaf), identity.issuer,
-	    sizeof(identity.issuer));
-	names_text(leaf, identity.names, sizeof(identity.names));
-	fingerprint_text(
-	    leaf, identity.fingerprint, sizeof(identity.fingerprint));
-	identity.is_self_signed = X509_self_signed(leaf, 1) == 1;
-	identity.covers_hostname = X509_check_host(leaf, hostname,
-	    strlen(hostname), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
-	    NULL) == 1;
-	*identity_r = identity;
-	rc = 0;
-out:
-	sk_X509_pop_free(chain, X509_free);
-	EVP_PKEY_free(key);
-	ERR_clear_error();
-	return rc;
-}
-
-static int
-add_extension(X509 *certificate, int nid, const char *value)
-{
-	X509V3_CTX context;
-	X509_EXTENSION *extension;
-	int ok;
-
-	X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
-	extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
-	if (extension == NULL)
-		return 0;
-	ok = X509_add_ext(certificate, extension, -1);
-	X509_EXTENSION_free(extension);
-	return ok;
-}
-
-/* Not by the configuration syntax, in which a name could mean more. */
-static int
-add_host_name(X509 *certificate, const char *hostname)
-{
-	GENERAL_NAMES *names = GENERAL_NAMES_new();
-	GENERAL_NAME *name = GENERAL_NAME_new();
-	ASN1_IA5STRING *text = ASN1_IA5STRING_new();
-	int ok = 0;
-
-	if (names == NULL || name == NULL || text == NULL ||
-	    ASN1_STRING_set(text, hostname, -1) != 1)
-		goto out;
-	GENERAL_NAME_set0_value(name, GEN_DNS, text);
-	text = NULL;
-	if (sk_GENERAL_NAME_push(names, name) == 0)
-		goto out;
-	name = NULL;
-	ok = X509_add1_ext_i2d(
-	    certificate, NID_subject_alt_name, names, 0, 0) == 1;
-out:
-	GENERAL_NAMES_free(names);
-	GENERAL_NAME_free(name);
-	ASN1_IA5STRING_free(text);
-	return ok;
-}
-
-static int
-fill_self_signed(
-    X509 *x, EVP_PKEY *key, const char *hostname, int64_t now)
-{
-	/* A common name has 64 characters; names that count are in the SAN. */
-	const char *common = strlen(hostname) <= 64 ? hostname : "postern";
-	X509_NAME *name = X509_get_subject_name(x);
-	BIGNUM *serial = BN_new();
-	int ok = serial != NULL &&
-	    BN_rand(serial, 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
-	    BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(x)) != NULL &&
-	    X509_set_version(x, 2) == 1 &&
-	    ASN1_TIME_set(X509_getm_notBefore(x), (time_t)now) != NULL &&
-	    ASN1_TIME_set(X509_getm_notAfter(x),
-	        (time_t)now + (time_t)SELF_SIGNED_DAYS * DAY_S) != NULL &&
-	    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-	        (const unsigned char *)common, -1, -1, 0) == 1 &&
-	    X509_set_issuer_name(x, name) == 1 &&
-	    X509_set_pubkey(x, key) == 1 && add_host_name(x, hostname) &&
-	    add_extension(x, NID_basic_constraints, "critical,CA:FALSE") &&
-	    add_extension(x, NID_key_usage, "critical,digitalSignature") &&
-	    add_extension(x, NID_ext_key_usage, "serverAuth") &&
-	    X509_sign(x, key, EVP_sha256()) != 0;
-
-	BN_free(serial);
-	return ok ? 0 : -1;
-}
-
-static int
-take_bio(BIO *bio, struct buf *out)
-{
-	char *text;
-	long n = BIO_get_mem_data(bio, &text);
-
-	return n <= 0 ? -1 : buf_add(out, text, (size_t)n);
-}
-
-int
-tls_self_signed(const char *hostname, int64_t now, struct buf *chain_r,
-    struct buf *key_r, struct err *err)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *certificate = X509_new();
-	BIO *bio = BIO_new(BIO_s_mem());
-	BIO *key_bio = BIO_new(BIO_s_secmem());
-	int rc = -1;
-
-	if (key == NULL || certificate == NULL || bio == NULL ||
-	    key_bio == NULL ||
-	    fill_self_signed(certificate, key, hostname, now) == -1 ||
-	    PEM_write_bio_X509(bio, certificate) != 1 ||
-	    PEM_write_bio_PrivateKey(
-	        key_bio, key, NULL, NULL, 0, NULL, NULL) != 1 ||
-	    take_bio(bio, chain_r) == -1 || take_bio(key_bio, key_r) == -1)
-		err_set(err, "cannot make a certificate for %s: %s", hostname,
-		    openssl_error());
-	else
-		rc = 0;
-	EVP_PKEY_free(key);
-	X509_free(certificate);
-	BIO_free(bio);
-	BIO_free(key_bio);
-	ERR_clear_error();
-	return rc;
 }
 
 /* ---- what a connection is ---- */
@@ -649,7 +303,7 @@ tls_client_new(const char *ca_file, struct err *err)
 		return NULL;
 	/* RFC 7672 §3.1.1: DANE-EE says nothing about names. */
 	if (SSL_CTX_dane_enable(context) <= 0) {
-		err_set(err, "DANE: %s", openssl_error());
+		err_set(err, "DANE: %s", tls_pem_error());
 		SSL_CTX_free(context);
 		return NULL;
 	}
@@ -740,7 +394,7 @@ tls_client_connect(SSL_CTX *context, const char *host,
 		*usable_r = usable;
 	return ssl;
 bad:
-	err_set(err, "TLS to %s: %s", host, openssl_error());
+	err_set(err, "TLS to %s: %s", host, tls_pem_error());
 	SSL_free(ssl);
 	ERR_clear_error();
 	return NULL;
