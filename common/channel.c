@@ -5,8 +5,6 @@
  * checked against its row before a handler sees it.
  */
 #include <errno.h>
-#include <event2/buffer.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +12,15 @@
 #include <unistd.h>
 
 #include "common/channel.h"
+#include "common/frame_out.h"
 #include "config.h"
 
 /* A peer says HELLO within this time, or it is no peer. */
 #define HELLO_DEADLINE_MS 5000
 /* One read; a usual turn's frames fit. */
 #define READ_SIZE (256u * 1024)
+/* Memory of the input that is kept when all of it was handled. */
+#define IN_KEEP (512u * 1024)
 /* Input taken in one turn, so that one peer cannot hold the loop. */
 #define TURN_INPUT_MAX (1024u * 1024)
 /* A peer that reads nothing for this long is cut (it may be stopped). */
@@ -37,14 +38,6 @@ struct request {
 	uint32_t next_free;
 };
 
-/* Descriptors that leave with the octet at that offset of the stream. */
-struct fd_entry {
-	uint64_t offset;
-	int fds[CHANNEL_FDS_MAX];
-	size_t count;
-	struct fd_entry *next;
-};
-
 struct channel {
 	struct channel_config config;
 	void *context;
@@ -58,15 +51,11 @@ struct channel {
 	char *in; /* received, not yet handled */
 	size_t in_used;
 	size_t in_size;
-	int in_fds[CHANNEL_FDS_MAX]; /* received, their frame not yet */
+	int in_fds[IPC_FDS_MAX]; /* received, their frame not yet */
 	size_t in_fd_count;
 
-	struct evbuffer *out;
-	uint64_t out_offset; /* octets sent so far */
-	uint64_t out_added;
-	uint64_t out_progress_ms;
-	struct fd_entry *out_fds;
-	struct fd_entry **out_fds_last;
+	struct frame_out out;
+	uint64_t out_progress_ms; /* when something left, or began to wait */
 
 	struct request *requests; /* slot in the low half of the id */
 	uint32_t request_slots;
@@ -110,17 +99,9 @@ release(void *arg)
 	if (channel->tells_owner && channel->config.closed != NULL)
 		channel->config.closed(channel, channel->reason);
 	loop_task_cancel(channel->config.loop, &channel->flush);
-	while (channel->out_fds != NULL) {
-		struct fd_entry *entry = channel->out_fds;
-
-		channel->out_fds = entry->next;
-		for (size_t i = 0; i < entry->count; i++)
-			close_if_open(&entry->fds[i]);
-		free(entry);
-	}
+	frame_out_clear(&channel->out);
 	for (size_t i = 0; i < channel->in_fd_count; i++)
 		close_if_open(&channel->in_fds[i]);
-	evbuffer_free(channel->out);
 	free(channel->in);
 	free(channel->requests);
 	if (channel->config.released != NULL)
@@ -137,8 +118,8 @@ shut(struct channel *channel, bool tells_owner, const char *reason)
 	channel->is_closed = true;
 	channel->is_up = false;
 	channel->tells_owner = tells_owner;
-	(void)slice_copy(slice_of(reason), channel->reason,
-	    sizeof(channel->reason));
+	(void)slice_copy(
+	    slice_of(reason), channel->reason, sizeof(channel->reason));
 	event_free(channel->readable);
 	event_free(channel->writable);
 	event_free(channel->timer);
@@ -153,8 +134,8 @@ channel_close(struct channel *channel)
 	shut(channel, false, "closed here");
 }
 
-void
-channel_close_with(struct channel *channel, const char *reason)
+static void
+say_why_and_shut(struct channel *channel, bool tells_owner, const char *reason)
 {
 	struct ipc_bye bye = {.reason = slice_of(reason)};
 
@@ -162,170 +143,71 @@ channel_close_with(struct channel *channel, const char *reason)
 		return;
 	if (channel_send(channel, MSG_BYE, &bye, NULL) == 0)
 		flush_output(channel);
-	shut(channel, false, reason);
+	shut(channel, tells_owner, reason);
+	channel->tells_owner = tells_owner; /* also if the flush shut it */
+}
+
+void
+channel_close_with(struct channel *channel, const char *reason)
+{
+	say_why_and_shut(channel, false, reason);
 }
 
 /* ---- output ---- */
 
 /*
- * Sends the part of the output up to the next descriptors with the
- * descriptors that belong to its first octet.
+ * Nobody reads any more.  The peer may have said why (BYE) or answered before
+ * it went: what it sent is still read, and then comes the end of the stream.
  */
-static ssize_t
-send_with_fds(struct channel *channel, struct fd_entry *entry, size_t length)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
-	} control;
-	struct iovec vec;
-	struct msghdr message = {.msg_iov = &vec,
-	    .msg_iovlen = 1,
-	    .msg_control = control.space,
-	    .msg_controllen = CMSG_SPACE(sizeof(int) * entry->count)};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-	struct evbuffer_iovec piece;
-
-	if (evbuffer_peek(channel->out, (ssize_t)length, NULL, &piece, 1) < 1)
-		bug("descriptors without a frame");
-	vec.iov_base = piece.iov_base;
-	vec.iov_len = piece.iov_len < length ? piece.iov_len : length;
-	memset(control.space, 0, sizeof(control.space));
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int) * entry->count);
-	memcpy(CMSG_DATA(cmsg), entry->fds, sizeof(int) * entry->count);
-	return sendmsg(channel->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 static void
-drop_first_fds(struct channel *channel)
+lose_output(struct channel *channel)
 {
-	struct fd_entry *entry = channel->out_fds;
-
-	for (size_t i = 0; i < entry->count; i++)
-		close_if_open(&entry->fds[i]);
-	channel->out_fds = entry->next;
-	if (channel->out_fds == NULL)
-		channel->out_fds_last = &channel->out_fds;
-	free(entry);
-}
-
-/* One system call's worth; <= 0 as write(2) says. */
-static ssize_t
-send_some(struct channel *channel)
-{
-	struct fd_entry *entry = channel->out_fds;
-	size_t length = evbuffer_get_length(channel->out);
-	ssize_t n;
-
-	if (entry == NULL)
-		return evbuffer_write(channel->out, channel->fd);
-	if (entry->offset > channel->out_offset)
-		return evbuffer_write_atmost(channel->out, channel->fd,
-		    (ssize_t)(entry->offset - channel->out_offset));
-	if (entry->next != NULL &&
-	    entry->next->offset - channel->out_offset < length)
-		length = (size_t)(entry->next->offset - channel->out_offset);
-	if ((n = send_with_fds(channel, entry, length)) > 0) {
-		(void)evbuffer_drain(channel->out, (size_t)n);
-		drop_first_fds(channel);
+	if (channel->is_paused) {
+		shut(channel, true, "the peer closed");
+		return;
 	}
-	return n;
+	frame_out_clear(&channel->out);
+	frame_out_init(&channel->out);
 }
 
 static void
 flush_output(void *arg)
 {
 	struct channel *channel = arg;
+	enum frame_out_result result;
+	bool moved;
 
 	if (channel->is_closed)
 		return;
-	while (evbuffer_get_length(channel->out) > 0) {
-		ssize_t n = send_some(channel);
-
-		if (n > 0) {
-			channel->out_offset += (uint64_t)n;
-			channel->out_progress_ms =
-			    loop_now_ms(channel->config.loop);
-			continue;
-		}
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-			(void)event_add(channel->writable, NULL);
+	result = frame_out_send(&channel->out, channel->fd, &moved);
+	if (moved)
+		channel->out_progress_ms = clock_monotonic_ms();
+	if (result == FRAME_OUT_FULL) {
+		(void)event_add(channel->writable, NULL);
+		if (!event_pending(channel->timer, EV_TIMEOUT, NULL))
 			loop_arm(channel->timer, TICK_MS);
-			return;
-		}
-		shut(channel, true, "the peer closed");
-		return;
+	} else if (result == FRAME_OUT_BROKEN) {
+		lose_output(channel);
 	}
-}
-
-static void
-on_writable(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	flush_output(arg);
-}
-
-/* Keeps duplicates for the frame whose first octet is added next. */
-static int
-queue_fds(struct channel *channel, const int *fds, size_t count)
-{
-	struct fd_entry *entry = xcalloc(1, sizeof(*entry));
-
-	entry->offset = channel->out_added;
-	for (; entry->count < count; entry->count++) {
-		int copy = fcntl(fds[entry->count], F_DUPFD_CLOEXEC, 3);
-
-		if (copy == -1) {
-			while (entry->count > 0)
-				(void)close(entry->fds[--entry->count]);
-			free(entry);
-			return -1;
-		}
-		entry->fds[entry->count] = copy;
-	}
-	*channel->out_fds_last = entry;
-	channel->out_fds_last = &entry->next;
-	return 0;
 }
 
 static int
 send_frame(struct channel *channel, enum ipc_type type, uint64_t request_id,
     bool is_answer, const void *message, const int *fds)
 {
-	const struct ipc_row *row = ipc_row(type);
 	struct ipc_header header = {.type = (uint16_t)type,
-	    .fds = row->fds,
 	    .is_answer = is_answer,
 	    .request_id = request_id};
-	struct evbuffer_iovec room;
-	size_t size;
-	struct err err;
+	bool was_empty;
 
 	if (channel->is_closed)
 		return -1;
-	if (ipc_shape_size(&row->shape, message, &size, &err) == -1)
+	was_empty = frame_out_pending(&channel->out) == 0;
+	if (frame_out_add(&channel->out, header, message, fds,
+		channel->config.output_limit) == -1)
 		return -1;
-	if (evbuffer_get_length(channel->out) + size >
-	    channel->config.output_limit)
-		return -1;
-	if (row->fds > 0 && queue_fds(channel, fds, row->fds) == -1)
-		return -1;
-	if (evbuffer_reserve_space(channel->out,
-	        (ssize_t)(IPC_HEADER_SIZE + size), &room, 1) != 1)
-		fatal("out of memory for a frame of %zu octets", size);
-	header.length = (uint32_t)size;
-	ipc_header_write(&header, room.iov_base);
-	ipc_shape_write(
-	    &row->shape, message, (char *)room.iov_base + IPC_HEADER_SIZE);
-	room.iov_len = IPC_HEADER_SIZE + size;
-	if (evbuffer_commit_space(channel->out, &room, 1) == -1)
-		bug("evbuffer_commit_space");
-	channel->out_added += room.iov_len;
+	if (was_empty)
+		channel->out_progress_ms = clock_monotonic_ms();
 	loop_at_turn_end(channel->config.loop, &channel->flush);
 	return 0;
 }
@@ -338,8 +220,8 @@ channel_send(struct channel *channel, enum ipc_type type, const void *message,
 }
 
 int
-channel_answer(struct channel *channel, uint64_t request_id,
-    enum ipc_type type, const void *message)
+channel_answer(struct channel *channel, uint64_t request_id, enum ipc_type type,
+    const void *message)
 {
 	return send_frame(channel, type, request_id, true, message, NULL);
 }
@@ -369,7 +251,7 @@ new_request(struct channel *channel)
 	if (++channel->request_round == 0)
 		channel->request_round = 1;
 	request->id = (uint64_t)channel->request_round << 32 |
-	    (channel->request_free - 1);
+		      (channel->request_free - 1);
 	channel->request_free = request->next_free;
 	channel->requests_waiting++;
 	return request;
@@ -437,11 +319,12 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!channel->is_up && now_ms - channel->opened_ms > HELLO_DEADLINE_MS) {
+	if (!channel->is_up &&
+	    now_ms - channel->opened_ms > HELLO_DEADLINE_MS) {
 		shut(channel, true, "the peer never said HELLO");
 		return;
 	}
-	if (evbuffer_get_length(channel->out) > 0 &&
+	if (frame_out_pending(&channel->out) > 0 &&
 	    now_ms - channel->out_progress_ms > STALL_MS) {
 		shut(channel, true, "the peer stopped reading");
 		return;
@@ -457,7 +340,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 			return;
 	}
 	if (channel->requests_waiting > 0 || !channel->is_up ||
-	    evbuffer_get_length(channel->out) > 0)
+	    frame_out_pending(&channel->out) > 0)
 		loop_arm(channel->timer, TICK_MS);
 }
 
@@ -469,11 +352,12 @@ handle_hello(struct channel *channel, const struct ipc_hello *hello)
 	if (channel->is_up)
 		return -1;
 	if (hello->table_hash != ipc_table_hash()) {
-		channel_close_with(channel, "another build: restart pending");
+		say_why_and_shut(
+		    channel, true, "another build: restart pending");
 		return 0;
 	}
 	if (!slice_equals(
-	        hello->role, slice_of(role_name(channel->config.peer))))
+		hello->role, slice_of(role_name(channel->config.peer))))
 		return -1;
 	channel->is_up = true;
 	channel->was_up = true;
@@ -521,8 +405,8 @@ handle_frame(struct channel *channel, const struct ipc_header *header,
 	    .fds = fds};
 	struct err err;
 
-	if (ipc_shape_read(&ipc_row(frame.type)->shape, payload, &message,
-	        &err) == -1)
+	if (ipc_shape_read(
+		&ipc_row(frame.type)->shape, payload, &message, &err) == -1)
 		return -1;
 	if (frame.type == MSG_HELLO)
 		return handle_hello(channel, &message.hello);
@@ -548,6 +432,7 @@ frame_size(struct channel *channel, struct slice in, struct ipc_header *header)
 {
 	size_t limit;
 
+	*header = (struct ipc_header){0};
 	if (in.n < IPC_HEADER_SIZE)
 		return 0;
 	ipc_header_read(in.p, header);
@@ -567,7 +452,7 @@ static int
 take_frame(struct channel *channel, const struct ipc_header *header,
     struct slice payload)
 {
-	int fds[CHANNEL_FDS_MAX] = {-1, -1, -1, -1};
+	int fds[IPC_FDS_MAX] = {-1, -1, -1, -1};
 	int rc;
 
 	if (header->fds > channel->in_fd_count)
@@ -591,7 +476,7 @@ handle_input(struct channel *channel)
 	ssize_t size = 0;
 
 	while (!channel->is_closed && !channel->is_paused &&
-	    (size = frame_size(channel, in, &header)) > 0) {
+	       (size = frame_size(channel, in, &header)) > 0) {
 		struct slice payload = {in.p + IPC_HEADER_SIZE, header.length};
 
 		if (take_frame(channel, &header, payload) == -1) {
@@ -606,16 +491,26 @@ handle_input(struct channel *channel)
 	if (size == -1) {
 		char reason[64];
 
-		(void)snprintf(reason, sizeof(reason), "a frame broke its row: %s",
+		(void)snprintf(reason, sizeof(reason),
+		    "a frame broke its row: %s",
 		    in.n >= 6 && header.type < MSG_COUNT
-		        ? ipc_row((enum ipc_type)header.type)->shape.name
-		        : "unknown type");
+			? ipc_row((enum ipc_type)header.type)->shape.name
+			: "unknown type");
 		shut(channel, true, reason);
+		return;
+	}
+	if (in.n == 0 && channel->in_fd_count > 0) {
+		shut(channel, true, "more descriptors than its frames named");
 		return;
 	}
 	if (in.n > 0 && in.p != channel->in)
 		memmove(channel->in, in.p, in.n);
 	channel->in_used = in.n;
+	if (in.n == 0 && channel->in_size > IN_KEEP) {
+		free(channel->in);
+		channel->in = NULL;
+		channel->in_size = 0;
+	}
 }
 
 /* Room to read the rest of the frame at hand, and at least READ_SIZE. */
@@ -625,11 +520,11 @@ make_room(struct channel *channel)
 	struct ipc_header header = {0};
 	size_t want = channel->in_used + READ_SIZE;
 
-	if (channel->in_used >= IPC_HEADER_SIZE) {
-		ipc_header_read(channel->in, &header);
-		if (want < IPC_HEADER_SIZE + (size_t)header.length)
-			want = IPC_HEADER_SIZE + (size_t)header.length;
-	}
+	/* A header that was not looked at yet (paused) does not count. */
+	if (frame_size(channel, (struct slice){channel->in, channel->in_used},
+		&header) == 0 &&
+	    want < IPC_HEADER_SIZE + (size_t)header.length)
+		want = IPC_HEADER_SIZE + (size_t)header.length;
 	if (!channel->is_up)
 		want = 1024; /* nothing but a HELLO */
 	if (channel->in_size < want) {
@@ -656,7 +551,7 @@ keep_fds(struct channel *channel, struct msghdr *message)
 
 			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int),
 			    sizeof(int));
-			if (channel->in_fd_count < CHANNEL_FDS_MAX)
+			if (channel->in_fd_count < IPC_FDS_MAX)
 				channel->in_fds[channel->in_fd_count++] = fd;
 			else {
 				(void)close(fd);
@@ -673,7 +568,7 @@ read_some(struct channel *channel)
 {
 	union {
 		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
+		char space[CMSG_SPACE(sizeof(int) * IPC_FDS_MAX)];
 	} control;
 	struct iovec vec;
 	struct msghdr message = {.msg_iov = &vec,
@@ -720,7 +615,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		if (room > 0 && total < READ_SIZE)
 			return; /* a short read: there was no more */
 	} while (!channel->is_closed && !channel->is_paused &&
-	    total < TURN_INPUT_MAX);
+		 total < TURN_INPUT_MAX);
 }
 
 void
@@ -746,15 +641,19 @@ channel_resume(struct channel *channel)
 
 /* ---- life ---- */
 
+/*
+ * channel_resume() activates this event with EV_READ.  That also takes it off
+ * the list of what waits for the socket, so output is tried in both cases.
+ */
 static void
 on_resumed_or_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct channel *channel = arg;
 
+	(void)fd;
 	if ((what & EV_READ) != 0)
 		handle_input(channel);
-	if (!channel->is_closed && (what & EV_WRITE) != 0)
-		on_writable(fd, what, arg);
+	flush_output(channel);
 }
 
 struct channel *
@@ -772,14 +671,14 @@ channel_new(const struct channel_config *config, int fd)
 	channel->fd = fd;
 	channel->opened_ms = clock_monotonic_ms();
 	channel->out_progress_ms = channel->opened_ms;
-	channel->out_fds_last = &channel->out_fds;
-	channel->flush = (struct loop_task){.run = flush_output, .arg = channel};
+	channel->flush =
+	    (struct loop_task){.run = flush_output, .arg = channel};
 	(void)evutil_make_socket_nonblocking(fd);
-	if ((channel->out = evbuffer_new()) == NULL ||
-	    (channel->readable = event_new(base, fd, EV_READ | EV_PERSIST,
-	         on_readable, channel)) == NULL ||
+	frame_out_init(&channel->out);
+	if ((channel->readable = event_new(base, fd, EV_READ | EV_PERSIST,
+		 on_readable, channel)) == NULL ||
 	    (channel->writable = event_new(base, fd, EV_WRITE,
-	         on_resumed_or_writable, channel)) == NULL ||
+		 on_resumed_or_writable, channel)) == NULL ||
 	    (channel->timer = event_new(base, -1, 0, on_tick, channel)) == NULL)
 		fatal("out of memory for a channel");
 	(void)event_add(channel->readable, NULL);
@@ -814,7 +713,7 @@ channel_peer_uid(const struct channel *channel)
 	socklen_t size = sizeof(peer);
 
 	if (channel->is_closed || getsockopt(channel->fd, SOL_SOCKET,
-	    SO_PEERCRED, &peer, &size) == -1)
+				      SO_PEERCRED, &peer, &size) == -1)
 		return (uid_t)-1;
 	return peer.uid;
 }
@@ -840,7 +739,7 @@ channel_context(const struct channel *channel)
 size_t
 channel_output_pending(const struct channel *channel)
 {
-	return channel->is_closed ? 0 : evbuffer_get_length(channel->out);
+	return channel->is_closed ? 0 : frame_out_pending(&channel->out);
 }
 
 size_t

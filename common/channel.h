@@ -14,9 +14,6 @@
 
 struct channel;
 
-/* A frame may carry this many descriptors. */
-#define CHANNEL_FDS_MAX 4
-
 struct channel_frame {
 	enum ipc_type type;
 	uint64_t request_id;              /* for channel_answer() */
@@ -49,7 +46,10 @@ struct channel_config {
 	void *owner;
 	size_t output_limit; /* octets waiting to be sent; 0: 64 MiB */
 	void (*up)(struct channel *channel); /* both HELLOs are there */
-	/* After the last answer was called; the channel is freed next. */
+	/*
+	 * The channel ended by the peer or by a breach, up or not; after the
+	 * last answer was called; the channel is freed next.
+	 */
 	void (*closed)(struct channel *channel, const char *reason);
 	/* For who made the channel on the owner's behalf (link, door). */
 	void *keeper;
@@ -59,17 +59,19 @@ struct channel_config {
 
 /*
  * Takes the descriptor of a connected Unix stream socket and says HELLO.
- * Frames sent before the peer's HELLO came are kept and sent after ours.
+ * Frames may be sent at once, they follow it; a peer of another build or role
+ * closes without having looked at them.
  */
 struct channel *channel_new(const struct channel_config *config, int fd);
 
 /*
- * Closes now; waiting requests are answered with NULL and the memory is
- * freed at the end of the turn, and closed() is not called.
+ * Closes now: what was not sent yet is lost.  Waiting requests are answered
+ * with NULL and the memory is freed at the end of the turn; closed() is not
+ * called.  Until then every function may be called and does nothing.
  */
 void channel_close(struct channel *channel);
 
-/* Says why (BYE), then closes. */
+/* Sends what waits as far as the socket takes it, says why (BYE), closes. */
 void channel_close_with(struct channel *channel, const char *reason);
 
 void *channel_owner(const struct channel *channel);

@@ -7,17 +7,17 @@
 
 #include "common/events.h"
 
-#define ROW(SUFFIX, name, text, class, level, FIELDS, meaning) \
-	static const struct event_row *row_##name(void) \
-	{ \
-		typedef struct event_##name STRUCTURE; \
-		static const struct ipc_field fields[] = { \
-		    FIELDS(IPC_FIELD_ROW, IPC_LIST_ROW)}; \
-		static const struct event_row row = { \
+#define ROW(SUFFIX, name, text, class, level, FIELDS, meaning)         \
+	static const struct event_row *row_##name(void)                \
+	{                                                              \
+		typedef struct event_##name STRUCTURE;                 \
+		static const struct ipc_field fields[] = {             \
+		    FIELDS(IPC_FIELD_ROW, IPC_LIST_ROW)};              \
+		static const struct event_row row = {                  \
 		    {text, fields, sizeof(fields) / sizeof(fields[0]), \
-		        sizeof(STRUCTURE)}, \
-		    EVENT_##class, EVENT_##level, meaning}; \
-		return &row; \
+			sizeof(STRUCTURE)},                            \
+		    EVENT_##class, EVENT_##level, meaning};            \
+		return &row;                                           \
 	}
 EVENTS(ROW)
 #undef ROW
@@ -35,8 +35,7 @@ event_row(enum event_type type)
 	return rows[type]();
 }
 
-const char *
-event_class_name(enum event_class class)
+const char *event_class_name(enum event_class class)
 {
 	static const char *const names[] = {[EVENT_LIFE] = "life",
 	    [EVENT_FLOW] = "flow",
@@ -86,7 +85,7 @@ event_read(struct slice in, struct event_head *head_r,
 	in.p += EVENT_HEAD_SIZE;
 	in.n -= EVENT_HEAD_SIZE;
 	if (ipc_shape_read_older(
-	        &event_row(head.type)->shape, in, fields_r, err) == -1)
+		&event_row(head.type)->shape, in, fields_r, err) == -1)
 		return -1;
 	*head_r = head;
 	return 0;

@@ -12,29 +12,29 @@
  * Each row of fields stands in a function of its own, so that STRUCTURE can
  * name another struct in each.
  */
-#define RECORD_SHAPE(name, FIELDS) \
-	static const struct ipc_shape *record_shape_##name(void) \
-	{ \
-		typedef struct ipc_record_##name STRUCTURE; \
-		static const struct ipc_field fields[] = { \
-		    FIELDS(IPC_FIELD_ROW, IPC_LIST_ROW)}; \
-		static const struct ipc_shape shape = {#name, fields, \
+#define RECORD_SHAPE(name, FIELDS)                                          \
+	static const struct ipc_shape *record_shape_##name(void)            \
+	{                                                                   \
+		typedef struct ipc_record_##name STRUCTURE;                 \
+		static const struct ipc_field fields[] = {                  \
+		    FIELDS(IPC_FIELD_ROW, IPC_LIST_ROW)};                   \
+		static const struct ipc_shape shape = {#name, fields,       \
 		    sizeof(fields) / sizeof(fields[0]), sizeof(STRUCTURE)}; \
-		return &shape; \
+		return &shape;                                              \
 	}
 IPC_RECORDS(RECORD_SHAPE)
 
-#define MESSAGE_ROW(NAME, name, from, to, n, FIELDS) \
-	static const struct ipc_row *row_##name(void) \
-	{ \
-		typedef struct ipc_##name STRUCTURE; \
-		static const struct ipc_field fields[] = { \
-		    FIELDS(IPC_FIELD_ROW, IPC_LIST_ROW)}; \
-		static const struct ipc_row row = { \
+#define MESSAGE_ROW(NAME, name, from, to, n, FIELDS)                    \
+	static const struct ipc_row *row_##name(void)                   \
+	{                                                               \
+		typedef struct ipc_##name STRUCTURE;                    \
+		static const struct ipc_field fields[] = {              \
+		    FIELDS(IPC_FIELD_ROW, IPC_LIST_ROW)};               \
+		static const struct ipc_row row = {                     \
 		    {#NAME, fields, sizeof(fields) / sizeof(fields[0]), \
-		        sizeof(STRUCTURE)}, \
-		    ROLE_##from, ROLE_##to, n}; \
-		return &row; \
+			sizeof(STRUCTURE)},                             \
+		    ROLE_##from, ROLE_##to, n};                         \
+		return &row;                                            \
 	}
 #define ROLE_ANY ROLE_NONE
 IPC_MESSAGES(MESSAGE_ROW)
@@ -56,7 +56,8 @@ ipc_record_shape(enum ipc_record_kind kind)
 const struct ipc_row *
 ipc_row(enum ipc_type type)
 {
-#define MESSAGE_ENTRY(NAME, name, from, to, n, FIELDS) [MSG_##NAME] = row_##name,
+#define MESSAGE_ENTRY(NAME, name, from, to, n, FIELDS) \
+	[MSG_##NAME] = row_##name,
 	static const struct ipc_row *(*const rows[])(void) = {
 	    IPC_MESSAGES(MESSAGE_ENTRY)};
 #undef MESSAGE_ENTRY
@@ -89,10 +90,9 @@ ipc_shape_max_size(const struct ipc_shape *shape)
 		const struct ipc_field *field = &shape->fields[i];
 
 		if (field->kind == IPC_LIST)
-			size += 8 +
-			    (size_t)field->limit *
-			        ipc_shape_max_size(
-			            ipc_record_shape(field->record));
+			size += 8 + (size_t)field->limit *
+					ipc_shape_max_size(
+					    ipc_record_shape(field->record));
 		else if (number_size(field->kind) != 0)
 			size += number_size(field->kind);
 		else
@@ -131,8 +131,8 @@ hash_shape(uint64_t hash, const struct ipc_shape *shape)
 	hash = hash_octets(hash, shape->name, strlen(shape->name) + 1);
 	for (uint32_t i = 0; i < shape->field_count; i++) {
 		const struct ipc_field *field = &shape->fields[i];
-		uint32_t numbers[] = {
-		    (uint32_t)field->kind, field->limit, (uint32_t)field->record};
+		uint32_t numbers[] = {(uint32_t)field->kind, field->limit,
+		    (uint32_t)field->record};
 
 		hash = hash_octets(hash, field->name, strlen(field->name) + 1);
 		hash = hash_octets(hash, numbers, sizeof(numbers));
@@ -146,8 +146,8 @@ ipc_table_hash(void)
 	uint64_t hash = 0xcbf29ce484222325u;
 
 	for (int i = 0; i < IPC_RECORD_KIND_COUNT; i++)
-		hash = hash_shape(
-		    hash, ipc_record_shape((enum ipc_record_kind)i));
+		hash =
+		    hash_shape(hash, ipc_record_shape((enum ipc_record_kind)i));
 	for (int i = 0; i < MSG_COUNT; i++) {
 		const struct ipc_row *row = ipc_row((enum ipc_type)i);
 
@@ -169,9 +169,8 @@ ipc_is_text(struct slice s)
 
 		if (c < 0x20 || c == 0x7f)
 			return false;
-		if (c >= 0x80 &&
-		    ((length = utf8_decode(s, &code)) == 0 ||
-		        utf8_is_control(code)))
+		if (c >= 0x80 && ((length = utf8_decode(s, &code)) == 0 ||
+				     utf8_is_control(code)))
 			return false;
 		s.p += length;
 		s.n -= length;
@@ -285,8 +284,7 @@ ipc_shape_size(const struct ipc_shape *shape, const void *structure,
 }
 
 void
-ipc_shape_write(
-    const struct ipc_shape *shape, const void *structure, char *out)
+ipc_shape_write(const struct ipc_shape *shape, const void *structure, char *out)
 {
 	for (uint32_t i = 0; i < shape->field_count; i++) {
 		const struct ipc_field *field = &shape->fields[i];
@@ -294,7 +292,8 @@ ipc_shape_write(
 		size_t number = number_size(field->kind);
 
 		if (number != 0) {
-			ipc_put_number(out, load_number(field->kind, member), number);
+			ipc_put_number(
+			    out, load_number(field->kind, member), number);
 			out += number;
 		} else if (field->kind == IPC_LIST) {
 			const struct ipc_list *list = (const void *)member;
@@ -332,8 +331,7 @@ take(struct slice *in, size_t n)
 
 /* A record holds no lists, so reading one never goes deeper than this. */
 static int
-read_plain_field(
-    const struct ipc_field *field, struct slice *in, char *member)
+read_plain_field(const struct ipc_field *field, struct slice *in, char *member)
 {
 	size_t number = number_size(field->kind);
 	const char *p;
@@ -342,7 +340,8 @@ read_plain_field(
 	if (number != 0) {
 		if ((p = take(in, number)) == NULL)
 			return -1;
-		return store_number(field->kind, ipc_get_number(p, number), member);
+		return store_number(
+		    field->kind, ipc_get_number(p, number), member);
 	}
 	if ((p = take(in, 4)) == NULL)
 		return -1;
@@ -360,7 +359,7 @@ read_record(const struct ipc_shape *shape, struct slice *in, char *record_r)
 {
 	for (uint32_t i = 0; i < shape->field_count; i++)
 		if (read_plain_field(&shape->fields[i], in,
-		        record_r + shape->fields[i].offset) == -1)
+			record_r + shape->fields[i].offset) == -1)
 			return -1;
 	return 0;
 }
@@ -403,7 +402,7 @@ member_size(enum ipc_kind kind)
 	if (kind == IPC_LIST)
 		return sizeof(struct ipc_list);
 	return number_size(kind) != 0 ? number_size(kind)
-	                              : sizeof(struct slice);
+				      : sizeof(struct slice);
 }
 
 static int
@@ -420,14 +419,15 @@ read_shape(const struct ipc_shape *shape, struct slice in, bool may_be_older,
 			continue;
 		}
 		rc = field->kind == IPC_LIST
-		    ? read_list(field, &in, member)
-		    : read_plain_field(field, &in, member);
+			 ? read_list(field, &in, member)
+			 : read_plain_field(field, &in, member);
 		if (rc == -1)
-			return err_set(
-			    err, "%s.%s breaks its row", shape->name, field->name);
+			return err_set(err, "%s.%s breaks its row", shape->name,
+			    field->name);
 	}
 	if (in.n != 0)
-		return err_set(err, "%s: %zu octets too many", shape->name, in.n);
+		return err_set(
+		    err, "%s: %zu octets too many", shape->name, in.n);
 	return 0;
 }
 
@@ -494,7 +494,8 @@ ipc_list_next(struct ipc_list *list, enum ipc_record_kind kind, void *record_r)
 	if (list->count == 0)
 		return false;
 	if (read_record(ipc_record_shape(kind), &rest, record_r) == -1)
-		bug("a list of %s was not checked", ipc_record_shape(kind)->name);
+		bug("a list of %s was not checked",
+		    ipc_record_shape(kind)->name);
 	list->p = rest.p;
 	list->n = rest.n;
 	list->count--;

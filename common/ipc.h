@@ -24,6 +24,9 @@
 
 #define IPC_HEADER_SIZE 16
 
+/* A frame may carry this many descriptors. */
+#define IPC_FDS_MAX 4
+
 /* The records of one list, still encoded; all of them were checked. */
 struct ipc_list {
 	const char *p;

@@ -159,8 +159,8 @@ static void
 drop_socket(struct log *log)
 {
 	close_if_open(&log->fd);
-	log->backoff_ms = log->backoff_ms == 0 ? BACKOFF_MIN_MS
-	                                       : log->backoff_ms * 2;
+	log->backoff_ms =
+	    log->backoff_ms == 0 ? BACKOFF_MIN_MS : log->backoff_ms * 2;
 	if (log->backoff_ms > BACKOFF_MAX_MS)
 		log->backoff_ms = BACKOFF_MAX_MS;
 }
@@ -170,9 +170,8 @@ connect_socket(struct log *log)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 
-	if (log->path == NULL ||
-	    slice_copy(slice_of(log->path), sun.sun_path,
-	        sizeof(sun.sun_path)) == -1)
+	if (log->path == NULL || slice_copy(slice_of(log->path), sun.sun_path,
+				     sizeof(sun.sun_path)) == -1)
 		return -1;
 	log->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (log->fd == -1)
@@ -187,8 +186,8 @@ send_datagram(struct log *log)
 	uint16_t count;
 	size_t n = next_body(log, &count);
 	char head[EVENT_DATAGRAM_HEAD];
-	struct iovec parts[2] = {{head, sizeof(head)},
-	    {log->queue.p + log->sent, n}};
+	struct iovec parts[2] = {
+	    {head, sizeof(head)}, {log->queue.p + log->sent, n}};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
 
 	event_datagram_write_head(log->boot_id, log->sequence, count, head);
@@ -249,7 +248,7 @@ enqueue(struct log *log, struct log_context context, enum event_type type,
 
 	if (buf_add(&log->queue, length, sizeof(length)) == -1 ||
 	    log_encode(&log->queue, context, clock_wall_us(), type, fields) ==
-	        -1) {
+		-1) {
 		log->queue.n = before;
 		return -1;
 	}
@@ -299,8 +298,7 @@ log_event(struct log *log, struct log_context context, enum event_type type,
     const void *fields)
 {
 	/* Once some are lost, all are until it can be told: order holds. */
-	if (log->lost_untold > 0 ||
-	    enqueue(log, context, type, fields) == -1) {
+	if (log->lost_untold > 0 || enqueue(log, context, type, fields) == -1) {
 		log->lost++;
 		log->lost_untold++;
 	}
@@ -354,7 +352,7 @@ send_last(struct log *log)
 	uint64_t deadline_ms = clock_monotonic_ms() + LAST_WAIT_MS;
 
 	while (send_queue(log) == RESEND_MS &&
-	    clock_monotonic_ms() < deadline_ms) {
+	       clock_monotonic_ms() < deadline_ms) {
 		struct pollfd full = {.fd = log->fd, .events = POLLOUT};
 
 		(void)poll(&full, 1, RESEND_MS);

@@ -47,15 +47,6 @@ loop_new(void)
 	return loop;
 }
 
-void
-loop_free(struct loop *loop)
-{
-	if (loop == NULL)
-		return;
-	event_base_free(loop->base);
-	free(loop);
-}
-
 struct event_base *
 loop_base(struct loop *loop)
 {
@@ -77,6 +68,16 @@ run_tasks(struct loop *loop)
 }
 
 void
+loop_free(struct loop *loop)
+{
+	if (loop == NULL)
+		return;
+	run_tasks(loop); /* owners that went away after the last turn */
+	event_base_free(loop->base);
+	free(loop);
+}
+
+void
 loop_run(struct loop *loop)
 {
 	run_tasks(loop);
@@ -86,6 +87,7 @@ loop_run(struct loop *loop)
 		loop->now_ms = clock_monotonic_ms();
 		run_tasks(loop);
 	}
+	loop->is_stopped = false;
 }
 
 void

@@ -21,10 +21,13 @@ struct loop_task {
 };
 
 struct loop *loop_new(void); /* ends the process when libevent fails */
-void loop_free(struct loop *loop);
+void loop_free(struct loop *loop); /* runs the tasks that wait */
 struct event_base *loop_base(struct loop *loop);
 
-/* Runs until loop_stop(); tasks of the last turn are still run. */
+/*
+ * Runs until loop_stop(), which may also be called before; tasks of the last
+ * turn are still run.  May be called again.
+ */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 

@@ -119,15 +119,16 @@ parse_list(
 		(void)printable(word, given, sizeof(given));
 		if (parse(word, &one, err) == -1) {
 			if (err->text[0] == '\0')
-				(void)err_set(err, "\"%s\" is no such thing",
-				    given);
+				(void)err_set(
+				    err, "\"%s\" is no such thing", given);
 			else
 				(void)err_wrap(err, "\"%s\"", given);
 			goto out;
 		}
 		text = buf_slice(&one);
 		if (parse != parse_duration &&
-		    !(text.n > 2 && memcmp(text.p + text.n - 2, ":0", 2) == 0) &&
+		    !(text.n > 2 &&
+			memcmp(text.p + text.n - 2, ":0", 2) == 0) &&
 		    list_has(buf_slice(canonical_r), text)) {
 			(void)err_set(err, "\"%s\" stands there twice", given);
 			goto out;
@@ -155,8 +156,10 @@ check_durations(struct slice list, struct err *err)
 		if (setting_seconds(word, &seconds) == -1)
 			bug("a duration that was canonical");
 		if (seconds < before)
-			return err_set(err, "\"%.*s\" is shorter than the one "
-			    "before", SLICE_ARG(word));
+			return err_set(err,
+			    "\"%.*s\" is shorter than the one "
+			    "before",
+			    SLICE_ARG(word));
 		before = seconds;
 	}
 	return 0;
@@ -211,8 +214,8 @@ static int
 parse_text(struct slice text, struct buf *canonical_r, struct err *err)
 {
 	if (text.n > PLAIN_TEXT_MAX)
-		return err_set(err, "it has more than %d octets",
-		    PLAIN_TEXT_MAX);
+		return err_set(
+		    err, "it has more than %d octets", PLAIN_TEXT_MAX);
 	return ipc_is_text(text) ? buf_add_slice(canonical_r, text) : -1;
 }
 

@@ -27,7 +27,7 @@
 #define ROW_CHOICE(words) SETTING_CHOICE, 0, 0, words
 
 #define ROW(member, name, kind, def, readers, label, help) \
-	[SET_##member] = {name, ROW_##kind, def, readers, \
+	[SET_##member] = {name, ROW_##kind, def, readers,  \
 	    offsetof(struct settings, member), label, help},
 static const struct setting_row rows[SETTING_COUNT] = {SETTINGS(ROW)};
 #undef ROW
@@ -68,7 +68,7 @@ bool
 setting_kind_is_number(enum setting_kind kind)
 {
 	return kind == SETTING_BOOL || kind == SETTING_NUMBER ||
-	    kind == SETTING_OCTETS || kind == SETTING_SECONDS;
+	       kind == SETTING_OCTETS || kind == SETTING_SECONDS;
 }
 
 /* ---- numbers ---- */
@@ -98,8 +98,8 @@ parse_units(struct slice text, const struct unit *units, uint64_t *value_r)
 static void
 format_units(uint64_t value, const struct unit *units, struct buf *text_r)
 {
-	while (units->letter != '\0' &&
-	    (value == 0 || value % units->size != 0))
+	while (
+	    units->letter != '\0' && (value == 0 || value % units->size != 0))
 		units++;
 	if (units->letter == '\0')
 		(void)buf_addf(text_r, "%" PRIu64, value);
@@ -120,10 +120,9 @@ setting_number(enum setting_kind kind, struct slice text, uint64_t *number_r)
 	switch (kind) {
 	case SETTING_BOOL:
 		*number_r = slice_equals_nocase(text, SLICE("on")) ? 1 : 0;
-		return *number_r == 1 ||
-		        slice_equals_nocase(text, SLICE("off"))
-		    ? 0
-		    : -1;
+		return *number_r == 1 || slice_equals_nocase(text, SLICE("off"))
+			   ? 0
+			   : -1;
 	case SETTING_NUMBER:
 		return slice_to_u64(text, number_r);
 	case SETTING_OCTETS:
@@ -145,9 +144,9 @@ setting_format_number(
 		(void)buf_add_text(text_r, number != 0 ? "on" : "off");
 	else
 		format_units(number,
-		    kind == SETTING_OCTETS        ? octet_units
-		        : kind == SETTING_SECONDS ? second_units
-		                                  : &plain,
+		    kind == SETTING_OCTETS    ? octet_units
+		    : kind == SETTING_SECONDS ? second_units
+					      : &plain,
 		    text_r);
 }
 
@@ -163,13 +162,13 @@ setting_allowed(unsigned index, struct buf *text_r)
 	    [SETTING_HOSTNAME] = "a host name such as mail.example.org",
 	    [SETTING_ADDRESS] = "a mail address, or nothing",
 	    [SETTING_LISTEN] = "addresses with ports such as *:25 or "
-	                       "192.0.2.1:25 or [2001:db8::1]:25, or nothing",
+			       "192.0.2.1:25 or [2001:db8::1]:25, or nothing",
 	    [SETTING_SERVERS] = "addresses such as 192.0.2.1 or "
-	                        "[2001:db8::1]:53, or nothing",
+				"[2001:db8::1]:53, or nothing",
 	    [SETTING_NETWORKS] = "networks such as 10.0.0.0/8, 192.0.2.1 or "
-	                         "2001:db8::/32, or nothing",
+				 "2001:db8::/32, or nothing",
 	    [SETTING_DURATIONS] = "times such as \"5m 10m 1h\", none shorter "
-	                          "than the one before",
+				  "than the one before",
 	    [SETTING_CHOICE] = "one of",
 	};
 	const struct setting_row *row = setting_row(index);
@@ -178,7 +177,7 @@ setting_allowed(unsigned index, struct buf *text_r)
 	if (row->words != NULL) {
 		(void)buf_addf(text_r, " %s", row->words);
 	} else if (row->kind != SETTING_BOOL &&
-	    setting_kind_is_number(row->kind)) {
+		   setting_kind_is_number(row->kind)) {
 		(void)buf_add_text(text_r, " from ");
 		setting_format_number(row->kind, row->least, text_r);
 		(void)buf_add_text(text_r, " to ");
@@ -334,7 +333,8 @@ setting_listen_address(
 			return -1;
 		listen.port = (uint16_t)number;
 	}
-	listen.is_wildcard = default_port == 0 && slice_equals(host, SLICE("*"));
+	listen.is_wildcard =
+	    default_port == 0 && slice_equals(host, SLICE("*"));
 	if (!listen.is_wildcard && netaddr_parse(host, &listen.address) == -1)
 		return -1;
 	*out = listen;

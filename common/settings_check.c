@@ -33,7 +33,7 @@ number_of(const struct settings *settings, enum setting_index index)
 	const struct setting_row *row = setting_row(index);
 
 	return *(const uint64_t *)(const void *)((const char *)settings +
-	    row->offset);
+						 row->offset);
 }
 
 static int
@@ -54,7 +54,8 @@ check_orders(const struct settings *settings, struct err *err)
 		setting_format_number(row->kind, larger, &texts[1]);
 		(void)err_set(err,
 		    "%s (%s) is more than %s (%s): lower the first or raise "
-		    "the second", row->name, buf_text(&texts[0]),
+		    "the second",
+		    row->name, buf_text(&texts[0]),
 		    setting_row(order->larger)->name, buf_text(&texts[1]));
 		buf_clear(&texts[0]);
 		buf_clear(&texts[1]);
@@ -76,7 +77,8 @@ check_retry(const struct settings *settings, struct err *err)
 			return err_set(err,
 			    "queue.retry has %.*s, which is more than "
 			    "queue.retry_max: lower the first or raise the "
-			    "second", SLICE_ARG(word));
+			    "second",
+			    SLICE_ARG(word));
 	return 0;
 }
 
@@ -101,8 +103,8 @@ check_trusted_networks(const struct settings *settings, struct err *err)
 		if (netprefix_parse(word, &prefix, NULL) == -1)
 			continue;
 		least = prefix.address.family == NETADDR_IPV4
-		    ? TRUSTED_BITS_MIN_IPV4
-		    : TRUSTED_BITS_MIN_IPV6;
+			    ? TRUSTED_BITS_MIN_IPV4
+			    : TRUSTED_BITS_MIN_IPV6;
 		if (prefix.bits < least)
 			return err_set(err,
 			    "smtp.trusted_networks has %.*s: that would let "
@@ -128,8 +130,8 @@ listeners_clash(struct slice a, struct slice b)
 	    setting_listen_address(b, 0, &other) == -1)
 		return false;
 	return one.port != 0 && one.port == other.port &&
-	    (one.is_wildcard || other.is_wildcard ||
-	        netaddr_equals(&one.address, &other.address));
+	       (one.is_wildcard || other.is_wildcard ||
+		   netaddr_equals(&one.address, &other.address));
 }
 
 static struct slice
@@ -152,7 +154,8 @@ check_listener(struct slice word, enum setting_index of, struct slice others,
 		if (listeners_clash(word, other))
 			return err_set(err,
 			    "%s has %.*s and %s has %.*s: both cannot be "
-			    "opened", setting_row(of)->name, SLICE_ARG(word),
+			    "opened",
+			    setting_row(of)->name, SLICE_ARG(word),
 			    setting_row(others_of)->name, SLICE_ARG(other));
 	return 0;
 }
@@ -172,7 +175,7 @@ check_listeners(const struct settings *settings, struct err *err)
 				enum setting_index of = listener_lists[k];
 
 				if (check_listener(word, own,
-				        list_of(settings, of), of, err) == -1)
+					list_of(settings, of), of, err) == -1)
 					return -1;
 			}
 		}

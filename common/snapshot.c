@@ -35,10 +35,10 @@ read_settings(struct ipc_list list, struct settings *settings, struct err *err)
 			return err_set(err, "setting %u", setting.index);
 		row = setting_row(setting.index);
 		if (setting_kind_is_number(row->kind)
-		        ? setting.number < row->least ||
-		            setting.number > row->most
-		        : row->words != NULL &&
-		            !is_word_of(setting.text, row->words))
+			? setting.number < row->least ||
+			      setting.number > row->most
+			: row->words != NULL &&
+			      !is_word_of(setting.text, row->words))
 			return err_set(
 			    err, "%s is out of its range", row->name);
 		settings_put(
@@ -88,8 +88,8 @@ read_domains(struct ipc_list list, struct snapshot *snapshot, struct err *err)
 		    record.mode >= DOMAIN_MODE_COUNT)
 			return err_set(err, "domain %.*s breaks its row",
 			    SLICE_ARG(record.name));
-		(void)slice_copy(record.name, domain->name.text,
-		    sizeof(domain->name.text));
+		(void)slice_copy(
+		    record.name, domain->name.text, sizeof(domain->name.text));
 		domain->mode = (enum domain_mode)record.mode;
 		domain->has_aliases = record.has_aliases;
 		domain->to = slice_dup(record.to);
@@ -98,8 +98,8 @@ read_domains(struct ipc_list list, struct snapshot *snapshot, struct err *err)
 	qsort(snapshot->domains, snapshot->domain_count,
 	    sizeof(*snapshot->domains), compare_domains);
 	for (size_t i = 1; i < snapshot->domain_count; i++)
-		if (compare_domains(&snapshot->domains[i - 1],
-		        &snapshot->domains[i]) == 0)
+		if (compare_domains(
+			&snapshot->domains[i - 1], &snapshot->domains[i]) == 0)
 			return err_set(err, "domain %s stands there twice",
 			    snapshot->domains[i].name.text);
 	return 0;
@@ -148,9 +148,9 @@ read_access(struct ipc_list list, struct snapshot *snapshot)
 	while (ipc_access_next(&list, &record))
 		snapshot->access[snapshot->access_count++] =
 		    (struct access_entry){.is_allow = record.is_allow,
-		        .is_client = record.is_client,
-		        .pattern = slice_dup(record.pattern),
-		        .until = record.until};
+			.is_client = record.is_client,
+			.pattern = slice_dup(record.pattern),
+			.until = record.until};
 }
 
 int
