@@ -56,6 +56,7 @@ common_SOURCES += common/stream_io.c
 common_SOURCES += common/tls.c
 common_SOURCES += common/tls_identity.c
 common_SOURCES += common/tls_pem.c
+common_SOURCES += common/token.c
 common_SOURCES += common/utf8.c
 common_SOURCES += common/xtext.c
 common_SOURCES += common/pool.c
