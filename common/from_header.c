@@ -85,8 +85,8 @@ problem_of(enum mailbox_problem problem)
 static int
 refuse_mailbox(struct from_header *from, enum mailbox_problem problem)
 {
-	return refuse(from, problem_of(problem), "The From field is unusable: %s",
-	    mailbox_problem_text(problem));
+	return refuse(from, problem_of(problem),
+	    "The From field is unusable: %s", mailbox_problem_text(problem));
 }
 
 /*

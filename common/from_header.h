@@ -25,9 +25,9 @@ enum from_header_problem {
 	FROM_HEADER_EMPTY,
 	FROM_HEADER_SEVERAL_MAILBOXES,
 	FROM_HEADER_GROUP,
-	FROM_HEADER_8BIT,       /* in the address, or not UTF-8 at all */
-	FROM_HEADER_CONTROL,    /* also hidden in an encoded word */
-	FROM_HEADER_AMBIGUOUS,  /* well formed, but shown in two ways */
+	FROM_HEADER_8BIT,      /* in the address, or not UTF-8 at all */
+	FROM_HEADER_CONTROL,   /* also hidden in an encoded word */
+	FROM_HEADER_AMBIGUOUS, /* well formed, but shown in two ways */
 	FROM_HEADER_MALFORMED,
 	FROM_HEADER_PROBLEM_COUNT,
 };
@@ -35,7 +35,8 @@ enum from_header_problem {
 struct from_header {
 	enum from_header_problem problem;
 	struct mailbox mailbox; /* only when fine; points into the header */
-	char reason[FROM_HEADER_REASON_MAX]; /* only when not: ASCII, no CR LF */
+	char
+	    reason[FROM_HEADER_REASON_MAX]; /* only when not: ASCII, no CR LF */
 };
 
 /*

@@ -133,8 +133,7 @@ find_colon(struct slice line, size_t *name_n_r)
 	colon = n;
 	while (colon < line.n && is_blank(line.p[colon]))
 		colon++;
-	if (n == 0 || n > UINT16_MAX || colon == line.n ||
-	    line.p[colon] != ':')
+	if (n == 0 || n > UINT16_MAX || colon == line.n || line.p[colon] != ':')
 		return 0;
 	*name_n_r = n;
 	return colon;
@@ -150,8 +149,8 @@ field_new(struct header *h)
 		h->field_capacity = h->field_capacity == 0
 					? FIRST_FIELD_CAPACITY
 					: h->field_capacity * 2;
-		h->fields = xrealloc(
-		    h->fields, h->field_capacity * sizeof(*h->fields));
+		h->fields =
+		    xrealloc(h->fields, h->field_capacity * sizeof(*h->fields));
 	}
 	return &h->fields[h->field_count++];
 }
@@ -180,8 +179,8 @@ is_mbox_line(const struct header *h, size_t start, struct slice line)
 }
 
 static int
-take_first_line_of_field(struct header *h, size_t start, size_t end,
-    struct slice line)
+take_first_line_of_field(
+    struct header *h, size_t start, size_t end, struct slice line)
 {
 	struct header_field *field;
 	size_t name_n;
@@ -230,7 +229,8 @@ take_folded_line(struct header *h, size_t end, struct slice line)
 static int
 take_line(struct header *h, size_t start, size_t end, bool has_line_end)
 {
-	struct slice line = {h->p + start, end - start - (has_line_end ? 2 : 0)};
+	struct slice line = {
+	    h->p + start, end - start - (has_line_end ? 2 : 0)};
 	int rc = PARSE_MORE;
 
 	if (line.n == 0)
@@ -265,8 +265,7 @@ take_up_to_lf(struct header *h, size_t lf)
 static bool
 is_settled(const struct header *h)
 {
-	return h->end != HEADER_END_OPEN ||
-	       h->failure != HEADER_FAILURE_NONE;
+	return h->end != HEADER_END_OPEN || h->failure != HEADER_FAILURE_NONE;
 }
 
 static int

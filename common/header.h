@@ -39,54 +39,54 @@
 #define HEADER_FIELDS_MAX 10000
 
 /* Every field whose name decides something, and the name as it is written. */
-#define HEADER_NAMES(X)                                                        \
-	X(FROM, "From")                                                        \
-	X(SENDER, "Sender")                                                    \
-	X(REPLY_TO, "Reply-To")                                                \
-	X(TO, "To")                                                            \
-	X(CC, "Cc")                                                            \
-	X(BCC, "Bcc")                                                          \
-	X(RESENT_FROM, "Resent-From")                                          \
-	X(RESENT_SENDER, "Resent-Sender")                                      \
-	X(RESENT_TO, "Resent-To")                                              \
-	X(RESENT_CC, "Resent-Cc")                                              \
-	X(RESENT_BCC, "Resent-Bcc")                                            \
-	X(RESENT_DATE, "Resent-Date")                                          \
-	X(RESENT_MESSAGE_ID, "Resent-Message-ID")                              \
-	X(DATE, "Date")                                                        \
-	X(MESSAGE_ID, "Message-ID")                                            \
-	X(IN_REPLY_TO, "In-Reply-To")                                          \
-	X(REFERENCES, "References")                                            \
-	X(SUBJECT, "Subject")                                                  \
-	X(RECEIVED, "Received")                                                \
-	X(RECEIVED_SPF, "Received-SPF")                                        \
-	X(RETURN_PATH, "Return-Path")                                          \
-	X(DELIVERED_TO, "Delivered-To")                                        \
-	X(MIME_VERSION, "MIME-Version")                                        \
-	X(CONTENT_TYPE, "Content-Type")                                        \
-	X(CONTENT_TRANSFER_ENCODING, "Content-Transfer-Encoding")              \
-	X(CONTENT_DISPOSITION, "Content-Disposition")                          \
-	X(CONTENT_ID, "Content-ID")                                            \
-	X(CONTENT_DESCRIPTION, "Content-Description")                          \
-	X(CONTENT_LANGUAGE, "Content-Language")                                \
-	X(AUTO_SUBMITTED, "Auto-Submitted")                                    \
-	X(PRECEDENCE, "Precedence")                                            \
-	X(LIST_ID, "List-Id")                                                  \
-	X(LIST_UNSUBSCRIBE, "List-Unsubscribe")                                \
-	X(LIST_UNSUBSCRIBE_POST, "List-Unsubscribe-Post")                      \
-	X(LIST_SUBSCRIBE, "List-Subscribe")                                    \
-	X(LIST_POST, "List-Post")                                              \
-	X(LIST_HELP, "List-Help")                                              \
-	X(LIST_OWNER, "List-Owner")                                            \
-	X(LIST_ARCHIVE, "List-Archive")                                        \
-	X(DKIM_SIGNATURE, "DKIM-Signature")                                    \
+#define HEADER_NAMES(X)                                           \
+	X(FROM, "From")                                           \
+	X(SENDER, "Sender")                                       \
+	X(REPLY_TO, "Reply-To")                                   \
+	X(TO, "To")                                               \
+	X(CC, "Cc")                                               \
+	X(BCC, "Bcc")                                             \
+	X(RESENT_FROM, "Resent-From")                             \
+	X(RESENT_SENDER, "Resent-Sender")                         \
+	X(RESENT_TO, "Resent-To")                                 \
+	X(RESENT_CC, "Resent-Cc")                                 \
+	X(RESENT_BCC, "Resent-Bcc")                               \
+	X(RESENT_DATE, "Resent-Date")                             \
+	X(RESENT_MESSAGE_ID, "Resent-Message-ID")                 \
+	X(DATE, "Date")                                           \
+	X(MESSAGE_ID, "Message-ID")                               \
+	X(IN_REPLY_TO, "In-Reply-To")                             \
+	X(REFERENCES, "References")                               \
+	X(SUBJECT, "Subject")                                     \
+	X(RECEIVED, "Received")                                   \
+	X(RECEIVED_SPF, "Received-SPF")                           \
+	X(RETURN_PATH, "Return-Path")                             \
+	X(DELIVERED_TO, "Delivered-To")                           \
+	X(MIME_VERSION, "MIME-Version")                           \
+	X(CONTENT_TYPE, "Content-Type")                           \
+	X(CONTENT_TRANSFER_ENCODING, "Content-Transfer-Encoding") \
+	X(CONTENT_DISPOSITION, "Content-Disposition")             \
+	X(CONTENT_ID, "Content-ID")                               \
+	X(CONTENT_DESCRIPTION, "Content-Description")             \
+	X(CONTENT_LANGUAGE, "Content-Language")                   \
+	X(AUTO_SUBMITTED, "Auto-Submitted")                       \
+	X(PRECEDENCE, "Precedence")                               \
+	X(LIST_ID, "List-Id")                                     \
+	X(LIST_UNSUBSCRIBE, "List-Unsubscribe")                   \
+	X(LIST_UNSUBSCRIBE_POST, "List-Unsubscribe-Post")         \
+	X(LIST_SUBSCRIBE, "List-Subscribe")                       \
+	X(LIST_POST, "List-Post")                                 \
+	X(LIST_HELP, "List-Help")                                 \
+	X(LIST_OWNER, "List-Owner")                               \
+	X(LIST_ARCHIVE, "List-Archive")                           \
+	X(DKIM_SIGNATURE, "DKIM-Signature")                       \
 	X(AUTHENTICATION_RESULTS, "Authentication-Results")
 
 enum header_name {
 #define X(id, text) HDR_##id,
 	HEADER_NAMES(X)
 #undef X
-	HDR_OTHER, /* any name that is not in the table */
+	    HDR_OTHER, /* any name that is not in the table */
 	HDR_COUNT,
 };
 
@@ -105,22 +105,22 @@ enum header_failure {
 	HEADER_FAILURE_COUNT,
 };
 
-#define HEADER_QUIRK_MBOX_LINE     0x01u
-#define HEADER_QUIRK_LEADING_FOLD  0x02u
-#define HEADER_QUIRK_BLANK_FOLD    0x04u
-#define HEADER_QUIRK_SPACED_COLON  0x08u
+#define HEADER_QUIRK_MBOX_LINE 0x01u
+#define HEADER_QUIRK_LEADING_FOLD 0x02u
+#define HEADER_QUIRK_BLANK_FOLD 0x04u
+#define HEADER_QUIRK_SPACED_COLON 0x08u
 #define HEADER_QUIRK_BARE_LINE_END 0x10u
-#define HEADER_QUIRK_NUL           0x20u
+#define HEADER_QUIRK_NUL 0x20u
 
 /* Offsets count from the first byte of the message. */
 struct header_field {
-	uint32_t start;   /* first byte of the name */
-	uint32_t value;   /* the byte after the colon */
-	uint32_t end;     /* behind the last line end of the field */
-	uint32_t next;    /* number of the next field of this name, or 0 */
-	uint16_t name_n;  /* length of the name, at most UINT16_MAX */
-	uint8_t name;     /* enum header_name */
-	bool is_spaced;   /* blanks stand between name and colon */
+	uint32_t start;  /* first byte of the name */
+	uint32_t value;  /* the byte after the colon */
+	uint32_t end;    /* behind the last line end of the field */
+	uint32_t next;   /* number of the next field of this name, or 0 */
+	uint16_t name_n; /* length of the name, at most UINT16_MAX */
+	uint8_t name;    /* enum header_name */
+	bool is_spaced;  /* blanks stand between name and colon */
 };
 
 struct header {

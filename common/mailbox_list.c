@@ -68,7 +68,8 @@ is_atext(int c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 	       (c >= '0' && c <= '9') || c >= 0x80 ||
-	       (c > ' ' && c < 0x7f && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+	       (c > ' ' && c < 0x7f &&
+		   strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
 static bool
@@ -367,8 +368,7 @@ take_bare_address(
 }
 
 static int
-take_name(
-    struct mailbox_list *list, const struct phrase *ph, struct mailbox *m)
+take_name(struct mailbox_list *list, const struct phrase *ph, struct mailbox *m)
 {
 	m->name = (struct slice){list->text.p + ph->start, ph->end - ph->start};
 	if (has_8bit(m->name) && !utf8_is_valid(m->name))

@@ -28,11 +28,11 @@
 /* Takes groups ("Team: a@b, c@d;"); without it a group is an error. */
 #define MAILBOX_LIST_GROUPS 0x1u
 /* Addresses may hold UTF-8 (RFC 6532): the message came with SMTPUTF8. */
-#define MAILBOX_LIST_UTF8   0x2u
+#define MAILBOX_LIST_UTF8 0x2u
 
 struct mailbox {
-	struct slice name;      /* display name, raw; empty: none */
-	struct slice address;   /* the addr-spec: local part, '@', domain */
+	struct slice name;       /* display name, raw; empty: none */
+	struct slice address;    /* the addr-spec: local part, '@', domain */
 	struct slice local_part; /* with its quotes, if it has some */
 	struct slice domain;     /* a domain literal has its brackets */
 	bool is_in_group;
@@ -63,7 +63,7 @@ struct mailbox_list {
 	size_t at;
 	unsigned flags;
 	bool is_in_group;
-	bool needs_element; /* a comma stands before: one must follow */
+	bool needs_element;      /* a comma stands before: one must follow */
 	bool has_spoofy_comment; /* a comment with '@', '<' or '>' was seen */
 	enum mailbox_problem problem;
 };

@@ -189,8 +189,8 @@ set_default_type(struct mime_part *part, bool is_message)
 
 /* False: no field, or none that can be used; the default stands. */
 static bool
-read_type(const struct header *h, struct mime_part *part,
-    struct mime_value *value_r)
+read_type(
+    const struct header *h, struct mime_part *part, struct mime_value *value_r)
 {
 	const struct header_field *field = header_first(h, HDR_CONTENT_TYPE);
 

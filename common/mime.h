@@ -48,12 +48,12 @@ enum mime_kind {
 };
 
 enum mime_opaque {
-	MIME_CLEAR,             /* walked as it should be */
-	MIME_OPAQUE_DEPTH,      /* nested deeper than MIME_DEPTH_MAX */
-	MIME_OPAQUE_BOUNDARY,   /* missing, too long, or two of them */
-	MIME_OPAQUE_ENCODED,    /* a container in base64 (RFC 2045 §6.4) */
-	MIME_OPAQUE_TYPE,       /* no usable Content-Type, or two */
-	MIME_OPAQUE_HEADER,     /* its header passes the limits or is broken */
+	MIME_CLEAR,           /* walked as it should be */
+	MIME_OPAQUE_DEPTH,    /* nested deeper than MIME_DEPTH_MAX */
+	MIME_OPAQUE_BOUNDARY, /* missing, too long, or two of them */
+	MIME_OPAQUE_ENCODED,  /* a container in base64 (RFC 2045 §6.4) */
+	MIME_OPAQUE_TYPE,     /* no usable Content-Type, or two */
+	MIME_OPAQUE_HEADER,   /* its header passes the limits or is broken */
 	MIME_OPAQUE_COUNT,
 };
 
@@ -62,7 +62,7 @@ struct mime_part {
 	uint32_t number; /* in the order of their beginnings; the message: 0 */
 	uint32_t parent; /* of the message: 0 */
 	uint32_t depth;  /* of the message: 0 */
-	uint64_t start;      /* of its header */
+	uint64_t start;  /* of its header */
 	uint64_t body_start;
 	uint64_t body_end; /* in end() only; without the delimiter's CRLF */
 	enum mime_kind kind;

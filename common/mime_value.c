@@ -289,8 +289,7 @@ mime_value_param_count(const struct mime_value *value, const char *name)
 
 	for (size_t i = 0; i < value->param_count; i++)
 		if (value->params[i].section == MIME_NO_SECTION &&
-		    slice_equals_nocase(
-			value->params[i].name, slice_of(name)))
+		    slice_equals_nocase(value->params[i].name, slice_of(name)))
 			count++;
 	return count;
 }

@@ -19,14 +19,14 @@
 #define MIME_NO_SECTION 255
 
 struct mime_param {
-	struct slice name; /* without its "*0*" */
-	struct slice value; /* without its outer quotes, else raw */
+	struct slice name;     /* without its "*0*" */
+	struct slice value;    /* without its outer quotes, else raw */
 	unsigned char section; /* of "name*3", or MIME_NO_SECTION */
-	bool is_extended; /* charset, language, %XX (RFC 2231 §4) */
+	bool is_extended;      /* charset, language, %XX (RFC 2231 §4) */
 };
 
 struct mime_value {
-	struct slice type; /* "multipart", or the only token */
+	struct slice type;    /* "multipart", or the only token */
 	struct slice subtype; /* empty when there is no slash */
 	struct mime_param params[MIME_PARAMS_MAX];
 	size_t param_count;

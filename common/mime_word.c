@@ -17,7 +17,7 @@
 #define WORD_FRAME 12
 #define PAYLOAD_MAX (MIME_WORD_LENGTH_MAX - WORD_FRAME)
 
-/* No language has one; it would leave no place to fold. */
+/* With the blanks before it.  Longer ones would leave no place to fold. */
 #define PLAIN_WORD_MAX 60
 
 /* Limits of what is looked at as an encoded word: each try costs no more. */
@@ -56,10 +56,11 @@ is_plain(struct slice text)
 	for (size_t i = 0; i < text.n; i++) {
 		char c = text.p[i];
 
-		if (c < ' ' || c > '~' || (c == '=' && i + 1 < text.n &&
-					      text.p[i + 1] == '?'))
+		if (c < ' ' || c > '~' ||
+		    (c == '=' && i + 1 < text.n && text.p[i + 1] == '?'))
 			return false;
-		word = c == ' ' ? 0 : word + 1;
+		/* A fold may only stand before the first of some blanks. */
+		word = c == ' ' && i > 0 && text.p[i - 1] != ' ' ? 1 : word + 1;
 		if (word > PLAIN_WORD_MAX)
 			return false;
 	}
@@ -145,9 +146,8 @@ add_words(struct slice clean, size_t column, struct buf *out)
 	bool is_b = BASE64_ENCODED_SIZE(clean.n) < q_cost(clean);
 	char word[PAYLOAD_MAX];
 	size_t word_n = 0;
-	size_t room = column + MIME_WORD_LENGTH_MAX <= LINE_LENGTH_MAX
-			  ? PAYLOAD_MAX
-			  : 0;
+	size_t room =
+	    column + MIME_WORD_LENGTH_MAX <= LINE_LENGTH_MAX ? PAYLOAD_MAX : 0;
 
 	if (room == 0 && column + WORD_FRAME + WORD_FRAME <= LINE_LENGTH_MAX)
 		room = LINE_LENGTH_MAX - column - WORD_FRAME;
@@ -158,12 +158,13 @@ add_words(struct slice clean, size_t column, struct buf *out)
 
 		if (grown.n <= sizeof(word)) {
 			memcpy(word + word_n, c.p, c.n);
-			cost = is_b ? BASE64_ENCODED_SIZE(grown.n)
-				    : q_cost(grown);
+			cost =
+			    is_b ? BASE64_ENCODED_SIZE(grown.n) : q_cost(grown);
 		}
 		if (grown.n > sizeof(word) || cost > room) {
 			if (word_n > 0)
-				add_word((struct slice){word, word_n}, is_b, out);
+				add_word(
+				    (struct slice){word, word_n}, is_b, out);
 			(void)buf_add_text(out, "\r\n ");
 			room = PAYLOAD_MAX;
 			memcpy(word, c.p, c.n);

@@ -28,7 +28,7 @@
 struct draft {
 	const struct dsn *d;
 	struct header original;
-	bool with_utf8;   /* message/global types */
+	bool with_utf8; /* message/global types */
 	bool holds_body;
 	struct dsn_shape body_shape;
 	struct dsn_shape header_shape;
@@ -134,8 +134,8 @@ choose_boundary(const struct draft *t, char boundary[DSN_BOUNDARY_SIZE])
 	}
 	seed[n] = '\0';
 	for (int try = 0; try < BOUNDARY_TRIES; try++) {
-		(void)snprintf(boundary, DSN_BOUNDARY_SIZE,
-		    "=_postern_%s_%d", seed, try);
+		(void)snprintf(
+		    boundary, DSN_BOUNDARY_SIZE, "=_postern_%s_%d", seed, try);
 		if (!draft_holds(t, boundary))
 			return;
 	}
@@ -344,7 +344,7 @@ add_header_part(
 	add_delimiter(result,
 	    t->with_utf8 ? "message/global-headers" : "text/rfc822-headers",
 	    "Header of your message",
-	    is_qp			? "quoted-printable"
+	    is_qp                     ? "quoted-printable"
 	    : t->header_shape.is_8bit ? "8bit"
 				      : "7bit",
 	    out);
@@ -382,8 +382,7 @@ describe(const struct draft *t, struct dsn_result *result)
 	else
 		result->is_8bit = header_is_8bit;
 	result->is_8bit |= !utf8_is_ascii(buf_slice(&t->status));
-	result->needs_smtputf8 =
-	    t->with_utf8 || !utf8_is_ascii(t->d->sender);
+	result->needs_smtputf8 = t->with_utf8 || !utf8_is_ascii(t->d->sender);
 	result->is_8bit |= result->needs_smtputf8;
 	choose_boundary(t, result->boundary);
 }

@@ -36,20 +36,20 @@ enum dsn_action {
 
 struct dsn_recipient {
 	enum dsn_action action;
-	struct slice address;  /* of the last attempt */
-	struct slice orcpt;    /* "rfc822;address", decoded; empty: none given */
-	struct slice status;   /* "5.1.1" (RFC 3463) */
+	struct slice address; /* of the last attempt */
+	struct slice orcpt;   /* "rfc822;address", decoded; empty: none given */
+	struct slice status;  /* "5.1.1" (RFC 3463) */
 	struct slice remote_mta; /* its name; empty: the verdict is our own */
-	struct slice reply;    /* raw, of any length, with line ends; or empty */
-	time_t last_attempt;     /* 0: none was made */
+	struct slice reply;  /* raw, of any length, with line ends; or empty */
+	time_t last_attempt; /* 0: none was made */
 	time_t will_retry_until; /* of delayed ones; else 0 */
 };
 
 struct dsn {
 	struct slice reporting_mta; /* our host name */
-	struct slice from;       /* "Mail Delivery System <mailer-daemon@…>" */
-	struct slice sender;     /* of the original, where this goes; not empty */
-	struct slice message_id; /* of this message, without its brackets */
+	struct slice from;   /* "Mail Delivery System <mailer-daemon@…>" */
+	struct slice sender; /* of the original, where this goes; not empty */
+	struct slice message_id;    /* of this message, without its brackets */
 	struct slice boundary_seed; /* random or unique: letters and digits */
 	struct slice reference;     /* id of the original, for the trace */
 	struct slice envid;         /* decoded; empty: none given */

@@ -63,48 +63,61 @@ static const struct dsn_reason reasons[] = {
 	"later or reach the person in another way."},
     {"x.5.3", "The message has more recipients than the server accepts.",
 	"Send it to fewer people at a time."},
-    {"x.6.3", "The receiving server cannot take 8-bit text, which this "
-	      "message holds.",
+    {"x.6.3",
+	"The receiving server cannot take 8-bit text, which this "
+	"message holds.",
 	"Tell your administrator; he needs the reference above."},
-    {"x.6.7", "The receiving server cannot handle addresses with letters "
-	      "outside ASCII.",
+    {"x.6.7",
+	"The receiving server cannot handle addresses with letters "
+	"outside ASCII.",
 	"Use an address without such letters, for you and for the person."},
-    {"x.6.8", "The receiving server cannot handle addresses with letters "
-	      "outside ASCII.",
+    {"x.6.8",
+	"The receiving server cannot handle addresses with letters "
+	"outside ASCII.",
 	"Use an address without such letters, for you and for the person."},
-    {"x.6.9", "The receiving server cannot handle addresses with letters "
-	      "outside ASCII.",
+    {"x.6.9",
+	"The receiving server cannot handle addresses with letters "
+	"outside ASCII.",
 	"Use an address without such letters, for you and for the person."},
     {"x.7.2", "You may not send to this mailing list.",
 	"Ask the owner of the list for admission."},
-    {"x.7.3", "The message must be encrypted for this person, and that is "
-	      "not possible.",
+    {"x.7.3",
+	"The message must be encrypted for this person, and that is "
+	"not possible.",
 	"Ask the person for a certificate or key, and give it to your "
 	"administrator."},
-    {"x.7.4", "The message must travel over a protected connection (TLS), "
-	      "and the receiving server did not offer one.",
+    {"x.7.4",
+	"The message must travel over a protected connection (TLS), "
+	"and the receiving server did not offer one.",
 	"Tell your administrator; he needs the reference above."},
-    {"x.7.5", "The encryption or signature that this message must have could "
-	      "not be made or checked.",
+    {"x.7.5",
+	"The encryption or signature that this message must have could "
+	"not be made or checked.",
 	"Tell your administrator; he needs the reference above."},
-    {"x.7.10", "The message must travel over a protected connection (TLS), "
-	       "and the receiving server did not offer one.",
+    {"x.7.10",
+	"The message must travel over a protected connection (TLS), "
+	"and the receiving server did not offer one.",
 	"Tell your administrator; he needs the reference above."},
-    {"x.7.20", "The receiving server could not confirm that the message is "
-	       "yours (DKIM).",
+    {"x.7.20",
+	"The receiving server could not confirm that the message is "
+	"yours (DKIM).",
 	"Tell your administrator; he needs the reference above."},
-    {"x.7.23", "The receiving server could not confirm that the message is "
-	       "yours (SPF).",
+    {"x.7.23",
+	"The receiving server could not confirm that the message is "
+	"yours (SPF).",
 	"Tell your administrator; he needs the reference above."},
-    {"x.7.26", "The receiving server could not confirm that the message is "
-	       "yours (SPF, DKIM, DMARC).",
+    {"x.7.26",
+	"The receiving server could not confirm that the message is "
+	"yours (SPF, DKIM, DMARC).",
 	"Tell your administrator; he needs the reference above."},
-    {"4.7.1", "The receiving server put the message off again and again "
-	      "(greylisting, or too much mail at once).",
+    {"4.7.1",
+	"The receiving server put the message off again and again "
+	"(greylisting, or too much mail at once).",
 	"Send the message again later. If that fails too, tell your "
 	"administrator."},
-    {"x.7.x", "The receiving server refused the message by its rules, often "
-	      "those against unwanted mail.",
+    {"x.7.x",
+	"The receiving server refused the message by its rules, often "
+	"those against unwanted mail.",
 	"Its answer below may say which rule. Change the message accordingly, "
 	"or ask the person in another way to let your mail in."},
     {"x.1.x", "The address was not accepted.",

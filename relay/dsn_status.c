@@ -50,8 +50,7 @@ add_date(struct buf *out, const char *name, time_t t)
 	char date[RFC5322_DATE_SIZE];
 
 	if (t != 0)
-		(void)buf_addf(
-		    out, "%s: %s\r\n", name, rfc5322_date(t, date));
+		(void)buf_addf(out, "%s: %s\r\n", name, rfc5322_date(t, date));
 }
 
 /*
@@ -86,8 +85,8 @@ add_final_recipient(struct buf *out, struct slice address, bool with_utf8)
 {
 	bool is_ascii = utf8_is_ascii(address);
 
-	(void)buf_addf(out, "Final-Recipient: %s; ",
-	    is_ascii ? "rfc822" : "utf-8");
+	(void)buf_addf(
+	    out, "Final-Recipient: %s; ", is_ascii ? "rfc822" : "utf-8");
 	if (is_ascii || with_utf8)
 		dsn_add_line(out, address, VALUE_MAX, with_utf8);
 	else
@@ -143,8 +142,8 @@ add_recipient(struct buf *out, const struct dsn *d,
 	(void)buf_addf(out, "Action: %s\r\n", dsn_action_text(r->action));
 	add_field(out, "Status", "", status_of(r), false);
 	add_field(out, "Remote-MTA", "dns; ", r->remote_mta, with_utf8);
-	add_field(out, "Diagnostic-Code",
-	    is_remote ? "smtp; " : "x-postern; ", r->reply, with_utf8);
+	add_field(out, "Diagnostic-Code", is_remote ? "smtp; " : "x-postern; ",
+	    r->reply, with_utf8);
 	add_date(out, "Last-Attempt-Date", r->last_attempt);
 	add_field(out, "Final-Log-ID", "", d->reference, false);
 	if (r->action == DSN_DELAYED)

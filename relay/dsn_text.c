@@ -8,8 +8,8 @@
 #include "common/utf8.h"
 #include "relay/dsn_text.h"
 
-#define WRAP_WIDTH 76
 #define QP_WIDTH 76 /* RFC 2045 §6.7 (5), the soft break included */
+#define WRAP_WIDTH (QP_WIDTH - 1) /* so quoted-printable adds no breaks */
 #define LINE_MAX_BYTES 998
 
 void
@@ -89,7 +89,8 @@ dsn_add_quotation(
 		size_t lf = slice_find(reply, '\n', 0);
 
 		buf_reset(&line);
-		dsn_add_line(&line, (struct slice){reply.p, lf}, left, with_utf8);
+		dsn_add_line(
+		    &line, (struct slice){reply.p, lf}, left, with_utf8);
 		if (line.n > 0)
 			dsn_add_wrapped(out, "  > ", buf_slice(&line));
 		/* An empty line counts too, else they cost time for nothing. */
@@ -138,8 +139,7 @@ dsn_add_quoted_printable(struct buf *out, struct slice text)
 		if (is_literal)
 			(void)buf_add_char(out, text.p[i]);
 		else
-			(void)buf_addf(
-			    out, "=%02X", (unsigned char)text.p[i]);
+			(void)buf_addf(out, "=%02X", (unsigned char)text.p[i]);
 		column += width;
 	}
 }

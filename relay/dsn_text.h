@@ -19,7 +19,7 @@
 void dsn_add_line(
     struct buf *out, struct slice text, size_t max, bool with_utf8);
 
-/* Appends words as lines of at most 76, each with the indent and CRLF. */
+/* Appends words as lines of at most 75, each with the indent and CRLF. */
 void dsn_add_wrapped(struct buf *out, const char *indent, struct slice words);
 
 /*

@@ -38,7 +38,8 @@ static const char *const openings[DSN_ACTION_COUNT] = {
 		    "being tried, so you need not send it again.",
     [DSN_EXPANDED] = "Your message was delivered, as you had asked to be told.",
     [DSN_RELAYED] = "Your message was handed on. You had asked to be told.",
-    [DSN_DELIVERED] = "Your message was delivered, as you had asked to be told.",
+    [DSN_DELIVERED] =
+	"Your message was delivered, as you had asked to be told.",
 };
 
 enum dsn_action
@@ -168,8 +169,8 @@ add_recipient(struct buf *out, const struct dsn_recipient *r)
 }
 
 static size_t
-add_group(
-    struct buf *out, const struct dsn *d, const struct group *group, size_t room)
+add_group(struct buf *out, const struct dsn *d, const struct group *group,
+    size_t room)
 {
 	size_t told = 0;
 
@@ -189,8 +190,8 @@ add_recipients(struct buf *out, const struct dsn *d)
 	size_t told = 0;
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-		told += add_group(
-		    out, d, &groups[i], RECIPIENTS_TOLD_MAX - told);
+		told +=
+		    add_group(out, d, &groups[i], RECIPIENTS_TOLD_MAX - told);
 	if (told < d->recipient_count)
 		(void)buf_addf(out,
 		    "\r\nThe report below lists %zu more recipients.\r\n",
@@ -199,10 +200,10 @@ add_recipients(struct buf *out, const struct dsn *d)
 
 /* So that the reader knows which of his messages this is about. */
 static void
-add_facts(
-    struct buf *out, const struct dsn *d, const struct header *original)
+add_facts(struct buf *out, const struct dsn *d, const struct header *original)
 {
-	const struct header_field *subject = header_first(original, HDR_SUBJECT);
+	const struct header_field *subject =
+	    header_first(original, HDR_SUBJECT);
 	char date[RFC5322_DATE_SIZE];
 	struct buf text;
 
@@ -216,20 +217,26 @@ add_facts(
 		buf_clear(&text);
 	}
 	(void)buf_addf(
-	    out, "  Received:  %s\r\n", rfc5322_date(d->arrival, date));
+	    out, "  Sent:      %s\r\n", rfc5322_date(d->arrival, date));
 	(void)buf_add_text(out, "  Reference: ");
 	dsn_add_line(out, d->reference, ADDRESS_MAX, true);
-	(void)buf_add_text(
-	    out, "\r\n             (your administrator can trace the message "
-		 "with it)\r\n");
+	(void)buf_add_text(out,
+	    "\r\n             (your administrator can trace the message "
+	    "with it)\r\n");
 }
 
 void
 dsn_add_words(const struct dsn *d, const struct header *original,
     bool body_was_dropped, struct buf *out)
 {
-	dsn_add_wrapped(
-	    out, "", slice_of(openings[dsn_worst_action(d)]));
+	enum dsn_action worst = dsn_worst_action(d);
+
+	if (worst == DSN_FAILED && d->recipient_count == 1)
+		dsn_add_wrapped(out, "",
+		    SLICE("Your message could not be delivered to the address "
+			  "below."));
+	else
+		dsn_add_wrapped(out, "", slice_of(openings[worst]));
 	(void)buf_add_text(out, "\r\n");
 	add_facts(out, d, original);
 	add_recipients(out, d);

@@ -13,15 +13,14 @@
 
 #define NOW 1795300800 /* Sat, 21 Nov 2026 22:40:00 +0000 */
 
-static const char original_header[] =
-    "Received: from x by gw.example.test\r\n"
-    "From: Ann <ann@example.test>\r\n"
-    "To: bob@example.org\r\n"
-    "Bcc: secret@example.org\r\n"
-    "Subject: Offer\r\n"
-    "Message-ID: <1@example.test>\r\n"
-    "References: <0@example.test>\r\n"
-    "\r\n";
+static const char original_header[] = "Received: from x by gw.example.test\r\n"
+				      "From: Ann <ann@example.test>\r\n"
+				      "To: bob@example.org\r\n"
+				      "Bcc: secret@example.org\r\n"
+				      "Subject: Offer\r\n"
+				      "Message-ID: <1@example.test>\r\n"
+				      "References: <0@example.test>\r\n"
+				      "\r\n";
 
 static struct dsn_recipient
 failed_recipient(void)
@@ -56,125 +55,133 @@ usual(const struct dsn_recipient *recipients, size_t count)
 	};
 }
 
-#define TOP(subject)                                                           \
-	"From: Mail Delivery System <mailer-daemon@example.test>\r\n"          \
-	"To: <ann@example.test>\r\n"                                           \
-	"Subject: " subject "\r\n"                                             \
-	"Date: Sat, 21 Nov 2026 22:40:00 +0000\r\n"                            \
-	"Message-ID: <2@gw.example.test>\r\n"                                  \
-	"In-Reply-To: <1@example.test>\r\n"                                    \
-	"References: <0@example.test>\r\n"                                     \
-	" <1@example.test>\r\n"                                                \
-	"X-Postern-Reference: 0123456789abc\r\n"                               \
-	"Auto-Submitted: auto-replied\r\n"                                     \
-	"MIME-Version: 1.0\r\n"                                                \
-	"Content-Type: multipart/report; report-type=delivery-status;\r\n"     \
-	" boundary=\"=_postern_seed_0\"\r\n"                                   \
-	"Content-Transfer-Encoding: 7bit\r\n"                                  \
-	"\r\n"                                                                 \
-	"--=_postern_seed_0\r\n"                                               \
-	"Content-Type: text/plain; charset=utf-8\r\n"                          \
-	"Content-Transfer-Encoding: 7bit\r\n"                                  \
+#define TOP(subject)                                                       \
+	"From: Mail Delivery System <mailer-daemon@example.test>\r\n"      \
+	"To: <ann@example.test>\r\n"                                       \
+	"Subject: " subject "\r\n"                                         \
+	"Date: Sat, 21 Nov 2026 22:40:00 +0000\r\n"                        \
+	"Message-ID: <2@gw.example.test>\r\n"                              \
+	"In-Reply-To: <1@example.test>\r\n"                                \
+	"References: <0@example.test>\r\n"                                 \
+	" <1@example.test>\r\n"                                            \
+	"X-Postern-Reference: 0123456789abc\r\n"                           \
+	"Auto-Submitted: auto-replied\r\n"                                 \
+	"MIME-Version: 1.0\r\n"                                            \
+	"Content-Type: multipart/report; report-type=delivery-status;\r\n" \
+	" boundary=\"=_postern_seed_0\"\r\n"                               \
+	"Content-Transfer-Encoding: 7bit\r\n"                              \
+	"\r\n"                                                             \
+	"--=_postern_seed_0\r\n"                                           \
+	"Content-Type: text/plain; charset=utf-8\r\n"                      \
+	"Content-Transfer-Encoding: 7bit\r\n"                              \
 	"\r\n"
 
-#define FACTS                                                                  \
-	"  Subject:   Offer\r\n"                                               \
-	"  Received:  Sat, 21 Nov 2026 22:39:00 +0000\r\n"                     \
-	"  Reference: 0123456789abc\r\n"                                       \
-	"             (your administrator can trace the message with it)\r\n"  \
+#define FACTS                                                                 \
+	"  Subject:   Offer\r\n"                                              \
+	"  Sent:      Sat, 21 Nov 2026 22:39:00 +0000\r\n"                    \
+	"  Reference: 0123456789abc\r\n"                                      \
+	"             (your administrator can trace the message with it)\r\n" \
 	"\r\n"
 
-#define BETWEEN                                                                \
-	"\r\n"                                                                 \
-	"This is the mail server gw.example.test, writing by itself.\r\n"      \
-	"\r\n"                                                                 \
-	"--=_postern_seed_0\r\n"                                               \
-	"Content-Type: message/delivery-status\r\n"                            \
-	"Content-Description: Delivery report\r\n"                             \
-	"Content-Transfer-Encoding: 7bit\r\n"                                  \
-	"\r\n"                                                                 \
-	"Original-Envelope-Id: QQ314159\r\n"                                   \
-	"Reporting-MTA: dns; gw.example.test\r\n"                              \
-	"Arrival-Date: Sat, 21 Nov 2026 22:39:00 +0000\r\n"                    \
-	"\r\n"                                                                 \
-	"Original-Recipient: rfc822;bob@example.org\r\n"                       \
+#define BETWEEN                                                           \
+	"\r\n"                                                            \
+	"This is the mail server gw.example.test, writing by itself.\r\n" \
+	"\r\n"                                                            \
+	"--=_postern_seed_0\r\n"                                          \
+	"Content-Type: message/delivery-status\r\n"                       \
+	"Content-Description: Delivery report\r\n"                        \
+	"Content-Transfer-Encoding: 7bit\r\n"                             \
+	"\r\n"                                                            \
+	"Original-Envelope-Id: QQ314159\r\n"                              \
+	"Reporting-MTA: dns; gw.example.test\r\n"                         \
+	"Arrival-Date: Sat, 21 Nov 2026 22:39:00 +0000\r\n"               \
+	"\r\n"                                                            \
+	"Original-Recipient: rfc822;bob@example.org\r\n"                  \
 	"Final-Recipient: rfc822; bob@example.org\r\n"
 
-#define HEADER_PART                                                            \
-	"\r\n"                                                                 \
-	"--=_postern_seed_0\r\n"                                               \
-	"Content-Type: text/rfc822-headers\r\n"                                \
-	"Content-Description: Header of your message\r\n"                      \
-	"Content-Transfer-Encoding: 7bit\r\n"                                  \
+#define HEADER_PART                                       \
+	"\r\n"                                            \
+	"--=_postern_seed_0\r\n"                          \
+	"Content-Type: text/rfc822-headers\r\n"           \
+	"Content-Description: Header of your message\r\n" \
+	"Content-Transfer-Encoding: 7bit\r\n"             \
 	"\r\n"
 
-#define HEADER_LINES                                                           \
-	"Received: from x by gw.example.test\r\n"                              \
-	"From: Ann <ann@example.test>\r\n"                                     \
-	"To: bob@example.org\r\n"                                              \
-	"Subject: Offer\r\n"                                                   \
-	"Message-ID: <1@example.test>\r\n"                                     \
+#define HEADER_LINES                              \
+	"Received: from x by gw.example.test\r\n" \
+	"From: Ann <ann@example.test>\r\n"        \
+	"To: bob@example.org\r\n"                 \
+	"Subject: Offer\r\n"                      \
+	"Message-ID: <1@example.test>\r\n"        \
 	"References: <0@example.test>\r\n"
 
-#define END                                                                    \
-	"\r\n"                                                                 \
+#define END    \
+	"\r\n" \
 	"--=_postern_seed_0--\r\n"
 
-static const char failure[] =
-    TOP("Not delivered: Offer")
-    "Your message could not be delivered to everyone it was meant for. What\r\n"
-    "happened stands below, address by address.\r\n"
-    "\r\n" FACTS
-    "Not delivered, and not tried again:\r\n"
-    "\r\n"
-    "<bob@example.org>\r\n"
-    "  There is no such mailbox at example.org.\r\n"
-    "  What you can do: Check the address for typing mistakes and send the\r\n"
-    "  message again, or ask the person for the right address.\r\n"
-    "  The answer of mx.example.org, word for word:\r\n"
-    "  > 550 5.1.1 No such user\r\n" BETWEEN
-    "Action: failed\r\n"
-    "Status: 5.1.1\r\n"
-    "Remote-MTA: dns; mx.example.org\r\n"
-    "Diagnostic-Code: smtp; 550 5.1.1 No such user\r\n"
-    "Last-Attempt-Date: Sat, 21 Nov 2026 22:39:50 +0000\r\n"
-    "Final-Log-ID: 0123456789abc\r\n" HEADER_PART HEADER_LINES END;
+static const char failure[] = TOP(
+    "Not delivered: Offer") "Your message could not be delivered to the "
+			    "address below.\r\n"
+			    "\r\n" FACTS
+			    "Not delivered, and not tried again:\r\n"
+			    "\r\n"
+			    "<bob@example.org>\r\n"
+			    "  There is no such mailbox at example.org.\r\n"
+			    "  What you can do: Check the address for typing "
+			    "mistakes and send the\r\n"
+			    "  message again, or ask the person for the right "
+			    "address.\r\n"
+			    "  The answer of mx.example.org, word for word:\r\n"
+			    "  > 550 5.1.1 No such user\r\n" BETWEEN
+			    "Action: failed\r\n"
+			    "Status: 5.1.1\r\n"
+			    "Remote-MTA: dns; mx.example.org\r\n"
+			    "Diagnostic-Code: smtp; 550 5.1.1 No such user\r\n"
+			    "Last-Attempt-Date: Sat, 21 Nov 2026 22:39:50 "
+			    "+0000\r\n"
+			    "Final-Log-ID: 0123456789abc\r\n" HEADER_PART
+				HEADER_LINES END;
 
-static const char delay[] =
-    TOP("Delivery delayed: Offer")
-    "Your message has not been delivered yet. It is still being tried, so you\r\n"
-    "need not send it again.\r\n"
-    "\r\n" FACTS
-    "Not delivered yet, still being tried:\r\n"
-    "\r\n"
-    "<bob@example.org>\r\n"
-    "  So far: The mail server of example.org could not be reached.\r\n"
-    "  It will be tried until Wed, 25 Nov 2026 22:40:00 +0000.\r\n"
-    "  What this server noted:\r\n"
-    "  > connect to 192.0.2.1 port 25: timed out\r\n" BETWEEN
-    "Action: delayed\r\n"
-    "Status: 4.4.1\r\n"
-    "Diagnostic-Code: x-postern; connect to 192.0.2.1 port 25: timed out\r\n"
-    "Last-Attempt-Date: Sat, 21 Nov 2026 22:39:50 +0000\r\n"
-    "Final-Log-ID: 0123456789abc\r\n"
-    "Will-Retry-Until: Wed, 25 Nov 2026 22:40:00 +0000\r\n" HEADER_PART
-	HEADER_LINES END;
+static const char delay[] = TOP(
+    "Delivery delayed: Offer") "Your message has not been delivered yet. It is "
+			       "still being tried, so you\r\n"
+			       "need not send it again.\r\n"
+			       "\r\n" FACTS
+			       "Not delivered yet, still being tried:\r\n"
+			       "\r\n"
+			       "<bob@example.org>\r\n"
+			       "  So far: The mail server of example.org could "
+			       "not be reached.\r\n"
+			       "  It will be tried until Wed, 25 Nov 2026 "
+			       "22:40:00 +0000.\r\n"
+			       "  What this server noted:\r\n"
+			       "  > connect to 192.0.2.1 port 25: timed "
+			       "out\r\n" BETWEEN "Action: delayed\r\n"
+			       "Status: 4.4.1\r\n"
+			       "Diagnostic-Code: x-postern; connect to "
+			       "192.0.2.1 port 25: timed out\r\n"
+			       "Last-Attempt-Date: Sat, 21 Nov 2026 22:39:50 "
+			       "+0000\r\n"
+			       "Final-Log-ID: 0123456789abc\r\n"
+			       "Will-Retry-Until: Wed, 25 Nov 2026 22:40:00 "
+			       "+0000\r\n" HEADER_PART HEADER_LINES END;
 
-static const char relayed[] =
-    TOP("Handed on: Offer")
-    "Your message was handed on. You had asked to be told.\r\n"
-    "\r\n" FACTS
-    "Handed on:\r\n"
-    "\r\n"
-    "<bob@example.org>\r\n"
-    "  The server mx.example.org has taken the message. It sends no receipts, so\r\n"
-    "  this is the last news unless something goes wrong there.\r\n" BETWEEN
-    "Action: relayed\r\n"
-    "Status: 2.0.0\r\n"
-    "Remote-MTA: dns; mx.example.org\r\n"
-    "Diagnostic-Code: smtp; 250 ok\r\n"
-    "Last-Attempt-Date: Sat, 21 Nov 2026 22:39:50 +0000\r\n"
-    "Final-Log-ID: 0123456789abc\r\n" HEADER_PART HEADER_LINES END;
+static const char relayed[] = TOP(
+    "Handed on: Offer") "Your message was handed on. You had asked to be "
+			"told.\r\n"
+			"\r\n" FACTS "Handed on:\r\n"
+			"\r\n"
+			"<bob@example.org>\r\n"
+			"  The server mx.example.org has taken the message. It "
+			"sends no receipts, so\r\n"
+			"  this is the last news unless something goes wrong "
+			"there.\r\n" BETWEEN "Action: relayed\r\n"
+			"Status: 2.0.0\r\n"
+			"Remote-MTA: dns; mx.example.org\r\n"
+			"Diagnostic-Code: smtp; 250 ok\r\n"
+			"Last-Attempt-Date: Sat, 21 Nov 2026 22:39:50 +0000\r\n"
+			"Final-Log-ID: 0123456789abc\r\n" HEADER_PART
+			    HEADER_LINES END;
 
 static void
 check_exact(const char *label, const struct dsn *d, const char *want)
@@ -234,7 +241,8 @@ static void
 note_part(void *arg, const struct mime_part *part, const struct header *header)
 {
 	(void)header;
-	(void)buf_addf(arg, "%u:%s/%s ", part->depth, part->type, part->subtype);
+	(void)buf_addf(
+	    arg, "%u:%s/%s ", part->depth, part->type, part->subtype);
 }
 
 static void
@@ -271,7 +279,8 @@ test_hostile_reply(void)
 	r.address = SLICE("a\r\n\r\nb@c\r\nd");
 	d.envid = SLICE("a\r\nb");
 	build("a hostile reply", &d, &out);
-	check_structure("a hostile reply", &out, PARTS "1:text/rfc822-headers ");
+	check_structure(
+	    "a hostile reply", &out, PARTS "1:text/rfc822-headers ");
 	ok(!holds(&out, "\r\nBcc:") && !holds(&out, "\r\n.\r\n") &&
 		!holds(&out, "\x1b") && !holds(&out, "\r\nX: y"),
 	    "nothing of it is a line of its own");
@@ -279,9 +288,8 @@ test_hostile_reply(void)
 	    "it is quoted line by line");
 	ok(holds(&out, "\r\n--=_postern_seed_1--\r\n"),
 	    "a boundary that stands in it is not taken");
-	ok(holds(&out,
-	       "Diagnostic-Code: smtp; 550-a Bcc: x@y . [2J "
-	       "--=_postern_seed_0-- <b>??$(id)\r\n"),
+	ok(holds(&out, "Diagnostic-Code: smtp; 550-a Bcc: x@y . [2J "
+		       "--=_postern_seed_0-- <b>??$(id)\r\n"),
 	    "the field has it on one line, in ASCII");
 	buf_clear(&out);
 }
@@ -325,8 +333,8 @@ test_full(void)
 	d.body = SLICE(body);
 	result = build("RET=FULL", &d, &out);
 	ok(result.holds_body && !result.is_8bit, "has the body");
-	check_structure("RET=FULL", &out,
-	    PARTS "1:message/rfc822 2:text/plain ");
+	check_structure(
+	    "RET=FULL", &out, PARTS "1:message/rfc822 2:text/plain ");
 	ok(holds(&out, "References: <0@example.test>\r\n\r\nHello\r\n"),
 	    "header, blank line, body");
 	ok(!holds(&out, "secret@"), "no Bcc");
@@ -355,13 +363,14 @@ test_streamed(void)
 	d.body_is_streamed = true;
 	d.body_is_8bit = true;
 	result = build("a streamed body", &d, &out);
-	ok(result.holds_body && result.is_8bit, "8-bit is taken from the caller");
+	ok(result.holds_body && result.is_8bit,
+	    "8-bit is taken from the caller");
 	ok(memcmp(out.p + out.n - 4, "\r\n\r\n", 4) == 0,
 	    "ends where the body starts");
 	(void)buf_add_text(&out, "J\xc3\xbc\r\n");
 	is_int(dsn_end(&result, &out), 0, "the end fits");
-	check_structure("a streamed body", &out,
-	    PARTS "1:message/rfc822 2:text/plain ");
+	check_structure(
+	    "a streamed body", &out, PARTS "1:message/rfc822 2:text/plain ");
 	ok(holds(&out, "\r\nJ\xc3\xbc\r\n\r\n--=_postern_seed_0--\r\n"),
 	    "ends with the boundary");
 	buf_clear(&out);
@@ -376,7 +385,8 @@ test_utf8(void)
 	struct buf out;
 
 	buf_init(&out, 100000);
-	r.address = SLICE("j\xc3\xbcrgen@b\xc3\xbc" "cher.example");
+	r.address = SLICE("j\xc3\xbcrgen@b\xc3\xbc"
+			  "cher.example");
 	d.is_smtputf8 = true;
 	result = build("an address outside ASCII", &d, &out);
 	ok(result.needs_smtputf8 && result.is_8bit, "needs SMTPUTF8");
@@ -395,7 +405,8 @@ test_utf8(void)
 	ok(holds(&out, "<j=C3=BCrgen@b=C3=BCcher.example>"),
 	    "and readable in the words");
 	r = failed_recipient();
-	d.header = SLICE("Subject: Gr\xc3\xbc\xc3\x9f" "e\r\n\r\n");
+	d.header = SLICE("Subject: Gr\xc3\xbc\xc3\x9f"
+			 "e\r\n\r\n");
 	result = build("a raw 8-bit header", &d, &out);
 	ok(!result.is_8bit && holds(&out, "\r\nSubject: Gr=C3=BC=C3=9Fe\r\n") &&
 		holds(&out, "Subject: =?UTF-8?"),
@@ -403,7 +414,8 @@ test_utf8(void)
 	d.is_smtputf8 = true;
 	result = build("the same with SMTPUTF8", &d, &out);
 	ok(result.needs_smtputf8 &&
-		holds(&out, "\r\nSubject: Gr\xc3\xbc\xc3\x9f" "e\r\n"),
+		holds(&out, "\r\nSubject: Gr\xc3\xbc\xc3\x9f"
+			    "e\r\n"),
 	    "goes back as it is");
 	buf_clear(&out);
 }
@@ -432,7 +444,8 @@ test_header_shapes(void)
 	ok(!holds(&out, "Bcc"), "loses its Bcc");
 	d.header = SLICE("Resent-Bcc: x\r\n y\r\nA: b");
 	build("a Resent-Bcc with a fold", &d, &out);
-	ok(!holds(&out, "x\r\n y") && holds(&out, "\r\nA: b\r\n"), "goes whole");
+	ok(!holds(&out, "x\r\n y") && holds(&out, "\r\nA: b\r\n"),
+	    "goes whole");
 	d.header = SLICE("Message-ID: <a\r\nReferences: <b@c>\r\n\r\n");
 	build("a broken Message-ID", &d, &out);
 	ok(!holds(&out, "In-Reply-To"), "makes no reference");
@@ -447,7 +460,8 @@ test_header_shapes(void)
 	    "the last ten stay");
 	buf_reset(&header);
 	while (header.n < 290000)
-		(void)buf_add_text(&header, "X: aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n");
+		(void)buf_add_text(
+		    &header, "X: aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n");
 	d.header = buf_slice(&header);
 	build("a header over the limit", &d, &out);
 	buf_clear(&header);
@@ -467,7 +481,8 @@ test_many(void)
 		r[i].action = (enum dsn_action)(i % DSN_ACTION_COUNT);
 	}
 	build("300 recipients, of all kinds", &d, &out);
-	ok(holds(&out, "Subject: Not delivered: Offer\r\n"), "the worst counts");
+	ok(holds(&out, "Subject: Not delivered: Offer\r\n"),
+	    "the worst counts");
 	ok(holds(&out, "The report below lists 200 more recipients."),
 	    "the words tell of 100");
 	for (int i = 0; i < DSN_ACTION_COUNT; i++) {
@@ -575,7 +590,8 @@ test_text(void)
 	buf_init(&out, 10000);
 	dsn_add_quoted_printable(&out, SLICE("a \r\n\tb=\r\rc\n \xff "));
 	is_slice(buf_slice(&out), "a=20\r\n\tb=3D=0D=0Dc=0A =FF=20",
-	    "quoted-printable: blanks at ends, bare line ends, the sign itself");
+	    "quoted-printable: blanks at ends, bare line ends, the sign "
+	    "itself");
 	buf_reset(&out);
 	dsn_add_quoted_printable(&out,
 	    SLICE("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"

@@ -37,14 +37,14 @@ static const struct end_row {
 	HEADER_END_NOT_A_FIELD, 6, 1, 0},
     {"a quoted mbox line is no field", ">From a@b x\r\nA: b\r\n\r\n",
 	HEADER_END_NOT_A_FIELD, 0, 0, 0},
-    {"a folded line first is left out", " x\r\nA: b\r\n\r\n",
-	HEADER_END_BLANK, 12, 1, HEADER_QUIRK_LEADING_FOLD},
+    {"a folded line first is left out", " x\r\nA: b\r\n\r\n", HEADER_END_BLANK,
+	12, 1, HEADER_QUIRK_LEADING_FOLD},
     {"a folded line of blanks continues", "A: b\r\n \t\r\n c\r\nB: d\r\n\r\n",
 	HEADER_END_BLANK, 22, 2, HEADER_QUIRK_BLANK_FOLD},
-    {"blanks before the colon", "From \t: a@b\r\n\r\n", HEADER_END_BLANK, 15,
-	1, HEADER_QUIRK_SPACED_COLON},
-    {"no name before the colon", "A: b\r\n: c\r\n\r\n",
-	HEADER_END_NOT_A_FIELD, 6, 1, 0},
+    {"blanks before the colon", "From \t: a@b\r\n\r\n", HEADER_END_BLANK, 15, 1,
+	HEADER_QUIRK_SPACED_COLON},
+    {"no name before the colon", "A: b\r\n: c\r\n\r\n", HEADER_END_NOT_A_FIELD,
+	6, 1, 0},
     {"an 8-bit name is no field", "A\x80: b\r\n\r\n", HEADER_END_NOT_A_FIELD, 0,
 	0, 0},
     {"a control byte in a name is no field", "Fr\x01om: b\r\n\r\n",
@@ -55,8 +55,8 @@ static const struct end_row {
 	HEADER_END_BLANK, 14, 1, HEADER_QUIRK_BARE_LINE_END},
     {"a bare CR does not end a line", "A: b\rB: c\r\n\r\n", HEADER_END_BLANK,
 	13, 1, HEADER_QUIRK_BARE_LINE_END},
-    {"CR CR LF ends a line and is noted", "A: b\r\r\n\r\n", HEADER_END_BLANK,
-	9, 1, HEADER_QUIRK_BARE_LINE_END},
+    {"CR CR LF ends a line and is noted", "A: b\r\r\n\r\n", HEADER_END_BLANK, 9,
+	1, HEADER_QUIRK_BARE_LINE_END},
     {"an empty value is a field", "A:\r\n\r\n", HEADER_END_BLANK, 6, 1, 0},
     {"a lone CR at the end", "A: b\r\n\r", HEADER_END_NOT_A_FIELD, 6, 1,
 	HEADER_QUIRK_BARE_LINE_END},
@@ -99,7 +99,8 @@ test_ends(void)
 	for (size_t i = 0; i < sizeof(end_rows) / sizeof(end_rows[0]); i++) {
 		struct slice message = slice_of(end_rows[i].message);
 
-		for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]); k++) {
+		for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]);
+		     k++) {
 			is_int(feed_pieces(&h, message, pieces[k]), PARSE_OK,
 			    "%s: settled", end_rows[i].label);
 			check_end_row(&end_rows[i], &h, pieces[k]);
@@ -127,14 +128,13 @@ test_nul(void)
 static void
 test_index(void)
 {
-	static const char message[] =
-	    "Received: one\r\n by two\r\n"
-	    "FROM: a@b\r\n"
-	    "received:three\r\n"
-	    "X-Other: x\r\n"
-	    "Subject :  four  \r\n\tfive \r\n"
-	    "Message-ID:\r\n <x@y>\r\n"
-	    "\r\nbody";
+	static const char message[] = "Received: one\r\n by two\r\n"
+				      "FROM: a@b\r\n"
+				      "received:three\r\n"
+				      "X-Other: x\r\n"
+				      "Subject :  four  \r\n\tfive \r\n"
+				      "Message-ID:\r\n <x@y>\r\n"
+				      "\r\nbody";
 	struct header h;
 	const struct header_field *f;
 	struct buf text;
@@ -158,14 +158,16 @@ test_index(void)
 	ok(header_next(&h, f) == NULL, "and no third");
 	f = header_first(&h, HDR_SUBJECT);
 	ok(f->is_spaced, "a blank before the colon is noted on its field");
-	is_slice(header_field_name(&h, f), "Subject", "and not part of its name");
+	is_slice(
+	    header_field_name(&h, f), "Subject", "and not part of its name");
 	is_int(header_unfold(header_field_value(&h, f), &text), 0, "unfolds");
 	is_str(buf_text(&text), "four  \tfive", "the CRLF goes, blanks stay");
 	is_slice(header_simple(&h, HDR_MESSAGE_ID), "<x@y>",
 	    "a value in its second line is simple");
 	is_slice(header_simple(&h, HDR_SUBJECT), "", "a folded one is not");
 	is_slice(header_simple(&h, HDR_DATE), "", "nor is one that is missing");
-	is_u64(h.block_end, h.body_offset - 2, "the block ends at the blank line");
+	is_u64(
+	    h.block_end, h.body_offset - 2, "the block ends at the blank line");
 	buf_clear(&text);
 	header_clear(&h);
 }
@@ -259,8 +261,8 @@ test_limits(void)
 	    HEADER_FAILURE_TOO_LARGE);
 	check_limit("10 MB without line end", "aaaaaaaaaa", 1000000, 0,
 	    PARSE_BAD, HEADER_FAILURE_TOO_LARGE);
-	check_limit("an LF each byte", "\n", 200000, 0, PARSE_OK,
-	    HEADER_FAILURE_NONE);
+	check_limit(
+	    "an LF each byte", "\n", 200000, 0, PARSE_OK, HEADER_FAILURE_NONE);
 	OK_DIES(header_init(&(struct header){0}, (size_t)UINT32_MAX + 1),
 	    "offsets must fit their type");
 }

@@ -32,10 +32,8 @@ static const struct list_row {
     {"folds and blanks around", "\r\n a@b\r\n ,\r\n\tc@d \r\n", 0,
 	"|a@b ; |c@d", MAILBOX_FINE},
     {"comments around", "(x) a@b (John (Jr.))", 0, "|a@b", MAILBOX_FINE},
-    {"comments in brackets", "J (x) <(y)a@b(z)> (w)", 0, "J|a@b",
-	MAILBOX_FINE},
-    {"an escaped bracket in a comment", "a@b (x\\)y)", 0, "|a@b",
-	MAILBOX_FINE},
+    {"comments in brackets", "J (x) <(y)a@b(z)> (w)", 0, "J|a@b", MAILBOX_FINE},
+    {"an escaped bracket in a comment", "a@b (x\\)y)", 0, "|a@b", MAILBOX_FINE},
     {"a quoted local part", "\"a b\"@c", 0, "|\"a b\"@c", MAILBOX_FINE},
     {"a quoted at sign", "\"a@b\"@c", 0, "|\"a@b\"@c", MAILBOX_FINE},
     {"a domain literal", "a@[192.0.2.1]", 0, "|a@[192.0.2.1]", MAILBOX_FINE},
@@ -63,10 +61,10 @@ static const struct list_row {
 	MAILBOX_SYNTAX},
     {"a group without name", ": a@b;", MAILBOX_LIST_GROUPS, NULL,
 	MAILBOX_SYNTAX},
-    {"a comma before the end of a group", "A: a@b,;", MAILBOX_LIST_GROUPS,
-	NULL, MAILBOX_NO_ADDRESS},
-    {"a mailbox right behind a group", "A: a@b; c@d", MAILBOX_LIST_GROUPS,
-	NULL, MAILBOX_SYNTAX},
+    {"a comma before the end of a group", "A: a@b,;", MAILBOX_LIST_GROUPS, NULL,
+	MAILBOX_NO_ADDRESS},
+    {"a mailbox right behind a group", "A: a@b; c@d", MAILBOX_LIST_GROUPS, NULL,
+	MAILBOX_SYNTAX},
     {"a comma at the end", "a@b,", 0, NULL, MAILBOX_NO_ADDRESS},
     {"a comma at the front", ",a@b", 0, NULL, MAILBOX_NO_ADDRESS},
     {"two commas", "a@b,,c@d", 0, NULL, MAILBOX_NO_ADDRESS},
@@ -95,8 +93,7 @@ static const struct list_row {
     {"a backslash outside quotes", "a\\b@c", 0, NULL, MAILBOX_SYNTAX},
     {"a blank before the at sign", "a @b", 0, NULL, MAILBOX_BAD_LOCAL_PART},
     {"a blank behind the at sign", "a@ b", 0, NULL, MAILBOX_BAD_DOMAIN},
-    {"a comment before the at sign", "a(x)@b", 0, NULL,
-	MAILBOX_BAD_LOCAL_PART},
+    {"a comment before the at sign", "a(x)@b", 0, NULL, MAILBOX_BAD_LOCAL_PART},
     {"a comment in the domain", "a@b.(x)c", 0, NULL, MAILBOX_BAD_DOMAIN},
     {"a fold in a quoted local part", "\"a\r\n b\"@c", 0, NULL,
 	MAILBOX_BAD_LOCAL_PART},
@@ -222,8 +219,8 @@ test_bombs(void)
 	    "<a@b>", 1, MAILBOX_FINE);
 	check_repeated("100,000 open quotes", "", "\"a\"", 100000, "\"", 0,
 	    MAILBOX_OPEN_QUOTE);
-	check_repeated("100,000 brackets", "", "<", 100000, "", 0,
-	    MAILBOX_BAD_LOCAL_PART);
+	check_repeated(
+	    "100,000 brackets", "", "<", 100000, "", 0, MAILBOX_BAD_LOCAL_PART);
 }
 
 static const struct from_row {
@@ -242,8 +239,7 @@ static const struct from_row {
 	"b@x", FROM_HEADER_FINE},
     {"cron's comment", "From: root@b (Cron Daemon)\r\n\r\n", false, "root@b",
 	FROM_HEADER_FINE},
-    {"a header without body", "From: a@b\r\n", false, "a@b",
-	FROM_HEADER_FINE},
+    {"a header without body", "From: a@b\r\n", false, "a@b", FROM_HEADER_FINE},
     {"a UTF-8 address with SMTPUTF8", "From: \xc3\xbc@b\r\n\r\n", true,
 	"\xc3\xbc@b", FROM_HEADER_FINE},
     {"a needlessly quoted local part", "From: \"a.b\"@c\r\n\r\n", false,
@@ -328,8 +324,7 @@ check_from_row(const struct from_row *row)
 	is_int(from.problem, row->problem, "%s: %s", row->label, from.reason);
 	is_int(rc, row->address == NULL ? -1 : 0, "%s: result", row->label);
 	if (row->address != NULL)
-		is_slice(
-		    from.mailbox.address, row->address, "%s", row->label);
+		is_slice(from.mailbox.address, row->address, "%s", row->label);
 	else
 		ok(strlen(from.reason) > 10 && from.mailbox.address.n == 0,
 		    "%s: a reason and no address", row->label);
@@ -345,7 +340,8 @@ test_from_shapes(void)
 
 	header_init(&h, 20);
 	(void)header_read(&h, SLICE(nul));
-	is_int(from_header_check(&h, false, &from), -1, "a header over the limit");
+	is_int(
+	    from_header_check(&h, false, &from), -1, "a header over the limit");
 	is_int(from.problem, FROM_HEADER_BROKEN_HEADER, "cannot be checked");
 	header_clear(&h);
 	header_init(&h, 0);

@@ -37,8 +37,8 @@ static const struct value_row {
     {"an empty quoted value", "a/b; x=\"\"", "a", "b", "x", "", false},
     {"no semicolon", "a/b x=y", "a", "b", "x", NULL, true},
     {"twice: the first counts", "a/b; x=1; x=2", "a", "b", "x", "1", false},
-    {"extended", "a/b; x*=utf-8'de'%C3%BC%zz%4", "a", "b", "x",
-	"\xc3\xbc%zz%4", false},
+    {"extended", "a/b; x*=utf-8'de'%C3%BC%zz%4", "a", "b", "x", "\xc3\xbc%zz%4",
+	false},
     {"plain before extended", "a/b; x*=utf-8''b; x=a", "a", "b", "x", "a",
 	false},
     {"pieces in any order", "a/b; x*1=c; x*0=b; x*2=\"d e\"", "a", "b", "x",
@@ -79,8 +79,8 @@ check_value_row(const struct value_row *row)
 static void
 test_values(void)
 {
-	static const char *const bad[] = {"", "  ", "/plain", ";x=y", "(x",
-	    "\"text\"/plain", "\xff"};
+	static const char *const bad[] = {
+	    "", "  ", "/plain", ";x=y", "(x", "\"text\"/plain", "\xff"};
 	struct mime_value value;
 	struct buf text;
 
@@ -113,7 +113,8 @@ note_begin(void *arg, const struct mime_part *part, const struct header *header)
 	struct buf *out = arg;
 
 	(void)header;
-	(void)buf_addf(out, "(%u %s/%s", part->number, part->type, part->subtype);
+	(void)buf_addf(
+	    out, "(%u %s/%s", part->number, part->type, part->subtype);
 	if (part->encoding != MIME_ENCODING_7BIT)
 		(void)buf_addf(out, " %s", mime_encoding_text(part->encoding));
 	if (part->opaque != MIME_CLEAR)
@@ -168,10 +169,12 @@ static const struct walk_row {
     {"a broken type", "Content-Type: text\r\n\r\n",
 	"(0 text/plain [no usable Content-Type] 0 22 22)"},
     {"two types",
-	"Content-Type: a/b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n",
+	"Content-Type: a/b\r\nContent-Type: multipart/mixed; "
+	"boundary=b\r\n\r\n",
 	"(0 text/plain [no usable Content-Type] 0 64 64)"},
-    {"two parts", MIXED "pre\r\n--b\r\n\r\none\r\n--b\r\nA: b\r\n\r\ntwo\r\n"
-	"--b--\r\nepi\r\n",
+    {"two parts",
+	MIXED "pre\r\n--b\r\n\r\none\r\n--b\r\nA: b\r\n\r\ntwo\r\n"
+	      "--b--\r\nepi\r\n",
 	"(0 multipart/mixed 0 45(1 text/plain 55 57 60)"
 	"(2 text/plain 67 75 78) 92)"},
     {"no final line end", MIXED "--b\r\n\r\none\r\n--b--",
@@ -191,7 +194,7 @@ static const struct walk_row {
 	"(0 multipart/mixed 0 45(1 text/plain 52 54 57) 67)"},
     {"lines that are near misses",
 	MIXED "--b\r\n\r\n--bc\r\n--\r\n-b\r\n- \r\n --b\r\n--b-\r\n--c--\r\n"
-	"--b--\r\n",
+	      "--b--\r\n",
 	"(0 multipart/mixed 0 45(1 text/plain 50 52 87) 96)"},
     {"a bare LF is no line end", MIXED "--b\r\n\r\na\n--b--\nc\r\n--b--\r\n",
 	"(0 multipart/mixed 0 45(1 text/plain 50 52 61) 70)"},
@@ -205,12 +208,12 @@ static const struct walk_row {
 	"(0 multipart/mixed 0 50(1 text/plain 58 64 64) 74)"},
     {"a boundary and one that starts with it",
 	MIXED "--b\r\nContent-Type: multipart/mixed; boundary=bb\r\n\r\n"
-	"--bb\r\n\r\n1\r\n--bb--\r\n--b--\r\n",
+	      "--bb\r\n\r\n1\r\n--bb--\r\n--b--\r\n",
 	"(0 multipart/mixed 0 45(1 multipart/mixed 50 96"
 	"(2 text/plain 102 104 105) 113) 122)"},
     {"an outer delimiter ends the inner part",
 	MIXED "--b\r\nContent-Type: multipart/mixed; boundary=cc\r\n\r\n"
-	"--cc\r\n\r\n1\r\n--b--\r\n",
+	      "--cc\r\n\r\n1\r\n--b--\r\n",
 	"(0 multipart/mixed 0 45(1 multipart/mixed 50 96"
 	"(2 text/plain 102 104 105) 105) 114)"},
     {"a message in a message",
@@ -218,14 +221,14 @@ static const struct walk_row {
 	"(0 message/rfc822 0 32(1 text/plain 32 40 44) 44)"},
     {"a message in a message, empty", "Content-Type: message/rfc822\r\n\r\n",
 	"(0 message/rfc822 0 32(1 text/plain 32 32 32) 32)"},
-    {"a header that ends inside a message",
-	"Content-Type: message/global\r\n",
+    {"a header that ends inside a message", "Content-Type: message/global\r\n",
 	"(0 message/global 0 30(1 text/plain 30 30 30) 30)"},
     {"an attached message in base64",
 	"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64"
 	"\r\n\r\nQQ==\r\n",
 	"(0 message/rfc822 base64 [encoded as a whole] 0 67 73)"},
-    {"a digest", "Content-Type: multipart/digest; boundary=b\r\n\r\n"
+    {"a digest",
+	"Content-Type: multipart/digest; boundary=b\r\n\r\n"
 	"--b\r\n\r\nA: b\r\n\r\nx\r\n--b\r\nContent-Type: a/b\r\n\r\n--b--\r\n",
 	"(0 multipart/digest 0 46(1 message/rfc822 51 53"
 	"(2 text/plain 53 61 62) 62)(3 a/b 69 90 90) 97)"},
@@ -246,7 +249,8 @@ static const struct walk_row {
 	"(0 multipart/mixed 0 117 193)"},
     {"a boundary of 71",
 	"Content-Type: multipart/mixed; boundary=\r\n "
-	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbc"
+	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	"c"
 	"\r\n\r\n",
 	"(0 multipart/mixed [no usable boundary] 0 118 118)"},
     {"a boundary in pieces",
@@ -263,7 +267,8 @@ test_walks(void)
 
 	buf_init(&got, 4096);
 	for (size_t i = 0; i < sizeof(walk_rows) / sizeof(walk_rows[0]); i++) {
-		for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]); k++) {
+		for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]);
+		     k++) {
 			walk(slice_of(walk_rows[i].message), pieces[k], &got);
 			is_slice(buf_slice(&got), walk_rows[i].want,
 			    "%s (pieces of %zu)", walk_rows[i].label,
@@ -281,7 +286,8 @@ struct tally {
 };
 
 static void
-tally_begin(void *arg, const struct mime_part *part, const struct header *header)
+tally_begin(
+    void *arg, const struct mime_part *part, const struct header *header)
 {
 	struct tally *t = arg;
 
@@ -352,7 +358,8 @@ test_bombs(void)
 	buf_reset(&message);
 	(void)buf_add_text(&message, MIXED "--b\r\nA: ");
 	while (message.n < HEADER_SIZE_MAX + 1000)
-		(void)buf_add_text(&message, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+		(void)buf_add_text(
+		    &message, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
 	(void)buf_add_text(&message, "\r\n\r\n--b\r\n\r\n--b--\r\n");
 	ok(tally_walk(buf_slice(&message), &t), "a part with a huge header");
 	ok(t.begun == 3 && t.opaque == 1, "is opaque, the next one is not");

@@ -29,6 +29,10 @@ static const struct row {
 	"one two three four five six seven eight nine ten eleven twelve 13 14",
 	"one two three four five six seven eight nine ten eleven twelve 13"
 	"\r\n 14"},
+    {"blanks without end are encoded",
+	"a                                                               b",
+	"=?UTF-8?Q?a___________________________________________________"
+	"___?=\r\n =?UTF-8?Q?_________b?="},
     {"a word without end is encoded",
 	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 	"=?UTF-8?Q?aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?="
@@ -49,7 +53,9 @@ static const struct decode_row {
 } decode_rows[] = {
     {"nothing", "", "", false},
     {"plain text", " a b ", "a b", false},
-    {"Q", "=?utf-8?q?Gr=C3=BC=c3=9Fe_an?= alle", "Gr\xc3\xbc\xc3\x9f" "e an alle",
+    {"Q", "=?utf-8?q?Gr=C3=BC=c3=9Fe_an?= alle",
+	"Gr\xc3\xbc\xc3\x9f"
+	"e an alle",
 	false},
     {"B", "=?UTF-8?B?5pel5pys?=", "\xe6\x97\xa5\xe6\x9c\xac", false},
     {"B without padding", "=?utf-8?b?YQ?=", "a", false},
@@ -60,25 +66,36 @@ static const struct decode_row {
 	false},
     {"blanks before text stay", "=?utf-8?Q?a?= b =?utf-8?Q?c?=", "a b c",
 	false},
-    {"a character cut by two words", "=?utf-8?Q?=C3?= =?utf-8?Q?=BC?=",
-	"\xc3\xbc", false},
+    {"a character cut by two words",
+	"=?utf-8?Q?=C3?= =?utf-8?Q?=BC?=", "\xc3\xbc", false},
     {"an unknown charset stays", "=?koi8-r?Q?=C1?= x", "=?koi8-r?Q?=C1?= x",
 	false},
-    {"blanks between known and unknown stay", "=?utf-8?Q?a?= =?koi8-r?Q?b?=",
-	"a =?koi8-r?Q?b?=", false},
+    {"blanks between known and unknown stay",
+	"=?utf-8?Q?a?= =?koi8-r?Q?b?=", "a =?koi8-r?Q?b?=", false},
     {"an unknown encoding stays", "=?utf-8?X?a?=", "=?utf-8?X?a?=", false},
     {"no end", "=?utf-8?Q?abc", "=?utf-8?Q?abc", false},
-    {"no charset", "=?" "?Q?abc?=", "=?" "?Q?abc?=", false},
+    {"no charset",
+	"=?"
+	"?Q?abc?=",
+	"=?"
+	"?Q?abc?=",
+	false},
     {"broken hex stays", "=?utf-8?Q?=ZZ=4?=", "=ZZ=4", false},
-    {"an empty word", "=?utf-8?Q?" "?=x", "x", false},
+    {"an empty word",
+	"=?utf-8?Q?"
+	"?=x",
+	"x", false},
     {"raw bytes that are not UTF-8", "a\xfc", "a\xef\xbf\xbd", false},
     {"folds are undone", "a\r\n b", "a b", false},
     {"a raw control byte", "a\x1b[1m", "a [1m", false},
     {"a hidden line end", "=?utf-8?Q?a=0D=0Ab?=", "a  b", true},
     {"a hidden NUL", "=?utf-8?B?YQBi?=", "a b", true},
-    {"a hidden NUL in an unknown charset", "=?x-y?Q?=00?=", "=?x-y?Q?=00?=",
-	true},
-    {"text turned around", "=?utf-8?Q?=E2=80=AEa?=", "\xef\xbf\xbd" "a", false},
+    {"a hidden NUL in an unknown charset",
+	"=?x-y?Q?=00?=", "=?x-y?Q?=00?=", true},
+    {"text turned around", "=?utf-8?Q?=E2=80=AEa?=",
+	"\xef\xbf\xbd"
+	"a",
+	false},
 };
 
 static void
@@ -92,8 +109,7 @@ test_encode(void)
 	for (size_t i = 0; i < sizeof(encode_rows) / sizeof(encode_rows[0]);
 	     i++) {
 		buf_reset(&out);
-		is_int(mime_word_encode(
-			   slice_of(encode_rows[i].from), 9, &out),
+		is_int(mime_word_encode(slice_of(encode_rows[i].from), 9, &out),
 		    0, "%s: fits", encode_rows[i].label);
 		is_slice(buf_slice(&out), encode_rows[i].to, "%s",
 		    encode_rows[i].label);
@@ -114,7 +130,8 @@ static void
 test_lines(void)
 {
 	static const char text[] =
-	    "\xc3\x84" "pfel, B\xc3\xa4ume \xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5 "
+	    "\xc3\x84"
+	    "pfel, B\xc3\xa4ume \xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5 "
 	    "und noch viel mehr, das nicht in eine Zeile passt, weil es lang "
 	    "ist \xf0\x9f\x93\xa7\xf0\x9f\x93\xa7 Ende";
 	struct buf out;
@@ -168,7 +185,8 @@ test_decode(void)
 	}
 	buf_clear(&out);
 	buf_init(&out, 3);
-	is_int(mime_word_decode(SLICE("abcd"), &out, NULL), -1, "a full buffer");
+	is_int(
+	    mime_word_decode(SLICE("abcd"), &out, NULL), -1, "a full buffer");
 	is_slice(buf_slice(&out), "abc", "holds the beginning");
 	buf_clear(&out);
 }
