@@ -29,7 +29,6 @@
 #define TURN_SIZE 131072
 /* Memory of a left-over half line is given back above this. */
 #define SLACK_SIZE 4096
-#define ERROR_TEXT_MAX 256
 
 struct stream {
 	struct loop *loop;
@@ -93,7 +92,7 @@ static void
 set_error(struct stream *s, const char *text)
 {
 	free(s->error);
-	s->error = xstrndup(text, ERROR_TEXT_MAX);
+	s->error = xstrdup(text);
 }
 
 static void
@@ -145,9 +144,9 @@ static bool
 may_read(const struct stream *s)
 {
 	return !s->is_closed && !s->is_ended && !s->is_at_eof &&
-	    !s->is_connecting && !s->is_paused &&
-	    unsent(s) < STREAM_OUTPUT_HIGH &&
-	    (s->is_lingering || unread(s) < s->input_limit);
+	       !s->is_connecting && !s->is_paused &&
+	       unsent(s) < STREAM_OUTPUT_HIGH &&
+	       (s->is_lingering || unread(s) < s->input_limit);
 }
 
 /*
@@ -233,8 +232,8 @@ at_eof(struct stream *s, enum stream_io result, const struct err *err)
 	s->end = STREAM_CLOSED;
 	if (result != STREAM_IO_CLOSED) {
 		set_error(s, err->text);
-		s->end = result == STREAM_IO_RESET ? STREAM_RESET
-		                                   : STREAM_TLS_ERROR;
+		s->end =
+		    result == STREAM_IO_RESET ? STREAM_RESET : STREAM_TLS_ERROR;
 	}
 	if (s->is_reading) {
 		s->is_reading = false;
@@ -317,8 +316,8 @@ read_input(struct stream *s)
 			break;
 		buf_extend(&s->input, n);
 		total += n;
-	} while (s->ssl != NULL && total < TURN_SIZE &&
-	    SSL_has_pending(s->ssl));
+	} while (
+	    s->ssl != NULL && total < TURN_SIZE && SSL_has_pending(s->ssl));
 	s->is_bulk = total >= READ_SIZE;
 	if (result == STREAM_IO_OK)
 		return;
@@ -677,8 +676,11 @@ new_stream(struct loop *loop, int fd, const struct stream_events *events,
 	struct event_base *base = loop_base(loop);
 	int on = 1;
 
-	*s = (struct stream){.loop = loop, .fd = fd, .events = events,
-	    .arg = arg, .input_limit = input_limit,
+	*s = (struct stream){.loop = loop,
+	    .fd = fd,
+	    .events = events,
+	    .arg = arg,
+	    .input_limit = input_limit,
 	    .turn_end = {.run = on_turn_end, .arg = s}};
 	buf_init(&s->input, SIZE_MAX / 2);
 	buf_init(&s->output, STREAM_OUTPUT_MAX);

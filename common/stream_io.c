@@ -57,16 +57,16 @@ tls_result(SSL *ssl, int ret, int saved_errno, struct err *err)
 		code = ERR_peek_last_error();
 		set_tls_error(err, saved_errno);
 		return ERR_GET_LIB(code) == ERR_LIB_SSL &&
-		        ERR_GET_REASON(code) ==
-		            SSL_R_UNEXPECTED_EOF_WHILE_READING
-		    ? STREAM_IO_RESET
-		    : STREAM_IO_TLS_ERROR;
+			       ERR_GET_REASON(code) ==
+				   SSL_R_UNEXPECTED_EOF_WHILE_READING
+			   ? STREAM_IO_RESET
+			   : STREAM_IO_TLS_ERROR;
 	}
 }
 
 enum stream_io
-stream_io_read(int fd, SSL *ssl, char *p, size_t size, size_t *n_r,
-    struct err *err)
+stream_io_read(
+    int fd, SSL *ssl, char *p, size_t size, size_t *n_r, struct err *err)
 {
 	int ret;
 
@@ -75,8 +75,8 @@ stream_io_read(int fd, SSL *ssl, char *p, size_t size, size_t *n_r,
 		ssize_t n = recv(fd, p, size, 0);
 
 		return n == -1 && (errno == EAGAIN || errno == EINTR)
-		    ? STREAM_IO_WANT_READ
-		    : plain_result(n, n_r, err);
+			   ? STREAM_IO_WANT_READ
+			   : plain_result(n, n_r, err);
 	}
 	/* SSL_get_error() looks at this thread's queue of errors. */
 	ERR_clear_error();
@@ -85,8 +85,8 @@ stream_io_read(int fd, SSL *ssl, char *p, size_t size, size_t *n_r,
 }
 
 enum stream_io
-stream_io_write(int fd, SSL *ssl, const char *p, size_t size, size_t *n_r,
-    struct err *err)
+stream_io_write(
+    int fd, SSL *ssl, const char *p, size_t size, size_t *n_r, struct err *err)
 {
 	int ret;
 
@@ -95,8 +95,8 @@ stream_io_write(int fd, SSL *ssl, const char *p, size_t size, size_t *n_r,
 		ssize_t n = send(fd, p, size, MSG_NOSIGNAL);
 
 		return n == -1 && (errno == EAGAIN || errno == EINTR)
-		    ? STREAM_IO_WANT_WRITE
-		    : plain_result(n, n_r, err);
+			   ? STREAM_IO_WANT_WRITE
+			   : plain_result(n, n_r, err);
 	}
 	ERR_clear_error();
 	ret = SSL_write_ex(ssl, p, size, n_r);

@@ -20,10 +20,10 @@ enum stream_io {
 };
 
 /* ssl NULL: plain.  *n_r is set with STREAM_IO_OK only, and is not 0. */
-enum stream_io stream_io_read(int fd, SSL *ssl, char *p, size_t size,
-    size_t *n_r, struct err *err);
-enum stream_io stream_io_write(int fd, SSL *ssl, const char *p, size_t size,
-    size_t *n_r, struct err *err);
+enum stream_io stream_io_read(
+    int fd, SSL *ssl, char *p, size_t size, size_t *n_r, struct err *err);
+enum stream_io stream_io_write(
+    int fd, SSL *ssl, const char *p, size_t size, size_t *n_r, struct err *err);
 enum stream_io stream_io_handshake(SSL *ssl, struct err *err);
 
 #endif

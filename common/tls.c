@@ -18,7 +18,7 @@
 #include "common/tls_pem.h"
 
 /* RFC 9325: forward secrecy; CBC stays behind for old TLS 1.2 servers. */
-#define CIPHERS_TLS12 \
+#define CIPHERS_TLS12                                          \
 	"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:" \
 	"ECDHE+AES:DHE+AES:!aNULL:!eNULL:!MD5:!PSK:!SRP"
 #define GROUPS "X25519:P-256:P-384"
@@ -77,14 +77,14 @@ ticket_setup(const struct ticket_key *key, unsigned char *iv,
 {
 	OSSL_PARAM params[] = {
 	    OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY,
-	        (void *)(uintptr_t)key->hmac, sizeof(key->hmac)),
+		(void *)(uintptr_t)key->hmac, sizeof(key->hmac)),
 	    OSSL_PARAM_construct_utf8_string(
-	        OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t)"SHA256", 0),
+		OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
 	    OSSL_PARAM_construct_end()};
 
 	return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv,
-	           is_encrypting) == 1 &&
-	    EVP_MAC_CTX_set_params(mac, params) == 1;
+		   is_encrypting) == 1 &&
+	       EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
 /* Returns as SSL_CTX_set_tlsext_ticket_key_evp_cb(3) wants it. */
@@ -102,7 +102,7 @@ on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv,
 			return -1;
 		memcpy(name, keys->keys[0].name, TICKET_NAME_SIZE);
 		return ticket_setup(&keys->keys[0], iv, cipher, mac, 1) ? 1
-		                                                        : -1;
+									: -1;
 	}
 	for (size_t i = 0; i < keys->count; i++) {
 		if (memcmp(name, keys->keys[i].name, TICKET_NAME_SIZE) != 0)
@@ -129,8 +129,10 @@ set_tickets(SSL_CTX *context, const char *name, struct slice ticket_keys,
 	}
 	if (ticket_keys.n != TICKET_KEY_SIZE &&
 	    ticket_keys.n != (size_t)2 * TICKET_KEY_SIZE)
-		return err_set(err, "ticket keys have %zu octets, not 80 or "
-		    "160", ticket_keys.n);
+		return err_set(err,
+		    "ticket keys have %zu octets, not 80 or "
+		    "160",
+		    ticket_keys.n);
 	/* A session of another name is never resumed (T039). */
 	if (EVP_Digest(name, strlen(name), id, &n, EVP_sha256(), NULL) != 1 ||
 	    SSL_CTX_set_session_id_context(context, id, sizeof(id)) != 1)
@@ -156,8 +158,9 @@ tls_prepare(void)
 {
 	unsigned char random[16];
 
-	if (OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS |
-	            OPENSSL_INIT_LOAD_CONFIG, NULL) != 1 ||
+	if (OPENSSL_init_ssl(
+		OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CONFIG,
+		NULL) != 1 ||
 	    RAND_bytes(random, sizeof(random)) != 1)
 		fatal("OpenSSL does not start: %s", tls_pem_error());
 	(void)CRYPTO_THREAD_run_once(&ticket_index_once, make_ticket_index);
@@ -177,12 +180,12 @@ new_context(const SSL_METHOD *method, struct err *err)
 		SSL_CTX_free(context);
 		return NULL;
 	}
-	SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION |
-	        SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-	        SSL_OP_PRIORITIZE_CHACHA);
-	(void)SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS |
-	        SSL_MODE_ENABLE_PARTIAL_WRITE |
-	        SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_options(context,
+	    SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+		SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	(void)SSL_CTX_set_mode(
+	    context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+			 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	/* One system call for a record instead of two. */
 	SSL_CTX_set_read_ahead(context, 1);
 	(void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -209,8 +212,8 @@ tls_server_new(struct slice chain_pem, struct slice key_pem, const char *name,
 		goto out;
 	}
 	for (int i = 1; i < sk_X509_num(chain); i++) {
-		if (SSL_CTX_add1_chain_cert(
-		        context, sk_X509_value(chain, i)) != 1) {
+		if (SSL_CTX_add1_chain_cert(context, sk_X509_value(chain, i)) !=
+		    1) {
 			err_set(err, "certificate %d of the chain: %s", i + 1,
 			    tls_pem_error());
 			goto out;
@@ -238,8 +241,9 @@ end_point_binding(const X509 *certificate, char *out, size_t size)
 	int nid;
 
 	if (certificate == NULL ||
-	    X509_get_signature_info((X509 *)(uintptr_t)certificate, &nid, NULL,
-	        NULL, NULL) != 1 || nid == NID_undef)
+	    X509_get_signature_info(
+		(X509 *)(uintptr_t)certificate, &nid, NULL, NULL, NULL) != 1 ||
+	    nid == NID_undef)
 		return 0;
 	/* RFC 5929 §4.1. */
 	if (nid == NID_md5 || nid == NID_sha1)
@@ -264,23 +268,23 @@ tls_bindings_get(SSL *ssl, struct tls_bindings *b)
 	/* Without the extended master secret both can be forged (RFC 7627). */
 	if (is_tls13 || SSL_get_extms_support(ssl) == 1) {
 		if (SSL_export_keying_material(ssl,
-		        (unsigned char *)b->exporter, sizeof(b->exporter),
-		        label, sizeof(label) - 1, (const unsigned char *)"", 0,
-		        1) == 1)
+			(unsigned char *)b->exporter, sizeof(b->exporter),
+			label, sizeof(label) - 1, (const unsigned char *)"", 0,
+			1) == 1)
 			b->exporter_n = sizeof(b->exporter);
 		/* The first Finished message: the client's unless resumed. */
 		if (!is_tls13)
 			b->unique_n = is_server != (bool)SSL_session_reused(ssl)
-			    ? SSL_get_peer_finished(
-			          ssl, b->unique, sizeof(b->unique))
-			    : SSL_get_finished(
-			          ssl, b->unique, sizeof(b->unique));
+					  ? SSL_get_peer_finished(ssl,
+						b->unique, sizeof(b->unique))
+					  : SSL_get_finished(ssl, b->unique,
+						sizeof(b->unique));
 	}
 	if (!is_server)
 		peer = SSL_get1_peer_certificate(ssl);
 	b->end_point_n =
 	    end_point_binding(is_server ? SSL_get_certificate(ssl) : peer,
-	        b->end_point, sizeof(b->end_point));
+		b->end_point, sizeof(b->end_point));
 	X509_free(peer);
 	ERR_clear_error();
 }
@@ -307,8 +311,7 @@ tls_client_new(const char *ca_file, struct err *err)
 		SSL_CTX_free(context);
 		return NULL;
 	}
-	(void)SSL_CTX_dane_set_flags(
-	    context, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	(void)SSL_CTX_dane_set_flags(context, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
 	if (ca_file != NULL && ca_file[0] != '\0')
 		(void)SSL_CTX_load_verify_locations(context, ca_file, NULL);
 	ERR_clear_error();
@@ -321,7 +324,7 @@ is_address(const char *host)
 	unsigned char address[16];
 
 	return inet_pton(AF_INET, host, address) == 1 ||
-	    inet_pton(AF_INET6, host, address) == 1;
+	       inet_pton(AF_INET6, host, address) == 1;
 }
 
 /* RFC 7672 §3.1: only DANE-TA(2) and DANE-EE(3) count for SMTP. */
@@ -362,10 +365,9 @@ set_names(SSL *ssl, const char *host, const char *const *names, size_t count)
 }
 
 SSL *
-tls_client_connect(SSL_CTX *context, const char *host,
-    const char *const *names, size_t name_count, enum tls_check check,
-    const struct tlsa *records, size_t record_count, size_t *usable_r,
-    struct err *err)
+tls_client_connect(SSL_CTX *context, const char *host, const char *const *names,
+    size_t name_count, enum tls_check check, const struct tlsa *records,
+    size_t record_count, size_t *usable_r, struct err *err)
 {
 	SSL *ssl = SSL_new(context);
 	size_t usable = 0;
@@ -378,8 +380,8 @@ tls_client_connect(SSL_CTX *context, const char *host,
 	if (!is_address(host) && SSL_set_tlsext_host_name(ssl, host) != 1)
 		goto bad;
 	if (check == TLS_CHECK_DANE) {
-		if (add_records(
-		        ssl, host, records, record_count, &usable) == -1)
+		if (add_records(ssl, host, records, record_count, &usable) ==
+		    -1)
 			goto bad;
 		if (usable == 0)
 			check = TLS_CHECK_NONE;
@@ -409,7 +411,7 @@ verified_by_dane(SSL *ssl, char *why_r, size_t size)
 	int depth = SSL_get0_dane_authority(ssl, NULL, NULL);
 
 	if (depth < 0 || SSL_get0_dane_tlsa(ssl, &usage, &selector, &matching,
-	                     &data, &n) < 0) {
+			     &data, &n) < 0) {
 		(void)snprintf(why_r, size, "no TLSA record matches");
 		return false;
 	}
@@ -421,8 +423,7 @@ verified_by_dane(SSL *ssl, char *why_r, size_t size)
 bool
 tls_client_verified(SSL *ssl, char *why_r, size_t size)
 {
-	enum tls_check check =
-	    (enum tls_check)(uintptr_t)SSL_get_app_data(ssl);
+	enum tls_check check = (enum tls_check)(uintptr_t)SSL_get_app_data(ssl);
 	long result = SSL_get_verify_result(ssl);
 	X509 *certificate;
 
@@ -437,14 +438,15 @@ tls_client_verified(SSL *ssl, char *why_r, size_t size)
 		return false;
 	}
 	if (result != X509_V_OK) {
-		(void)snprintf(why_r, size, "%s",
-		    X509_verify_cert_error_string(result));
+		(void)snprintf(
+		    why_r, size, "%s", X509_verify_cert_error_string(result));
 		return false;
 	}
 	if (check == TLS_CHECK_DANE)
 		return verified_by_dane(ssl, why_r, size);
 	if (SSL_get0_peername(ssl) == NULL) {
-		(void)snprintf(why_r, size, "the certificate is for another "
+		(void)snprintf(why_r, size,
+		    "the certificate is for another "
 		    "name");
 		return false;
 	}

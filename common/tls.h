@@ -32,7 +32,7 @@ struct tls_identity {
 	int64_t not_after;
 	char subject[256];
 	char issuer[256];
-	char names[1024]; /* subjectAltName DNS names, spaces between */
+	char names[1024];     /* subjectAltName DNS names, spaces between */
 	char fingerprint[97]; /* SHA-256, hex with colons */
 	bool is_self_signed;
 	bool covers_hostname;
@@ -47,11 +47,11 @@ int tls_self_signed(const char *hostname, int64_t now, struct buf *chain_r,
 
 /* The three channel bindings of a server connection; empty where undefined. */
 struct tls_bindings {
-	char exporter[32];    /* RFC 9266 */
+	char exporter[32]; /* RFC 9266 */
 	size_t exporter_n;
-	char unique[64];      /* RFC 5929, TLS <= 1.2 */
+	char unique[64]; /* RFC 5929, TLS <= 1.2 */
 	size_t unique_n;
-	char end_point[64];   /* RFC 5929 */
+	char end_point[64]; /* RFC 5929 */
 	size_t end_point_n;
 };
 void tls_bindings_get(SSL *ssl, struct tls_bindings *bindings_r);

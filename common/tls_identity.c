@@ -51,8 +51,8 @@ name_text(const X509_NAME *name, char *out, size_t size)
 static void
 names_text(const X509 *certificate, char *out, size_t size)
 {
-	GENERAL_NAMES *names = X509_get_ext_d2i(
-	    certificate, NID_subject_alt_name, NULL, NULL);
+	GENERAL_NAMES *names =
+	    X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
 	size_t n = 0;
 
 	out[0] = '\0';
@@ -104,15 +104,17 @@ check_dates(const X509 *certificate, int index, int64_t now, struct err *err)
 }
 
 static int
-check_chain(STACK_OF(X509) *chain, int64_t now, struct err *err)
+check_chain(STACK_OF(X509) * chain, int64_t now, struct err *err)
 {
 	for (int i = 0; i < sk_X509_num(chain); i++) {
 		if (check_dates(sk_X509_value(chain, i), i, now, err) == -1)
 			return -1;
 		if (i > 0 && X509_check_issued(sk_X509_value(chain, i),
-		                 sk_X509_value(chain, i - 1)) != X509_V_OK)
-			return err_set(err, "certificate %d of the chain did "
-			    "not issue the one before it", i + 1);
+				 sk_X509_value(chain, i - 1)) != X509_V_OK)
+			return err_set(err,
+			    "certificate %d of the chain did "
+			    "not issue the one before it",
+			    i + 1);
 	}
 	return 0;
 }
@@ -147,9 +149,9 @@ tls_identity_check(struct slice chain_pem, struct slice key_pem,
 	fingerprint_text(
 	    leaf, identity.fingerprint, sizeof(identity.fingerprint));
 	identity.is_self_signed = X509_self_signed(leaf, 1) == 1;
-	identity.covers_hostname = X509_check_host(leaf, hostname,
-	    strlen(hostname), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
-	    NULL) == 1;
+	identity.covers_hostname =
+	    X509_check_host(leaf, hostname, strlen(hostname),
+		X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
 	*identity_r = identity;
 	rc = 0;
 out:
@@ -193,7 +195,7 @@ add_host_name(X509 *certificate, const char *hostname)
 		goto out;
 	name = NULL;
 	ok = X509_add1_ext_i2d(
-	    certificate, NID_subject_alt_name, names, 0, 0) == 1;
+		 certificate, NID_subject_alt_name, names, 0, 0) == 1;
 out:
 	GENERAL_NAMES_free(names);
 	GENERAL_NAME_free(name);
@@ -202,22 +204,22 @@ out:
 }
 
 static int
-fill_self_signed(
-    X509 *x, EVP_PKEY *key, const char *hostname, int64_t now)
+fill_self_signed(X509 *x, EVP_PKEY *key, const char *hostname, int64_t now)
 {
 	/* A common name has 64 characters; names that count are in the SAN. */
 	const char *common = strlen(hostname) <= 64 ? hostname : "postern";
 	X509_NAME *name = X509_get_subject_name(x);
 	BIGNUM *serial = BN_new();
-	int ok = serial != NULL &&
+	int ok =
+	    serial != NULL &&
 	    BN_rand(serial, 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
 	    BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(x)) != NULL &&
 	    X509_set_version(x, 2) == 1 &&
 	    ASN1_TIME_set(X509_getm_notBefore(x), (time_t)now) != NULL &&
 	    ASN1_TIME_set(X509_getm_notAfter(x),
-	        (time_t)now + (time_t)SELF_SIGNED_DAYS * DAY_S) != NULL &&
+		(time_t)now + (time_t)SELF_SIGNED_DAYS * DAY_S) != NULL &&
 	    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-	        (const unsigned char *)common, -1, -1, 0) == 1 &&
+		(const unsigned char *)common, -1, -1, 0) == 1 &&
 	    X509_set_issuer_name(x, name) == 1 &&
 	    X509_set_pubkey(x, key) == 1 && add_host_name(x, hostname) &&
 	    add_extension(x, NID_basic_constraints, "critical,CA:FALSE") &&
@@ -252,8 +254,8 @@ tls_self_signed(const char *hostname, int64_t now, struct buf *chain_r,
 	    key_bio == NULL ||
 	    fill_self_signed(certificate, key, hostname, now) == -1 ||
 	    PEM_write_bio_X509(bio, certificate) != 1 ||
-	    PEM_write_bio_PrivateKey(
-	        key_bio, key, NULL, NULL, 0, NULL, NULL) != 1 ||
+	    PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL) !=
+		1 ||
 	    take_bio(bio, chain_r) == -1 || take_bio(key_bio, key_r) == -1)
 		err_set(err, "cannot make a certificate for %s: %s", hostname,
 		    tls_pem_error());

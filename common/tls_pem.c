@@ -45,8 +45,7 @@ text_bio(struct slice pem)
 	return bio;
 }
 
-STACK_OF(X509) *
-tls_pem_chain(struct slice pem, struct err *err)
+STACK_OF(X509) * tls_pem_chain(struct slice pem, struct err *err)
 {
 	STACK_OF(X509) *chain = sk_X509_new_null();
 	BIO *bio = text_bio(pem);
@@ -56,7 +55,7 @@ tls_pem_chain(struct slice pem, struct err *err)
 	if (chain == NULL || bio == NULL)
 		goto bad;
 	while ((certificate = PEM_read_bio_X509(
-	            bio, NULL, no_password, NULL)) != NULL) {
+		    bio, NULL, no_password, NULL)) != NULL) {
 		if (sk_X509_num(chain) >= CHAIN_LENGTH_MAX ||
 		    sk_X509_push(chain, certificate) == 0) {
 			X509_free(certificate);
@@ -74,8 +73,7 @@ tls_pem_chain(struct slice pem, struct err *err)
 	}
 bad:
 	if (chain != NULL && sk_X509_num(chain) == 0)
-		err_set(err, "no certificate in PEM form: %s",
-		    tls_pem_error());
+		err_set(err, "no certificate in PEM form: %s", tls_pem_error());
 	else
 		err_set(err, "certificate %d cannot be read: %s",
 		    chain == NULL ? 1 : sk_X509_num(chain) + 1,
@@ -96,8 +94,10 @@ tls_pem_key(struct slice pem, struct err *err)
 	if (bio != NULL)
 		key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
 	if (key == NULL)
-		err_set(err, "no private key in PEM form, without a password: "
-		    "%s", tls_pem_error());
+		err_set(err,
+		    "no private key in PEM form, without a password: "
+		    "%s",
+		    tls_pem_error());
 	BIO_free(bio);
 	ERR_clear_error();
 	return key;

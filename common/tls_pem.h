@@ -11,7 +11,7 @@
 #include "common/err.h"
 
 /* The certificates of a PEM text, at least one; NULL with a sentence. */
-STACK_OF(X509) *tls_pem_chain(struct slice pem, struct err *err);
+STACK_OF(X509) * tls_pem_chain(struct slice pem, struct err *err);
 
 /* Its private key; one with a password is refused, nobody is asked for it. */
 EVP_PKEY *tls_pem_key(struct slice pem, struct err *err);

@@ -138,8 +138,8 @@ on_ended(void *arg, enum stream_end how)
 
 	e->ended++;
 	e->how = how;
-	(void)slice_copy(slice_of(stream_error(e->stream)), e->error,
-	    sizeof(e->error));
+	(void)slice_copy(
+	    slice_of(stream_error(e->stream)), e->error, sizeof(e->error));
 	stream_close(e->stream);
 }
 
@@ -213,7 +213,7 @@ begin_alone(struct end *a, int fds[2])
 {
 	begin_loop();
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
-	        fds) == -1)
+		fds) == -1)
 		fatal("no socketpair");
 	open_end(a, fds[0]);
 }
@@ -643,14 +643,14 @@ test_connect(void)
 	    getsockname(listener, (struct sockaddr *)&sa, &n) == -1)
 		fatal("no listener");
 	for (int turn = 0; turn < 2; turn++) {
-		int fd = socket(AF_INET,
-		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		int fd = socket(
+		    AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 		begin_loop();
 		e = (struct end){0};
 		(void)connect(fd, (struct sockaddr *)&sa, sizeof(sa));
-		e.stream = stream_new_connecting(
-		    bench.loop, fd, &events, &e, BLOCK);
+		e.stream =
+		    stream_new_connecting(bench.loop, fd, &events, &e, BLOCK);
 		if (turn == 0) {
 			run_until(&e, is_connected);
 			is_u64(e.connected, 1, "connect() is told");
@@ -727,7 +727,7 @@ make_contexts(void)
 	buf_init(&chain, BLOCK);
 	buf_init(&key, BLOCK);
 	if (tls_self_signed("gw.example.test", (int64_t)time(NULL), &chain,
-	        &key, &err) == -1)
+		&key, &err) == -1)
 		fatal("%s", err.text);
 	bench.server = tls_server_new(buf_slice(&chain), buf_slice(&key),
 	    "smtp", (struct slice){NULL, 0}, &err);
