@@ -506,6 +506,7 @@ test_close_after_output(void)
 	run_until(&b, has_ended);
 	is_u64(b.got_total, 4 * (size_t)BLOCK, "last words arrive");
 	is_int(b.how, STREAM_CLOSED, "in order");
+	run_a_bit(3); /* the lingering one sees the end, too */
 	finish(&a, &b);
 
 	begin_alone(&a, fds);
