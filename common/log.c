@@ -263,7 +263,8 @@ tell_lost(struct log *log)
 {
 	struct event_log_lost lost = {
 	    .program = slice_of(program_invocation_short_name),
-	    .count = log->lost_untold};
+	    .count = log->lost_untold,
+	    .reason = SLICE("the writer's queue was full")};
 
 	if (log->lost_untold > 0 &&
 	    enqueue(log, (struct log_context){0}, EV_LOG_LOST, &lost) == 0)

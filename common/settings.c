@@ -273,10 +273,12 @@ setting_list_next(struct slice *list, struct slice *word_r)
 	}
 	while (n < list->n && !is_separator(list->p[n]))
 		n++;
+	if (n == 0)
+		return false;
 	*word_r = (struct slice){list->p, n};
 	list->p += n;
 	list->n -= n;
-	return n > 0;
+	return true;
 }
 
 /*
