@@ -95,7 +95,12 @@
 	F(U32, number, 0) \
 	F(BYTES, event, 16384)
 
-/* One resource record: text for names and TXT, data for everything else. */
+/*
+ * One resource record.  MX, PTR, CNAME, NS, SOA: the name that it points to,
+ * "." for the root (null MX), "" for one with odd characters.  A, AAAA: data
+ * is the 4 or 16 octets.  TLSA: the record's octets.  TXT: its strings, each
+ * after an octet with its length.
+ */
 #define IPC_RECORD_RR(F, L) \
 	F(U16, type, 0) \
 	F(U16, preference, 0) \

@@ -148,6 +148,14 @@
 	    "Longest wait for DNS", "") \
 	S(dns_cache, "dns.cache", OCTETS(1048576, 1073741824), "8M", \
 	    READS(CHECKD), "Memory for DNS answers", "") \
+	S(dns_trust_anchors, "dns.trust_anchors", TEXT, "", READS(CHECKD), \
+	    "Further DNSSEC trust anchors", \
+	    "DS or DNSKEY records of zones that the root does not vouch for, " \
+	    "separated by \";\".") \
+	S(dns_unsigned_domains, "dns.unsigned_domains", TEXT, "", \
+	    READS(CHECKD), "Domains to take without DNSSEC", \
+	    "Inner domains such as corp.example, separated by \";\", that " \
+	    "the root denies or a signed parent does not delegate.") \
 	S(relay_mx_port, "relay.mx_port", NUMBER(1, 65535), "25", \
 	    READS(RELAYD), "Port of other mail servers", \
 	    "Anything but 25 is for tests and closed networks.") \
