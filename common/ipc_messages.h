@@ -407,7 +407,10 @@
 /* ...large with a descriptor open for reading. */
 #define IPC_RELAY_FILE(F, L) IPC_RELAY_FIELDS(F, L)
 
-/* tls says the level asked, the level reached and why, in words. */
+/*
+ * tls says the level asked, the level reached and why, in words.
+ * is_dsn_passed: the next server offered DSN, so it answers for successes.
+ */
 #define IPC_RELAY_RESULT(F, L) \
 	F(U64, job_id, 0) \
 	F(U64, message_id, 0) \
@@ -416,6 +419,7 @@
 	F(TEXT, tls, 256) \
 	F(U32, duration_ms, 0) \
 	F(BOOL, is_host_down, 0) \
+	F(BOOL, is_dsn_passed, 0) \
 	L(result, results, IPC_RECIPIENTS_MAX)
 
 /* ---- queued and loghub ---- */
