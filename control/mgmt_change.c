@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The one way to change the configuration: check, store as a revision, bring
+ * to all programs, answer.
+ * Runs in: postern-confd.  Trusts: items that config_item_parse() passed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/confd.h"
+#include "control/config_rules.h"
+#include "control/config_text.h"
+
+#define NOTE_MAX 500
+
+/* For people: a route's password is not shown. */
+static json_t *
+value_json(enum config_kind kind, const char *value)
+{
+	struct buf text;
+	json_t *json;
+
+	if (value == NULL)
+		return json_null();
+	if (kind != CONFIG_ROUTE)
+		return json_string(value);
+	buf_init(&text, CONFIG_VALUE_MAX);
+	config_route_masked(value, &text);
+	json = json_string(buf_text(&text));
+	buf_clear(&text);
+	return json;
+}
+
+json_t *
+mgmt_changes_json(const struct config_changes *changes)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < changes->count; i++) {
+		const struct config_change *change = &changes->list[i];
+
+		(void)json_array_append_new(list,
+		    json_pack("{s:s, s:s, s:o, s:o}", "kind",
+			config_kind_name(change->kind), "key", change->key,
+			"old", value_json(change->kind, change->old_value),
+			"new", value_json(change->kind, change->new_value)));
+	}
+	return list;
+}
+
+/* "smtpd (it has not answered), relayd (...)" */
+static void
+list_failures(const json_t *not_applied, struct buf *text)
+{
+	size_t index;
+	const json_t *row;
+
+	json_array_foreach (not_applied, index, row)
+		(void)buf_addf(text, "%spostern-%s (%s)",
+		    index > 0 ? ", " : "",
+		    json_string_value(json_object_get(row, "program")),
+		    json_string_value(json_object_get(row, "reason")));
+}
+
+static void
+on_published(void *arg, json_t *not_applied)
+{
+	struct mgmt_ask *ask = arg;
+	struct buf text;
+	json_t *result = ask->reply;
+
+	ask->reply = NULL;
+	if (json_array_size(not_applied) == 0) {
+		mgmt_reply(ask, MGMT_DONE, result);
+		return;
+	}
+	buf_init(&text, 4096);
+	(void)buf_addf(&text, "revision %lld is stored, but not all programs "
+	    "work with it: ", (long long)json_integer_value(
+	    json_object_get(result, "revision")));
+	list_failures(not_applied, &text);
+	(void)json_object_set_new(
+	    result, "error", json_string(buf_text(&text)));
+	(void)json_object_set_new(
+	    result, "hint", json_string("postern status"));
+	(void)json_object_set(result, "not_applied", not_applied);
+	buf_clear(&text);
+	mgmt_reply(ask, MGMT_FAILED, result);
+}
+
+static void
+commit(struct mgmt_ask *ask, const struct config_changes *changes,
+    const char *note)
+{
+	struct confd *confd = ask->confd;
+	struct err err;
+	int64_t revision;
+
+	revision = config_store_commit(confd->store, changes, ask->actor, note,
+	    (int64_t)(clock_wall_us() / 1000000), &err);
+	if (revision == -1) {
+		mgmt_fail(ask, MGMT_FAILED, "postern status",
+		    "nothing was changed: %s", err.text);
+		return;
+	}
+	ask->reply = json_pack("{s:I, s:o}", "revision", (json_int_t)revision,
+	    "changes", mgmt_changes_json(changes));
+	publish_all(confd, on_published, ask);
+}
+
+void
+mgmt_change_to(
+    struct mgmt_ask *ask, struct config_items *wanted, const char *note)
+{
+	const struct config_items *now = config_store_items(ask->confd->store);
+	const int64_t revision =
+	    (int64_t)config_store_revision(ask->confd->store);
+	const int64_t expected = mgmt_number(ask, "if_revision", revision);
+	const char *own_note = mgmt_text(ask, "note");
+	struct config_changes changes = {0};
+	struct err err;
+
+	if (own_note != NULL)
+		note = own_note;
+	config_items_compare(now, wanted, &changes);
+	if (expected != revision)
+		mgmt_fail(ask, MGMT_CONFLICT, "postern config history",
+		    "the configuration is at revision %lld, not %lld: somebody "
+		    "changed it meanwhile", (long long)revision,
+		    (long long)expected);
+	else if (strlen(note) > NOTE_MAX || !ipc_is_text(slice_of(note)))
+		mgmt_fail(ask, MGMT_USAGE, NULL, "a note is at most %d octets "
+		    "without control characters", NOTE_MAX);
+	else if (config_items_check(wanted, &err) == -1)
+		mgmt_fail(ask, MGMT_FAILED, NULL, "%s", err.text);
+	else if (mgmt_flag(ask, "dry_run") || changes.count == 0)
+		mgmt_reply(ask, MGMT_DONE, json_pack("{s:I, s:o, s:b}",
+		    "revision", (json_int_t)revision, "changes",
+		    mgmt_changes_json(&changes), "dry_run",
+		    mgmt_flag(ask, "dry_run")));
+	else
+		commit(ask, &changes, note);
+	config_changes_clear(&changes);
+	config_items_clear(wanted);
+}
