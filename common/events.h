@@ -237,7 +237,8 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING };
 	E(PROGRAM_NOTICE, program_notice, "program.notice", STATE, NOTICE, \
 	    EVENT_PROGRAM_NOTICE, "a program has something to say") \
 	E(SETTINGS_APPLIED, settings_applied, "settings.applied", STATE, \
-	    DEBUG, EVENT_SETTINGS_APPLIED, "a program works with that revision") \
+	    DEBUG, EVENT_SETTINGS_APPLIED, \
+	    "a program works with that revision") \
 	E(CHANGE, change, "change", STATE, NOTICE, EVENT_CHANGE, \
 	    "an administrator changed something") \
 	E(LOG_LOST, log_lost, "log.lost", STATE, WARNING, EVENT_LOG_LOST, \

@@ -10,9 +10,9 @@
  *   BYTES                  any octets, <= limit
  * A list is L(record, name, limit): at most limit records of that kind.
  *
- * A message is M(NAME, name, sender, receiver, descriptors, FIELDS).  ANY stands
- * for every pair that has a channel; which handler a program registers for
- * which peer narrows it.  A question's answer stands in the row below it.
+ * A message is M(NAME, name, sender, receiver, descriptors, FIELDS).  ANY
+ * stands for every pair that has a channel; which handler a program registers
+ * for which peer narrows it.  A question's answer stands in the row below it.
  */
 #ifndef COMMON_IPC_MESSAGES_H
 #define COMMON_IPC_MESSAGES_H

@@ -150,6 +150,19 @@ setting_format_number(
 		    text_r);
 }
 
+static void
+add_words(struct slice words, struct buf *text_r)
+{
+	const char *separator = " ";
+	struct slice word;
+
+	while (setting_list_next(&words, &word)) {
+		(void)buf_add_text(text_r, separator);
+		(void)buf_add_slice(text_r, word);
+		separator = ", ";
+	}
+}
+
 void
 setting_allowed(unsigned index, struct buf *text_r)
 {
@@ -175,7 +188,7 @@ setting_allowed(unsigned index, struct buf *text_r)
 
 	(void)buf_add_text(text_r, wants[row->kind]);
 	if (row->words != NULL) {
-		(void)buf_addf(text_r, " %s", row->words);
+		add_words(slice_of(row->words), text_r);
 	} else if (row->kind != SETTING_BOOL &&
 		   setting_kind_is_number(row->kind)) {
 		(void)buf_add_text(text_r, " from ");

@@ -165,9 +165,8 @@
 	S(relay_tls, "relay.tls", \
 	    CHOICE("none opportunistic encrypted verified dane"), "dane", \
 	    READS(RELAYD), "TLS to other servers", \
-	    "none, opportunistic, encrypted, verified, dane. dane: " \
-	    "verified by DNSSEC where the destination publishes TLSA, else " \
-	    "opportunistic.") \
+	    "With dane, verified by DNSSEC where the destination publishes " \
+	    "TLSA, else opportunistic.") \
 	S(relay_ca_file, "relay.ca_file", TEXT, \
 	    "/etc/ssl/certs/ca-certificates.crt", READS(RELAYD), \
 	    "Trusted certification authorities", \

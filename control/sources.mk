@@ -15,3 +15,12 @@ postern-confd_SOURCES = control/confd.c control/confd_alerts.c \
 	control/mgmt_status.c control/mgmt_tls.c $(confd_SOURCES)
 postern-confd_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 	$(SECCOMP_LIBS) $(IDN2_LIBS)
+
+# Two manual pages are made from the tables of settings and of events.
+TOOLS += tabledoc
+tabledoc_SOURCES = control/tabledoc.c
+MADE_MANUALS += postern.conf.5 postern-events.7
+postern.conf.5: tabledoc
+	./tabledoc settings >$@
+postern-events.7: tabledoc
+	./tabledoc events >$@

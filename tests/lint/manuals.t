@@ -8,8 +8,11 @@
 . "${0%/*}/lib.bash"
 
 mapfile -t pages < <(tree_files '*.[1-8]')
+build=$(build_folder) || exit
+# Those that are made from tables are in the build folder.
+mapfile -t made < <(fragment_words MADE_MANUALS | sed "s|^|$build/|")
 if command -v mandoc >/dev/null; then
-	for f in "${pages[@]}"; do
+	for f in "${pages[@]}" "${made[@]}"; do
 		# References to pages of other packages, not installed here.
 		holds "mandoc $f" "$(mandoc -T lint -W warning "$f" 2>&1 |
 			grep -v 'referenced manual not found')"

@@ -173,8 +173,8 @@ test_sentences(void)
 	    {"dns.dnssec", "maybe",
 		"dns.dnssec wants \"on\" or \"off\", not \"maybe\""},
 	    {"relay.tls", "tls",
-		"relay.tls wants one of none opportunistic encrypted verified "
-		"dane, not \"tls\""},
+		"relay.tls wants one of none, opportunistic, encrypted, "
+		"verified, dane, not \"tls\""},
 	    {"queue.retry", "1h 5m",
 		"queue.retry wants times such as \"5m 10m 1h\", none shorter "
 		"than the one before, not \"1h 5m\": \"5m\" is shorter than "
