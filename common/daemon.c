@@ -123,6 +123,12 @@ daemon_is_stopping(const struct daemon *daemon)
 	return daemon->is_stopping;
 }
 
+struct channel *
+daemon_confd(const struct daemon *daemon)
+{
+	return link_channel(daemon->confd);
+}
+
 const char *
 daemon_state_dir(const struct daemon *daemon)
 {

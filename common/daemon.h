@@ -107,6 +107,9 @@ struct channel_config daemon_channel_config(
 /* A link to that server with this program's handlers; call in start. */
 struct link *daemon_link(struct daemon *daemon, enum role server);
 
+/* The channel to confd, or NULL while it is away. */
+struct channel *daemon_confd(const struct daemon *daemon);
+
 /* The descriptor given under that name, taken over; -1 when there is none. */
 int daemon_take_fd(struct daemon *daemon, const char *name);
 

@@ -32,6 +32,7 @@ struct pool {
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
+	pthread_cond_t finish; /* a task was finished */
 	struct list waiting;
 	struct list finished;
 	bool is_ending;
@@ -118,6 +119,7 @@ thread_main(void *arg)
 		}
 		tells = !pool->is_signalled;
 		pool->is_signalled = true;
+		(void)pthread_cond_signal(&pool->finish);
 		if (tells)
 			tell_loop(pool);
 	}
@@ -188,6 +190,7 @@ pool_make(struct loop *loop)
 	list_clear(&pool->finished);
 	(void)pthread_mutex_init(&pool->lock, NULL);
 	(void)pthread_cond_init(&pool->wake, NULL);
+	(void)pthread_cond_init(&pool->finish, NULL);
 	pool->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pool->event_fd == -1)
 		fatal("eventfd: %s", strerror(errno));
@@ -244,6 +247,19 @@ pool_waiting(const struct pool *pool)
 }
 
 void
+pool_finish(struct pool *pool)
+{
+	while (pool->in_flight > 0) {
+		(void)pthread_mutex_lock(&pool->lock);
+		while (pool->finished.first == NULL)
+			(void)pthread_cond_wait(
+			    &pool->finish, &pool->lock);
+		(void)pthread_mutex_unlock(&pool->lock);
+		report_finished(pool);
+	}
+}
+
+void
 pool_free(struct pool *pool)
 {
 	if (pool == NULL)
@@ -259,5 +275,6 @@ pool_free(struct pool *pool)
 	(void)close(pool->event_fd);
 	(void)pthread_mutex_destroy(&pool->lock);
 	(void)pthread_cond_destroy(&pool->wake);
+	(void)pthread_cond_destroy(&pool->finish);
 	free(pool);
 }

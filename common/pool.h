@@ -33,6 +33,9 @@ void pool_submit(struct pool *pool, struct pool_task *task);
 /* Tasks submitted and not yet reported done. */
 size_t pool_waiting(const struct pool *pool);
 
+/* Waits until everything submitted was done; calls done from here. */
+void pool_finish(struct pool *pool);
+
 /*
  * Lets the threads finish everything submitted, joins them, and calls done of
  * what is left, from here.

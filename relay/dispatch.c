@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Destinations and their deliveries in memory.
+ * Runs in: postern-queued.  Trusts: its callers.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "relay/dispatch.h"
+
+#define BUCKETS 4096
+/* A destination begins with this many at once (Postfix's number). */
+#define CONCURRENCY_FIRST 5
+/* One destination keeps no more than this in memory; the rest is on disk. */
+#define DESTINATION_WAITING_MAX 4000
+
+struct destination {
+	char *key;
+	struct destination *next_bucket;
+	struct delivery *first; /* waiting */
+	struct delivery **last;
+	size_t waiting;
+	size_t active;
+	unsigned limit;     /* at once, now */
+	unsigned successes; /* since the limit last changed */
+	int64_t blocked_until_ms; /* 0: not blocked */
+	bool is_probing;          /* one is out to see whether it is back */
+	bool is_ready;            /* in the ring */
+	struct destination *next_ready;
+};
+
+struct job {
+	struct delivery *delivery; /* NULL: free */
+	uint32_t round;
+	uint32_t next_free; /* slot + 1 */
+};
+
+/* A message id that is in memory, with how many of its deliveries. */
+struct known {
+	struct delivery *delivery;
+	struct known *next;
+};
+
+struct dispatch {
+	struct destination *buckets[BUCKETS];
+	struct destination *ready_first;
+	struct destination **ready_last;
+	struct known *known[BUCKETS];
+	struct job *jobs;
+	uint32_t job_slots;
+	uint32_t job_free;
+	size_t waiting;
+	size_t active;
+	unsigned limit;
+};
+
+struct dispatch *
+dispatch_new(void)
+{
+	struct dispatch *dispatch = xcalloc(1, sizeof(*dispatch));
+
+	dispatch->ready_last = &dispatch->ready_first;
+	dispatch->limit = CONCURRENCY_FIRST;
+	return dispatch;
+}
+
+void
+dispatch_set_limit(struct dispatch *dispatch, unsigned limit)
+{
+	dispatch->limit = limit;
+}
+
+/* ---- destinations ---- */
+
+static size_t
+hash_text(const char *text)
+{
+	uint32_t hash = 2166136261u;
+
+	for (; *text != '\0'; text++)
+		hash = (hash ^ (unsigned char)*text) * 16777619u;
+	return hash % BUCKETS;
+}
+
+static struct destination *
+find_destination(struct dispatch *dispatch, const char *key)
+{
+	struct destination *at = dispatch->buckets[hash_text(key)];
+
+	while (at != NULL && strcmp(at->key, key) != 0)
+		at = at->next_bucket;
+	return at;
+}
+
+static struct destination *
+get_destination(struct dispatch *dispatch, const char *key)
+{
+	struct destination *destination = find_destination(dispatch, key);
+	struct destination **bucket;
+
+	if (destination != NULL)
+		return destination;
+	bucket = &dispatch->buckets[hash_text(key)];
+	destination = xcalloc(1, sizeof(*destination));
+	destination->key = xstrdup(key);
+	destination->last = &destination->first;
+	destination->limit = dispatch->limit < CONCURRENCY_FIRST
+	    ? dispatch->limit
+	    : CONCURRENCY_FIRST;
+	destination->next_bucket = *bucket;
+	*bucket = destination;
+	return destination;
+}
+
+/* A destination with nothing to do and nothing to remember is forgotten. */
+static void
+forget_if_idle(struct dispatch *dispatch, struct destination *destination)
+{
+	struct destination **at;
+
+	if (destination->waiting > 0 || destination->active > 0 ||
+	    destination->blocked_until_ms != 0 || destination->is_ready)
+		return;
+	at = &dispatch->buckets[hash_text(destination->key)];
+	while (*at != destination)
+		at = &(*at)->next_bucket;
+	*at = destination->next_bucket;
+	free(destination->key);
+	free(destination);
+}
+
+static void
+make_ready(struct dispatch *dispatch, struct destination *destination)
+{
+	if (destination->is_ready || destination->waiting == 0)
+		return;
+	destination->is_ready = true;
+	destination->next_ready = NULL;
+	*dispatch->ready_last = destination;
+	dispatch->ready_last = &destination->next_ready;
+}
+
+static bool
+may_start(const struct destination *destination, int64_t now_ms)
+{
+	if (destination->waiting == 0)
+		return false;
+	if (destination->blocked_until_ms != 0)
+		return now_ms >= destination->blocked_until_ms &&
+		    !destination->is_probing;
+	return destination->active < destination->limit;
+}
+
+/* ---- what is in memory ---- */
+
+static struct known **
+known_bucket(struct dispatch *dispatch, uint64_t message_id)
+{
+	return &dispatch->known[(message_id ^ message_id >> 20) % BUCKETS];
+}
+
+static void
+remember(struct dispatch *dispatch, struct delivery *delivery)
+{
+	struct known **bucket = known_bucket(dispatch, delivery->message->id);
+	struct known *known = xmalloc(sizeof(*known));
+
+	known->delivery = delivery;
+	known->next = *bucket;
+	*bucket = known;
+}
+
+static void
+forget(struct dispatch *dispatch, const struct delivery *delivery)
+{
+	struct known **at = known_bucket(dispatch, delivery->message->id);
+	struct known *known;
+
+	while ((*at)->delivery != delivery)
+		at = &(*at)->next;
+	known = *at;
+	*at = known->next;
+	free(known);
+}
+
+bool
+dispatch_knows(
+    struct dispatch *dispatch, uint64_t message_id, uint32_t number)
+{
+	const struct known *at = *known_bucket(dispatch, message_id);
+
+	for (; at != NULL; at = at->next) {
+		const struct delivery *delivery = at->delivery;
+
+		if (delivery->message->id != message_id)
+			continue;
+		for (size_t i = 0; i < delivery->number_count; i++)
+			if (delivery->numbers[i] == number)
+				return true;
+	}
+	return false;
+}
+
+/* ---- deliveries ---- */
+
+void
+delivery_free(struct delivery *delivery)
+{
+	queue_message_unref(delivery->message);
+	free(delivery->numbers);
+	free(delivery);
+}
+
+struct delivery *
+dispatch_add(struct dispatch *dispatch, struct queue_message *message,
+    const char *domain, const char *key, const uint32_t *numbers,
+    size_t number_count)
+{
+	struct destination *destination = get_destination(dispatch, key);
+	struct delivery *delivery = xcalloc(1, sizeof(*delivery));
+
+	delivery->message = message;
+	message->references++;
+	delivery->destination = destination;
+	(void)slice_copy(
+	    slice_of(domain), delivery->domain, sizeof(delivery->domain));
+	delivery->numbers = xcalloc(number_count, sizeof(*numbers));
+	memcpy(delivery->numbers, numbers, number_count * sizeof(*numbers));
+	delivery->number_count = number_count;
+	*destination->last = delivery;
+	destination->last = &delivery->next;
+	destination->waiting++;
+	dispatch->waiting++;
+	remember(dispatch, delivery);
+	make_ready(dispatch, destination);
+	return delivery;
+}
+
+static struct delivery *
+take_first(struct dispatch *dispatch, struct destination *destination)
+{
+	struct delivery *delivery = destination->first;
+
+	destination->first = delivery->next;
+	if (destination->first == NULL)
+		destination->last = &destination->first;
+	delivery->next = NULL;
+	destination->waiting--;
+	dispatch->waiting--;
+	return delivery;
+}
+
+static void
+put_first(struct dispatch *dispatch, struct delivery *delivery)
+{
+	struct destination *destination = delivery->destination;
+
+	delivery->next = destination->first;
+	destination->first = delivery;
+	if (delivery->next == NULL)
+		destination->last = &delivery->next;
+	destination->waiting++;
+	dispatch->waiting++;
+	make_ready(dispatch, destination);
+}
+
+static void
+start_job(struct dispatch *dispatch, struct delivery *delivery)
+{
+	struct job *job;
+	uint32_t slot;
+
+	if (dispatch->job_free == 0) {
+		uint32_t old = dispatch->job_slots;
+		uint32_t slots = old != 0 ? old * 2 : 64;
+
+		dispatch->jobs =
+		    xrealloc(dispatch->jobs, slots * sizeof(*dispatch->jobs));
+		for (uint32_t i = slots; i-- > old;) {
+			dispatch->jobs[i] =
+			    (struct job){.next_free = dispatch->job_free};
+			dispatch->job_free = i + 1;
+		}
+		dispatch->job_slots = slots;
+	}
+	slot = dispatch->job_free - 1;
+	job = &dispatch->jobs[slot];
+	dispatch->job_free = job->next_free;
+	job->delivery = delivery;
+	if (++job->round == 0)
+		job->round = 1;
+	delivery->job_id = (uint64_t)job->round << 32 | slot;
+	delivery->destination->active++;
+	dispatch->active++;
+}
+
+static void
+end_job(struct dispatch *dispatch, struct delivery *delivery)
+{
+	uint32_t slot = (uint32_t)delivery->job_id;
+
+	dispatch->jobs[slot].delivery = NULL;
+	dispatch->jobs[slot].next_free = dispatch->job_free;
+	dispatch->job_free = slot + 1;
+	delivery->job_id = 0;
+	delivery->destination->active--;
+	delivery->destination->is_probing = false;
+	dispatch->active--;
+}
+
+struct delivery *
+dispatch_find(struct dispatch *dispatch, uint64_t job_id)
+{
+	uint32_t slot = (uint32_t)job_id;
+	struct delivery *delivery;
+
+	if (slot >= dispatch->job_slots ||
+	    (delivery = dispatch->jobs[slot].delivery) == NULL ||
+	    delivery->job_id != job_id)
+		return NULL;
+	return delivery;
+}
+
+struct delivery *
+dispatch_next(struct dispatch *dispatch, int64_t now_ms)
+{
+	struct destination *destination;
+
+	/* Each turn of the ring takes one of each destination. */
+	while ((destination = dispatch->ready_first) != NULL) {
+		struct delivery *delivery;
+
+		dispatch->ready_first = destination->next_ready;
+		if (dispatch->ready_first == NULL)
+			dispatch->ready_last = &dispatch->ready_first;
+		destination->is_ready = false;
+		if (!may_start(destination, now_ms))
+			continue; /* ready again when one is done */
+		delivery = take_first(dispatch, destination);
+		start_job(dispatch, delivery);
+		destination->is_probing = destination->blocked_until_ms != 0;
+		make_ready(dispatch, destination);
+		return delivery;
+	}
+	return NULL;
+}
+
+void
+dispatch_return(struct dispatch *dispatch, struct delivery *delivery)
+{
+	end_job(dispatch, delivery);
+	put_first(dispatch, delivery);
+}
+
+void
+dispatch_return_all(struct dispatch *dispatch)
+{
+	for (uint32_t i = 0; i < dispatch->job_slots; i++)
+		if (dispatch->jobs[i].delivery != NULL)
+			dispatch_return(dispatch, dispatch->jobs[i].delivery);
+}
+
+/* ---- what a destination learns ---- */
+
+/* One more at once after as many successes as run at once now. */
+static void
+learn_success(struct dispatch *dispatch, struct destination *destination)
+{
+	destination->blocked_until_ms = 0;
+	if (++destination->successes < destination->limit ||
+	    destination->limit >= dispatch->limit)
+		return;
+	destination->limit++;
+	destination->successes = 0;
+}
+
+static void
+learn_failure(struct destination *destination)
+{
+	destination->successes = 0;
+	if (destination->limit > 1)
+		destination->limit--;
+}
+
+void
+dispatch_done(struct dispatch *dispatch, struct delivery *delivery,
+    enum dispatch_verdict verdict, int64_t now_ms, int64_t wait_ms)
+{
+	struct destination *destination = delivery->destination;
+
+	end_job(dispatch, delivery);
+	switch (verdict) {
+	case DISPATCH_TAKEN:
+		learn_success(dispatch, destination);
+		break;
+	case DISPATCH_REFUSED:
+		destination->blocked_until_ms = 0; /* it answers */
+		learn_failure(destination);
+		break;
+	case DISPATCH_HOST_DOWN:
+		destination->limit = 1;
+		destination->successes = 0;
+		destination->blocked_until_ms = now_ms + wait_ms;
+		break;
+	}
+	delivery->destination = NULL;
+	make_ready(dispatch, destination);
+	forget_if_idle(dispatch, destination);
+}
+
+void
+dispatch_forget(struct dispatch *dispatch, struct delivery *delivery)
+{
+	forget(dispatch, delivery);
+	delivery_free(delivery);
+}
+
+int64_t
+dispatch_blocked_until(
+    struct dispatch *dispatch, const char *key, int64_t now_ms)
+{
+	const struct destination *destination =
+	    find_destination(dispatch, key);
+
+	if (destination == NULL || destination->blocked_until_ms <= now_ms)
+		return 0;
+	return destination->blocked_until_ms;
+}
+
+static void
+unblock(struct dispatch *dispatch, struct destination *destination)
+{
+	if (destination->blocked_until_ms != 0)
+		destination->blocked_until_ms = 1; /* long ago: try one */
+	make_ready(dispatch, destination);
+}
+
+void
+dispatch_unblock(struct dispatch *dispatch, const char *key)
+{
+	struct destination *destination;
+
+	if (key != NULL) {
+		if ((destination = find_destination(dispatch, key)) != NULL)
+			unblock(dispatch, destination);
+		return;
+	}
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (destination = dispatch->buckets[i]; destination != NULL;
+		     destination = destination->next_bucket)
+			unblock(dispatch, destination);
+}
+
+void
+dispatch_wake(struct dispatch *dispatch, int64_t now_ms)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct destination *at = dispatch->buckets[i];
+
+		for (; at != NULL; at = at->next_bucket)
+			if (may_start(at, now_ms))
+				make_ready(dispatch, at);
+	}
+}
+
+struct delivery *
+dispatch_take_blocked(
+    struct dispatch *dispatch, int64_t now_ms, size_t limit)
+{
+	struct delivery *taken = NULL;
+
+	for (size_t i = 0; i < BUCKETS && limit > 0; i++) {
+		struct destination *at = dispatch->buckets[i];
+
+		for (; at != NULL && limit > 0; at = at->next_bucket)
+			while (at->blocked_until_ms > now_ms &&
+			    at->waiting > 0 && limit > 0) {
+				struct delivery *delivery =
+				    take_first(dispatch, at);
+
+				forget(dispatch, delivery);
+				delivery->next = taken;
+				taken = delivery;
+				limit--;
+			}
+	}
+	return taken;
+}
+
+/* Takes the message's waiting deliveries out of one destination. */
+static void
+remove_from(struct dispatch *dispatch, struct destination *destination,
+    uint64_t message_id)
+{
+	struct delivery **at = &destination->first;
+
+	destination->last = &destination->first;
+	while (*at != NULL) {
+		struct delivery *delivery = *at;
+
+		if (delivery->message->id != message_id) {
+			at = &delivery->next;
+			destination->last = at;
+			continue;
+		}
+		*at = delivery->next;
+		destination->waiting--;
+		dispatch->waiting--;
+		forget(dispatch, delivery);
+		delivery_free(delivery);
+	}
+}
+
+size_t
+dispatch_remove(struct dispatch *dispatch, uint64_t message_id)
+{
+	size_t out = 0;
+	const struct known *at = *known_bucket(dispatch, message_id);
+
+	while (at != NULL) {
+		struct delivery *delivery = at->delivery;
+
+		if (delivery->message->id != message_id) {
+			at = at->next;
+		} else if (delivery->job_id != 0 ||
+		    delivery->destination == NULL) {
+			out++;
+			at = at->next;
+		} else {
+			remove_from(
+			    dispatch, delivery->destination, message_id);
+			/* The bucket changed: look again from its start. */
+			out = 0;
+			at = *known_bucket(dispatch, message_id);
+		}
+	}
+	return out;
+}
+
+size_t
+dispatch_waiting(const struct dispatch *dispatch)
+{
+	return dispatch->waiting;
+}
+
+size_t
+dispatch_active(const struct dispatch *dispatch)
+{
+	return dispatch->active;
+}
+
+size_t
+dispatch_room(struct dispatch *dispatch, const char *key)
+{
+	const struct destination *destination =
+	    find_destination(dispatch, key);
+
+	if (destination == NULL)
+		return DESTINATION_WAITING_MAX;
+	if (destination->waiting >= DESTINATION_WAITING_MAX)
+		return 0;
+	return DESTINATION_WAITING_MAX - destination->waiting;
+}
+
+static void
+free_destination(struct destination *destination)
+{
+	while (destination->first != NULL) {
+		struct delivery *delivery = destination->first;
+
+		destination->first = delivery->next;
+		delivery_free(delivery);
+	}
+	free(destination->key);
+	free(destination);
+}
+
+void
+dispatch_free(struct dispatch *dispatch)
+{
+	if (dispatch == NULL)
+		return;
+	for (uint32_t i = 0; i < dispatch->job_slots; i++)
+		if (dispatch->jobs[i].delivery != NULL)
+			delivery_free(dispatch->jobs[i].delivery);
+	for (size_t i = 0; i < BUCKETS; i++) {
+		while (dispatch->known[i] != NULL) {
+			struct known *known = dispatch->known[i];
+
+			dispatch->known[i] = known->next;
+			free(known);
+		}
+		while (dispatch->buckets[i] != NULL) {
+			struct destination *destination =
+			    dispatch->buckets[i];
+
+			dispatch->buckets[i] = destination->next_bucket;
+			free_destination(destination);
+		}
+	}
+	free(dispatch->jobs);
+	free(dispatch);
+}

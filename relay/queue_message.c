@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Messages in memory.
+ * Runs in: postern-queued.  Trusts: its callers.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "relay/queue_message.h"
+
+struct queue_message *
+queue_message_new(uint64_t id, size_t recipient_count)
+{
+	struct queue_message *message = xcalloc(1, sizeof(*message));
+
+	message->id = id;
+	message->references = 1;
+	message->recipient_count = recipient_count;
+	message->recipients =
+	    xcalloc(recipient_count, sizeof(*message->recipients));
+	return message;
+}
+
+static void
+free_recipient(struct queue_recipient *recipient)
+{
+	free(recipient->address);
+	free(recipient->domain);
+	free(recipient->original);
+	free(recipient->orcpt);
+	free(recipient->last_enhanced);
+	free(recipient->last_reply);
+	free(recipient->last_host);
+}
+
+void
+queue_message_unref(struct queue_message *message)
+{
+	if (message == NULL || --message->references > 0)
+		return;
+	for (size_t i = 0; i < message->recipient_count; i++)
+		free_recipient(&message->recipients[i]);
+	if (message->budget != NULL)
+		*message->budget -= message->charged;
+	free(message->recipients);
+	free(message->sender);
+	free(message->account);
+	free(message->client);
+	free(message->envid);
+	free(message->header_message_id);
+	free(message->content);
+	free(message);
+}
+
+struct queue_recipient *
+queue_message_recipient(struct queue_message *message, uint32_t number)
+{
+	for (size_t i = 0; i < message->recipient_count; i++)
+		if (message->recipients[i].number == number)
+			return &message->recipients[i];
+	return NULL;
+}
+
+/* A recipient's strings, by experience. */
+#define RECIPIENT_MEMORY 256
+
+void
+queue_message_charge(struct queue_message *message, size_t *budget)
+{
+	size_t cost = sizeof(*message) + 2 * RECIPIENT_MEMORY +
+	    message->recipient_count *
+	        (sizeof(*message->recipients) + RECIPIENT_MEMORY) +
+	    (message->content != NULL ? message->size : 0);
+
+	*budget += cost - message->charged;
+	message->budget = budget;
+	message->charged = cost;
+}
+
+void
+queue_message_drop_content(struct queue_message *message)
+{
+	free(message->content);
+	message->content = NULL;
+	if (message->budget != NULL)
+		queue_message_charge(message, message->budget);
+}

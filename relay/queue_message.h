@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A queued message in memory: its envelope, recipients, and, as long as
+ * memory allows, its content.
+ */
+#ifndef RELAY_QUEUE_MESSAGE_H
+#define RELAY_QUEUE_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "relay/queue_sql.h"
+
+struct queue_recipient {
+	uint32_t number; /* within the message, from 0 */
+	uint16_t output;
+	uint16_t notify; /* enum dsn_notify */
+	uint16_t last_code;
+	uint8_t state; /* enum rcpt_state */
+	uint32_t attempts;
+	int64_t next_ms;
+	int64_t last_ms;
+	char *address;
+	char *domain;
+	char *original; /* "" unless an alias led here */
+	char *orcpt;
+	char *last_enhanced;
+	char *last_reply;
+	char *last_host;
+};
+
+struct queue_message {
+	uint64_t id;
+	uint64_t session_id;
+	int64_t created_ms;
+	char *sender;
+	char *account;
+	char *client;
+	char *envid;
+	char *header_message_id;
+	uint16_t ret;
+	uint16_t flags;
+	uint32_t events; /* life events so far */
+	uint32_t warned; /* delay warnings sent */
+	uint64_t size;
+	bool is_file;  /* the content is a spool file */
+	char *content; /* NULL: not in memory */
+
+	struct queue_recipient *recipients;
+	size_t recipient_count;
+
+	uint32_t references; /* deliveries and tasks that use it */
+	size_t *budget;      /* where its memory is counted, or NULL */
+	size_t charged;
+};
+
+struct queue_message *queue_message_new(uint64_t id, size_t recipient_count);
+
+/* Gives up one reference; the last one frees. */
+void queue_message_unref(struct queue_message *message);
+
+/* The recipient with that number, or NULL. */
+struct queue_recipient *queue_message_recipient(
+    struct queue_message *message, uint32_t number);
+
+/*
+ * Counts what it costs in memory in *budget, until it is freed; to be called
+ * again when its content came or went.
+ */
+void queue_message_charge(struct queue_message *message, size_t *budget);
+
+/* Lets the content go; it is on disk. */
+void queue_message_drop_content(struct queue_message *message);
+
+#endif

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Results of deliveries, committed with what follows from them.
+ * Runs in: postern-queued.  Trusts: relayd's verdicts for the recipients of
+ * the job, and for nothing else.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/events.h"
+#include "relay/queue_dsn.h"
+#include "relay/queue_outbox.h"
+#include "relay/queue_refill.h"
+#include "relay/queue_result.h"
+#include "relay/queue_spool.h"
+#include "relay/queue_store.h"
+
+/* Of the original, for a notification: the header, and the body if small. */
+#define ORIGINAL_MAX (IPC_INLINE_MAX + IPC_TRACE_MAX)
+
+/* One result on its way to the commit. */
+struct settling {
+	struct queued *queued;
+	struct queue_message *message; /* a reference */
+	struct delivery *delivery;     /* to forget afterwards, or NULL */
+	struct queue_job *job;
+	struct dsn_case *cases;
+	size_t case_count;
+	int64_t now_ms;
+	bool wants_dsn[DSN_ACTION_COUNT];
+	void (*done)(void *arg, bool is_done); /* of an administrator */
+	void *arg;
+	/* Reading the original beside the loop. */
+	struct pool_task task;
+	struct buf original;
+	int file_fd;
+	struct event *retry; /* no space: once more in a while */
+};
+
+/* Disk space may be back after this. */
+#define FULL_RETRY_S 2
+
+static struct settling *
+settling_new(struct queued *queued, struct queue_message *message,
+    struct delivery *delivery, size_t case_count)
+{
+	struct settling *settling = xcalloc(1, sizeof(*settling));
+
+	settling->queued = queued;
+	settling->message = message;
+	message->references++;
+	settling->delivery = delivery;
+	settling->now_ms = queued_now_ms(queued);
+	settling->cases = xcalloc(case_count, sizeof(*settling->cases));
+	settling->file_fd = -1;
+	buf_init(&settling->original, ORIGINAL_MAX);
+	return settling;
+}
+
+static void
+settling_free(struct settling *settling)
+{
+	if (settling->retry != NULL)
+		event_free(settling->retry);
+	queue_job_free(settling->job);
+	buf_clear(&settling->original);
+	queue_message_unref(settling->message);
+	free(settling->cases);
+	free(settling);
+}
+
+/* ---- commit ---- */
+
+static void
+count_out(struct queued *queued, const struct queue_job *job)
+{
+	if (!job->is_finished)
+		return;
+	queued->messages -= queued->messages > 0 ? 1 : 0;
+	queued->octets -= job->message->size < queued->octets
+	    ? job->message->size
+	    : queued->octets;
+	if (job->message->is_file)
+		queue_spool_remove(queued->spool, job->message->id);
+}
+
+static void
+on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct settling *settling = arg;
+
+	(void)fd;
+	(void)what;
+	queue_writer_submit(settling->queued->writer, settling->job);
+}
+
+/* The result is not lost for want of space: it is tried until there is. */
+static void
+retry_later(struct settling *settling)
+{
+	struct timeval wait = {.tv_sec = FULL_RETRY_S};
+
+	if (settling->retry == NULL)
+		settling->retry =
+		    event_new(loop_base(settling->queued->loop), -1, 0,
+		        on_retry, settling);
+	if (settling->retry == NULL)
+		fatal("out of memory for a timer");
+	(void)event_add(settling->retry, &wait);
+}
+
+static void
+on_settled(struct pool_task *task)
+{
+	struct queue_job *job = queue_job_of(task);
+	struct settling *settling = job->arg;
+	struct queued *queued = settling->queued;
+
+	queue_outbox_send(queued->outbox, job);
+	if (job->status == QUEUE_JOB_FULL) {
+		retry_later(settling);
+		return;
+	}
+	count_out(queued, job);
+	if (settling->delivery != NULL)
+		dispatch_forget(queued->dispatch, settling->delivery);
+	for (size_t i = 0; i < sizeof(job->dsns) / sizeof(job->dsns[0]); i++)
+		if (job->dsns[i] != NULL)
+			queue_intake_committed(queued, job->dsns[i]);
+	if (settling->done != NULL)
+		settling->done(settling->arg, true);
+	settling_free(settling);
+}
+
+static void
+note_dsn(struct settling *settling, struct queue_message *dsn,
+    enum dsn_action action)
+{
+	struct event_notified notified = {.to = slice_of(settling->message->sender),
+	    .kind = slice_of(dsn_action_text(action)),
+	    .dsn_message_id = dsn->id};
+
+	queue_job_event(settling->job, settling->message, clock_wall_us(),
+	    EV_NOTIFIED, &notified);
+	queue_intake_note(settling->job, dsn, 0);
+}
+
+/* Builds the notifications with what was read, and commits everything. */
+static void
+settle(struct settling *settling)
+{
+	static const enum dsn_action actions[] = {
+	    DSN_FAILED, DSN_DELAYED, DSN_RELAYED};
+	struct queue_message *message = settling->message;
+	struct slice original = message->content != NULL
+	    ? (struct slice){message->content, message->size}
+	    : buf_slice(&settling->original);
+
+	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+		struct queue_message *dsn;
+
+		if (!settling->wants_dsn[actions[i]])
+			continue;
+		dsn = queue_dsn_make(settling->queued, message,
+		    settling->cases, settling->case_count, actions[i],
+		    original, original.n == message->size);
+		if (dsn == NULL)
+			continue; /* a sender that is no address */
+		note_dsn(settling, dsn, actions[i]);
+		settling->job->dsns[i] = dsn;
+	}
+	settling->job->events = message->events;
+	settling->job->warned = message->warned;
+	queue_writer_submit(settling->queued->writer, settling->job);
+}
+
+/* ---- the original ---- */
+
+static void
+run_original_read(struct pool_task *task)
+{
+	struct settling *settling = (struct settling *)((char *)task -
+	    offsetof(struct settling, task));
+	struct buf *original = &settling->original;
+
+	if (settling->file_fd != -1) {
+		char *room = buf_reserve(original, ORIGINAL_MAX);
+		ssize_t n =
+		    pread(settling->file_fd, room, ORIGINAL_MAX, 0);
+
+		if (n > 0)
+			buf_extend(original, (size_t)n);
+		close_if_open(&settling->file_fd);
+		return;
+	}
+	(void)queue_store_content(settling->queued->reader,
+	    settling->message->id, 0, ORIGINAL_MAX, original, NULL);
+}
+
+static void
+done_original_read(struct pool_task *task)
+{
+	settle((struct settling *)((char *)task -
+	    offsetof(struct settling, task)));
+}
+
+/* A notification without the original is better than none at all. */
+static void
+settle_with_original(struct settling *settling)
+{
+	struct queue_message *message = settling->message;
+	bool wants = settling->wants_dsn[DSN_FAILED] ||
+	    settling->wants_dsn[DSN_DELAYED] ||
+	    settling->wants_dsn[DSN_RELAYED];
+
+	if (!wants || message->content != NULL) {
+		settle(settling);
+		return;
+	}
+	if (message->is_file && (settling->file_fd = queue_spool_open(
+	        settling->queued->spool, message->id)) == -1) {
+		settle(settling);
+		return;
+	}
+	settling->task.run = run_original_read;
+	settling->task.done = done_original_read;
+	pool_submit(settling->queued->reader_pool, &settling->task);
+}
+
+/* ---- one recipient ---- */
+
+static void
+replace(char **text, struct slice value)
+{
+	free(*text);
+	*text = slice_dup(value);
+}
+
+static void
+note_attempt(struct queue_recipient *recipient,
+    const struct ipc_relay_result *result,
+    const struct ipc_record_result *record, int64_t now_ms)
+{
+	recipient->attempts++;
+	recipient->last_ms = now_ms;
+	recipient->last_code = record->code;
+	replace(&recipient->last_enhanced, record->enhanced);
+	replace(&recipient->last_reply, record->reply);
+	replace(&recipient->last_host, result->host);
+}
+
+/* Fields that the three events of an attempt share. */
+#define ATTEMPT_FIELDS(recipient, result, record) \
+	.to = slice_of((recipient)->address), .host = (result)->host, \
+	.address = (result)->address, .tls = (result)->tls, \
+	.code = (record)->code, .enhanced = (record)->enhanced, \
+	.reply = (record)->reply, .attempt = (recipient)->attempts
+
+static struct dsn_case *
+add_case(struct settling *settling, const struct queue_recipient *recipient,
+    const struct ipc_relay_result *result,
+    const struct ipc_record_result *record, enum dsn_action action)
+{
+	struct dsn_case *one;
+
+	if (!queue_dsn_is_wanted(settling->message, recipient, action))
+		return NULL;
+	one = &settling->cases[settling->case_count++];
+	one->recipient = recipient;
+	one->action = action;
+	one->code = record->code;
+	(void)slice_copy(
+	    record->enhanced, one->enhanced, sizeof(one->enhanced));
+	(void)slice_copy(record->reply, one->reply, sizeof(one->reply));
+	(void)slice_copy(result->host, one->host, sizeof(one->host));
+	settling->wants_dsn[action] = true;
+	return one;
+}
+
+static void
+add_change(struct queue_job *job, enum queue_change_kind kind,
+    const struct queue_recipient *recipient)
+{
+	job->changes[job->change_count++] = (struct queue_change){
+	    .kind = kind, .number = recipient->number, .recipient = recipient};
+}
+
+static void
+settle_delivered(struct settling *settling, struct queue_recipient *recipient,
+    const struct ipc_relay_result *result,
+    const struct ipc_record_result *record)
+{
+	struct event_delivered event = {
+	    ATTEMPT_FIELDS(recipient, result, record),
+	    .ms = result->duration_ms,
+	    .queued_ms = (uint64_t)(settling->now_ms -
+	        settling->message->created_ms)};
+
+	settling->queued->delivered++;
+	queue_job_event(settling->job, settling->message, clock_wall_us(),
+	    EV_DELIVERED, &event);
+	add_change(settling->job, QUEUE_CHANGE_DELETE, recipient);
+	/* The next server answers for it where it took the wish over. */
+	if (!result->is_dsn_passed)
+		(void)add_case(
+		    settling, recipient, result, record, DSN_RELAYED);
+}
+
+static void
+settle_failed(struct settling *settling, struct queue_recipient *recipient,
+    const struct ipc_relay_result *result,
+    const struct ipc_record_result *record)
+{
+	struct event_failed event = {
+	    ATTEMPT_FIELDS(recipient, result, record)};
+
+	settling->queued->failed++;
+	queue_job_event(settling->job, settling->message, clock_wall_us(),
+	    EV_FAILED, &event);
+	add_change(settling->job, QUEUE_CHANGE_DELETE, recipient);
+	(void)add_case(settling, recipient, result, record, DSN_FAILED);
+}
+
+static void
+settle_deferred(struct settling *settling, struct queue_recipient *recipient,
+    const struct ipc_relay_result *result,
+    const struct ipc_record_result *record)
+{
+	struct queued *queued = settling->queued;
+	const struct queue_message *message = settling->message;
+	bool is_bounce = (message->flags & MSG_FLAG_BOUNCE) != 0;
+	struct event_deferred event = {
+	    ATTEMPT_FIELDS(recipient, result, record)};
+	struct dsn_case *one;
+
+	if (schedule_is_expired(&queued->schedule, is_bounce,
+	        message->created_ms, settling->now_ms)) {
+		settle_failed(settling, recipient, result, record);
+		return;
+	}
+	recipient->next_ms = settling->now_ms +
+	    schedule_wait(&queued->schedule, recipient->attempts);
+	queued->deferred++;
+	event.next_attempt = recipient->next_ms / 1000;
+	queue_job_event(settling->job, settling->message, clock_wall_us(),
+	    EV_DEFERRED, &event);
+	add_change(settling->job, QUEUE_CHANGE_DEFER, recipient);
+	if (!schedule_is_warning_due(&queued->schedule, is_bounce,
+	        message->warned, message->created_ms, settling->now_ms))
+		return;
+	if ((one = add_case(settling, recipient, result, record,
+	         DSN_DELAYED)) != NULL)
+		one->retry_until_ms = schedule_expiry(
+		    &queued->schedule, is_bounce, message->created_ms);
+}
+
+typedef void settle_fn(struct settling *settling,
+    struct queue_recipient *recipient, const struct ipc_relay_result *result,
+    const struct ipc_record_result *record);
+
+static settle_fn *const settlers[OUTCOME_COUNT] = {
+    [OUTCOME_DELIVERED] = settle_delivered,
+    [OUTCOME_DEFERRED] = settle_deferred,
+    [OUTCOME_FAILED] = settle_failed};
+
+/* ---- a result ---- */
+
+/* Each recipient of the delivery exactly once, with a known outcome. */
+static int
+check_result(
+    const struct delivery *delivery, const struct ipc_relay_result *result)
+{
+	struct ipc_list list = result->results;
+	struct ipc_record_result record;
+	size_t i = 0;
+
+	if (list.count != delivery->number_count)
+		return -1;
+	/* relayd answers in the order of the job. */
+	while (ipc_result_next(&list, &record))
+		if (record.id != delivery->numbers[i++] ||
+		    record.outcome >= OUTCOME_COUNT || record.code > 999)
+			return -1;
+	return 0;
+}
+
+/* What the destination learns from it. */
+static enum dispatch_verdict
+judge(const struct ipc_relay_result *result)
+{
+	struct ipc_list list = result->results;
+	struct ipc_record_result record;
+
+	if (result->is_host_down)
+		return DISPATCH_HOST_DOWN;
+	while (ipc_result_next(&list, &record))
+		if (record.outcome == OUTCOME_DEFERRED)
+			return DISPATCH_REFUSED;
+	return DISPATCH_TAKEN;
+}
+
+static struct queue_job *
+result_job(struct settling *settling, size_t changes)
+{
+	struct queue_job *job = queue_job_new(
+	    QUEUE_JOB_RESULT, settling->message, on_settled);
+
+	job->changes = xcalloc(changes, sizeof(*job->changes));
+	job->now_ms = settling->now_ms;
+	job->arg = settling;
+	return job;
+}
+
+int
+queue_result_commit(struct queued *queued, struct delivery *delivery,
+    const struct ipc_relay_result *result)
+{
+	struct queue_message *message = delivery->message;
+	struct ipc_list list = result->results;
+	struct ipc_record_result record;
+	struct settling *settling;
+
+	if (check_result(delivery, result) == -1)
+		return -1;
+	settling = settling_new(
+	    queued, message, delivery, delivery->number_count);
+	settling->job = result_job(settling, delivery->number_count);
+	while (ipc_result_next(&list, &record)) {
+		struct queue_recipient *recipient = queue_message_recipient(
+		    message, (uint32_t)record.id);
+
+		if (recipient == NULL)
+			bug("a delivery for no recipient");
+		note_attempt(recipient, result, &record, settling->now_ms);
+		settlers[record.outcome](
+		    settling, recipient, result, &record);
+	}
+	if (settling->wants_dsn[DSN_DELAYED])
+		message->warned++;
+	dispatch_done(queued->dispatch, delivery, judge(result),
+	    settling->now_ms, schedule_wait(&queued->schedule, 1));
+	queue_delivery_pump(queued);
+	settle_with_original(settling);
+	return 0;
+}
+
+/* ---- without an attempt ---- */
+
+static void
+on_postponed(struct pool_task *task)
+{
+	struct queue_job *job = queue_job_of(task);
+	struct queued *queued = job->arg;
+
+	/* No space: the rows stay due, and are found again. */
+	if (job->status != QUEUE_JOB_DONE)
+		queue_refill_missed(queued->refill);
+	queue_outbox_send(queued->outbox, job);
+	queue_job_free(job);
+}
+
+static void
+postpone(struct queue_job *job, const struct delivery *delivery,
+    int64_t next_ms)
+{
+	for (size_t i = 0; i < delivery->number_count; i++) {
+		struct queue_recipient *recipient = queue_message_recipient(
+		    delivery->message, delivery->numbers[i]);
+
+		recipient->next_ms = next_ms;
+		job->changes[job->change_count++] = (struct queue_change){
+		    .message_id = delivery->message->id,
+		    .kind = QUEUE_CHANGE_POSTPONE,
+		    .number = delivery->numbers[i],
+		    .next_ms = next_ms};
+	}
+}
+
+void
+queue_result_postpone(
+    struct queued *queued, struct delivery *delivery, int64_t next_ms)
+{
+	struct queue_job *job =
+	    queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
+
+	job->changes =
+	    xcalloc(delivery->number_count, sizeof(*job->changes));
+	job->arg = queued;
+	postpone(job, delivery, next_ms);
+	queue_writer_submit(queued->writer, job);
+	dispatch_done(queued->dispatch, delivery, DISPATCH_TAKEN,
+	    queued_now_ms(queued), 0);
+	dispatch_forget(queued->dispatch, delivery);
+	queue_delivery_pump(queued);
+}
+
+/* Deliveries parked in one turn; the next tick takes the next. */
+#define PARK_MAX 1000
+
+void
+queue_result_park(struct queued *queued)
+{
+	int64_t now_ms = queued_now_ms(queued);
+	struct delivery *list =
+	    dispatch_take_blocked(queued->dispatch, now_ms, PARK_MAX);
+	struct queue_job *job;
+	size_t count = 0;
+
+	if (list == NULL)
+		return;
+	for (const struct delivery *at = list; at != NULL; at = at->next)
+		count += at->number_count;
+	job = queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
+	job->changes = xcalloc(count, sizeof(*job->changes));
+	job->arg = queued;
+	while (list != NULL) {
+		struct delivery *delivery = list;
+
+		list = delivery->next;
+		postpone(job, delivery,
+		    queue_delivery_first_ms(queued, delivery->domain));
+		delivery_free(delivery);
+	}
+	queue_writer_submit(queued->writer, job);
+}
+
+/* ---- given up by an administrator ---- */
+
+void
+queue_result_give_up(struct queued *queued, struct queue_message *message,
+    const char *reply, bool is_silent, const char *actor,
+    void (*done)(void *arg, bool is_done), void *arg)
+{
+	struct settling *settling = settling_new(
+	    queued, message, NULL, message->recipient_count);
+	struct ipc_relay_result result = {.message_id = message->id};
+	struct ipc_record_result record = {.outcome = OUTCOME_FAILED,
+	    .code = 554,
+	    .enhanced = SLICE("5.7.0"),
+	    .reply = slice_of(reply)};
+	struct event_handled handled = {
+	    .action = slice_of(is_silent ? "delete" : "bounce"),
+	    .actor = slice_of(actor)};
+
+	settling->done = done;
+	settling->arg = arg;
+	settling->job = result_job(settling, message->recipient_count);
+	queue_job_event(settling->job, message, clock_wall_us(), EV_HANDLED,
+	    &handled);
+	for (size_t i = 0; i < message->recipient_count; i++) {
+		struct queue_recipient *recipient = &message->recipients[i];
+
+		if (is_silent) {
+			add_change(
+			    settling->job, QUEUE_CHANGE_DELETE, recipient);
+			continue;
+		}
+		replace(&recipient->last_reply, record.reply);
+		settle_failed(settling, recipient, &result, &record);
+	}
+	settle_with_original(settling);
+}

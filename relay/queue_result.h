@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What became of recipients, committed: rows go or move on, life events are
+ * written, and the sender is notified where RFC 3461 and RFC 5321 ask for it,
+ * all in one transaction.
+ */
+#ifndef RELAY_QUEUE_RESULT_H
+#define RELAY_QUEUE_RESULT_H
+
+#include "relay/queued.h"
+
+/*
+ * Takes the result of a delivery that is out; the delivery is forgotten when
+ * it is committed.  -1 when it names a recipient that the delivery does not
+ * have, or one twice, or not all of them: nothing happened then.
+ */
+int queue_result_commit(struct queued *queued, struct delivery *delivery,
+    const struct ipc_relay_result *result);
+
+/* A delivery that is out comes back untried; it is due again at next_ms. */
+void queue_result_postpone(
+    struct queued *queued, struct delivery *delivery, int64_t next_ms);
+
+/*
+ * Deliveries that wait for destinations which are down leave memory until
+ * those are tried again; to be called now and then.
+ */
+void queue_result_park(struct queued *queued);
+
+/*
+ * An administrator gives the message up for all its recipients: each fails
+ * with this reply, or (is_silent) goes without a notification.  The message
+ * must not be in delivery.  done is called when it is committed.
+ */
+void queue_result_give_up(struct queued *queued,
+    struct queue_message *message, const char *reply, bool is_silent,
+    const char *actor, void (*done)(void *arg, bool is_done), void *arg);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * queue.db: what each step of the queue writes, and what is read back.  Every
+ * function but queue_store_open belongs to the thread that owns the struct.
+ */
+#ifndef RELAY_QUEUE_STORE_H
+#define RELAY_QUEUE_STORE_H
+
+#include "common/ipc.h"
+#include "common/sql.h"
+#include "relay/queue_message.h"
+
+/* The writer's (durable) or a reader's connection. */
+int queue_store_open(const char *state_dir, bool is_reader,
+    struct sql **store_r, struct err *err);
+
+/* The message's rows; within a transaction.  The id must be new. */
+int queue_store_insert(
+    struct sql *store, const struct queue_message *message, struct err *err);
+
+/* One recipient's row is done with, or its attempt is noted. */
+int queue_store_delete_recipient(
+    struct sql *store, uint64_t id, uint32_t number, struct err *err);
+int queue_store_defer(struct sql *store, uint64_t id,
+    const struct queue_recipient *recipient, struct err *err);
+int queue_store_postpone(struct sql *store, uint64_t id, uint32_t number,
+    int64_t next_ms, struct err *err);
+
+/* 1: a recipient is left; 0: none; -1 failed. */
+int queue_store_has_recipients(
+    struct sql *store, uint64_t id, struct err *err);
+int queue_store_delete(struct sql *store, uint64_t id, struct err *err);
+int queue_store_update(struct sql *store, uint64_t id, uint32_t events,
+    uint32_t warned, struct err *err);
+int queue_store_set_state(struct sql *store, uint64_t id,
+    enum rcpt_state state, int64_t next_ms, struct err *err);
+
+/* Outbox rows: life records as one encoded list each. */
+int queue_store_outbox_add(struct sql *store, int64_t seq,
+    const struct ipc_list_writer *events, struct err *err);
+int queue_store_outbox_remove(
+    struct sql *store, int64_t up_to_seq, struct err *err);
+/* The row after that seq: 1 there is one, 0 none, -1 failed. */
+int queue_store_outbox_next(struct sql *store, int64_t after,
+    int64_t *seq_r, struct buf *events_r, uint32_t *count_r, struct err *err);
+int queue_store_outbox_last(
+    struct sql *store, int64_t *seq_r, struct err *err);
+
+/*
+ * The message with all its waiting and held recipients, without content.  1,
+ * 0 when there is no such message, -1 failed or its rows make no sense.
+ */
+int queue_store_read(struct sql *store, uint64_t id,
+    struct queue_message **message_r, struct err *err);
+
+/* Content of an output that is not a file: up to limit octets of it. */
+int queue_store_content(struct sql *store, uint64_t id, uint16_t output,
+    size_t limit, struct buf *content_r, struct err *err);
+
+struct due_row {
+	int64_t next_ms;
+	uint64_t message_id;
+	uint32_t number;
+	char domain[256];
+};
+
+/*
+ * Due recipients in order after *after (zero: from the start), at most limit;
+ * count_r of them.
+ */
+int queue_store_due(struct sql *store, int64_t now_ms,
+    const struct due_row *after, struct due_row *rows, size_t limit,
+    size_t *count_r, struct err *err);
+
+/* When the next one after now_ms is due; 0 when none is. */
+int queue_store_next_due(
+    struct sql *store, int64_t now_ms, int64_t *next_ms_r, struct err *err);
+
+struct queue_totals {
+	int64_t messages;
+	int64_t octets;
+	int64_t oldest_ms; /* 0: the queue is empty */
+};
+int queue_store_totals(
+    struct sql *store, struct queue_totals *totals_r, struct err *err);
+
+bool queue_store_knows_file(struct sql *store, uint64_t id);
+
+#endif

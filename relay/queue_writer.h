@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The thread that alone writes queue.db: group commit.  Whatever waits goes
+ * into one transaction; then all of it is reported, so a 250 rests on a
+ * commit with synchronous=FULL (DESIGN §3).
+ */
+#ifndef RELAY_QUEUE_WRITER_H
+#define RELAY_QUEUE_WRITER_H
+
+#include "common/ipc.h"
+#include "common/pool.h"
+#include "relay/queue_message.h"
+
+enum queue_job_kind {
+	QUEUE_JOB_ACCEPT,   /* insert message */
+	QUEUE_JOB_RESULT,   /* changes of message's recipients, and a DSN */
+	QUEUE_JOB_POSTPONE, /* changes' next_ms of any messages' recipients */
+	QUEUE_JOB_STATE,    /* all recipients of message: state, next_ms */
+	QUEUE_JOB_OUTBOX,   /* rows up to outbox_seq are in the log */
+	QUEUE_JOB_KIND_COUNT
+};
+
+enum queue_job_status {
+	QUEUE_JOB_DONE,
+	QUEUE_JOB_DOUBLE, /* the message id exists: 451 */
+	QUEUE_JOB_FULL    /* no space; nothing was done */
+};
+
+enum queue_change_kind {
+	QUEUE_CHANGE_DELETE,
+	QUEUE_CHANGE_DEFER,
+	QUEUE_CHANGE_POSTPONE
+};
+
+struct queue_change {
+	uint64_t message_id; /* of POSTPONE; else the job's message */
+	enum queue_change_kind kind;
+	uint32_t number;
+	int64_t next_ms; /* of POSTPONE */
+	const struct queue_recipient *recipient; /* of DEFER */
+};
+
+/* An outbox row that was committed, on its way to the log. */
+struct outbox_row {
+	int64_t seq;
+	struct ipc_list_writer events;
+	struct outbox_row *next;
+};
+
+struct queue_job {
+	struct pool_task task; /* task.done is the caller's */
+	enum queue_job_kind kind;
+	enum queue_job_status status;
+	struct queue_message *message; /* holds a reference, or NULL */
+	struct queue_message *dsns[3]; /* accepted with a RESULT; references */
+	struct queue_change *changes;
+	size_t change_count;
+	enum rcpt_state state;
+	int64_t next_ms;
+	uint32_t events; /* message's, for its row; set by queue_job_event */
+	uint32_t warned; /* the same */
+	int64_t outbox_seq;
+	int64_t now_ms;
+	struct ipc_list_writer life; /* life events of this step */
+	bool is_finished;        /* out: no recipient is left */
+	struct outbox_row *rows; /* out: of the whole batch, at one job */
+	void *arg;
+};
+
+struct queue_job *queue_job_new(enum queue_job_kind kind,
+    struct queue_message *message, void (*done)(struct pool_task *task));
+void queue_job_free(struct queue_job *job);
+struct queue_job *queue_job_of(struct pool_task *task);
+
+/*
+ * The number of a message's last event, which the writer's thread notes: it
+ * alone knows in time that no recipient is left.
+ */
+#define QUEUE_EVENT_LAST UINT32_MAX
+
+/* Notes a life event of the message in the job. */
+void queue_job_event(struct queue_job *job, struct queue_message *message,
+    uint64_t time_us, int event_type, const void *fields);
+
+void outbox_row_free(struct outbox_row *row);
+
+struct queue_writer;
+
+/* Opens queue.db in the directory; a failure of it is told in err. */
+int queue_writer_new(struct loop *loop, const char *state_dir,
+    struct queue_writer **writer_r, struct err *err);
+void queue_writer_submit(struct queue_writer *writer, struct queue_job *job);
+/* Waits until all jobs are committed and reported. */
+void queue_writer_finish(struct queue_writer *writer);
+
+/* The last outbox row found at the start; 0: none. */
+int64_t queue_writer_first_outbox(const struct queue_writer *writer);
+
+/* Commits and transactions so far, for status. */
+struct queue_writer_counts {
+	uint64_t commits;
+	uint64_t jobs;
+};
+struct queue_writer_counts queue_writer_counts(
+    const struct queue_writer *writer);
+
+/* Finishes all jobs, then closes. */
+void queue_writer_free(struct queue_writer *writer);
+
+#endif
