@@ -24,3 +24,11 @@ postern.conf.5: tabledoc
 	./tabledoc settings >$@
 postern-events.7: tabledoc
 	./tabledoc events >$@
+
+cli_SOURCES = control/cli_args.c control/cli_help.c control/cli_log.c \
+	control/cli_output.c control/cli_prompt.c control/cli_queue.c \
+	control/cli_run.c control/cli_secret.c control/cli_show.c \
+	control/cli_verbs.c control/client.c control/instance.c control/times.c
+PROGRAMS += postern
+postern_SOURCES = control/postern.c $(cli_SOURCES)
+postern_LIBS = $(EVENT_LIBS) $(JANSSON_LIBS) $(IDN2_LIBS)
