@@ -27,7 +27,10 @@
 	    "Check with its owner; \"postern user show\" has its last use.") \
 	ALERT(STORE, "store", 1, \
 	    "A database is damaged or cannot be written; see the manual page " \
-	    "of its program for salvage.")
+	    "of its program for salvage.") \
+	ALERT(LISTENER, "listener", 1, \
+	    "Another program may have the port: see \"ss -ltnp\"; or change " \
+	    "the listen settings.")
 
 #define ALERT_ENUM(suffix, name, severity, advice) ALERT_##suffix,
 enum alert { ALERTS(ALERT_ENUM) ALERT_COUNT };

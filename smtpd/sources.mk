@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: ISC
-# The programs of smtpd/, and what their tests are linked with.
+# What faces clients.  common/sources.mk says how rows look.
 
-PROGRAMS += postern-checkd
-postern-checkd_SOURCES = smtpd/checkd.c smtpd/checkd_mail.c \
-	smtpd/checkd_peer.c smtpd/checkd_query.c smtpd/client_check.c \
-	smtpd/dns_health.c smtpd/dns_message.c smtpd/resolver.c \
-	smtpd/resolver_context.c
-postern-checkd_LIBS = $(EVENT_LIBS) $(UNBOUND_LIBS) $(IDN2_LIBS) \
-	$(SECCOMP_LIBS)
-MANUALS += smtpd/postern-checkd.8
-test_dns_message_SOURCES = smtpd/dns_message.c
-test_dns_health_SOURCES = smtpd/dns_health.c
-test_client_check_SOURCES = smtpd/client_check.c smtpd/dns_message.c
-fuzz_dns_message_SOURCES = smtpd/dns_message.c
+# ---- the listening sockets ----
+PROGRAMS += postern-bindd
+postern-bindd_SOURCES = smtpd/bindd.c
+postern-bindd_LIBS = $(EVENT_LIBS) $(SECCOMP_LIBS)
+
+# ---- SMTP: acceptor and workers ----
+PROGRAMS += postern-smtpd
+smtpd_worker_SOURCES = smtpd/access.c smtpd/intake.c smtpd/intake_header.c \
+	smtpd/received.c smtpd/session.c smtpd/session_auth.c \
+	smtpd/session_mail.c smtpd/transaction.c
+postern-smtpd_SOURCES = smtpd/smtpd.c smtpd/clients.c smtpd/flood.c \
+	smtpd/listeners.c smtpd/refusals.c smtpd/tls_store.c smtpd/worker.c \
+	smtpd/workers.c $(smtpd_worker_SOURCES)
+postern-smtpd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) \
+	$(IDN2_LIBS)

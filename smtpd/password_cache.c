@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A fixed table of verified passwords; a newer one takes the place of the
+ * older one that falls on the same slot.
+ * Runs in: postern-authd.  Trusts: its caller, who verified what is added.
+ */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/err.h"
+#include "smtpd/password_cache.h"
+
+#define KEY_SIZE 32
+#define HASH_SIZE 32
+/* A power of two; a site's clients within a few minutes. */
+#define SLOT_COUNT 4096
+
+struct slot {
+	unsigned char hash[HASH_SIZE];
+	int64_t user_id; /* 0: free */
+	int64_t app_id;
+	uint64_t expires_ms;
+};
+
+struct password_cache {
+	unsigned char key[KEY_SIZE];
+	struct slot slots[SLOT_COUNT];
+};
+
+struct password_cache *
+password_cache_new(void)
+{
+	struct password_cache *cache = xcalloc(1, sizeof(*cache));
+
+	if (getrandom(cache->key, sizeof(cache->key), 0) !=
+	    (ssize_t)sizeof(cache->key))
+		fatal("getrandom: %s", strerror(errno));
+	return cache;
+}
+
+void
+password_cache_free(struct password_cache *cache)
+{
+	if (cache == NULL)
+		return;
+	explicit_bzero(cache, sizeof(*cache));
+	free(cache);
+}
+
+/* A name holds no NUL, so the two cannot be cut apart differently. */
+static struct slot *
+find_slot(struct password_cache *cache, struct slice login,
+    struct slice password, unsigned char hash_r[HASH_SIZE])
+{
+	struct buf text;
+	unsigned size = 0;
+	uint32_t index;
+
+	buf_init(&text, SIZE_MAX);
+	(void)buf_add_slice(&text, login);
+	(void)buf_add_char(&text, '\0');
+	(void)buf_add_slice(&text, password);
+	if (HMAC(EVP_sha256(), cache->key, sizeof(cache->key),
+		(const unsigned char *)text.p, text.n, hash_r, &size) == NULL ||
+	    size != HASH_SIZE)
+		fatal("HMAC-SHA-256 failed");
+	explicit_bzero(text.p, text.n);
+	buf_clear(&text);
+	memcpy(&index, hash_r, sizeof(index));
+	return &cache->slots[index % SLOT_COUNT];
+}
+
+void
+password_cache_add(struct password_cache *cache, struct slice login,
+    struct slice password, int64_t user_id, int64_t app_id, uint64_t expires_ms)
+{
+	unsigned char hash[HASH_SIZE];
+	struct slot *slot = find_slot(cache, login, password, hash);
+
+	memcpy(slot->hash, hash, sizeof(hash));
+	slot->user_id = user_id;
+	slot->app_id = app_id;
+	slot->expires_ms = expires_ms;
+}
+
+bool
+password_cache_find(struct password_cache *cache, struct slice login,
+    struct slice password, uint64_t now_ms, int64_t *user_id_r,
+    int64_t *app_id_r)
+{
+	unsigned char hash[HASH_SIZE];
+	const struct slot *slot = find_slot(cache, login, password, hash);
+
+	if (slot->user_id == 0 || now_ms >= slot->expires_ms ||
+	    CRYPTO_memcmp(slot->hash, hash, sizeof(hash)) != 0)
+		return false;
+	*user_id_r = slot->user_id;
+	*app_id_r = slot->app_id;
+	return true;
+}
+
+void
+password_cache_drop(struct password_cache *cache, int64_t user_id)
+{
+	for (size_t i = 0; i < SLOT_COUNT; i++)
+		if (cache->slots[i].user_id == user_id)
+			memset(&cache->slots[i], 0, sizeof(cache->slots[i]));
+}
+
+void
+password_cache_drop_all(struct password_cache *cache)
+{
+	memset(cache->slots, 0, sizeof(cache->slots));
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One worker process: what all of its sessions share.
+ */
+#ifndef SMTPD_WORKER_H
+#define SMTPD_WORKER_H
+
+#include <openssl/ssl.h>
+
+#include "common/channel.h"
+#include "common/ids.h"
+#include "common/log.h"
+#include "common/settings.h"
+#include "common/vocabulary.h"
+#include "smtpd/access.h"
+
+struct session;
+
+struct worker {
+	struct loop *loop;
+	struct log *log;
+	struct channel *acceptor;
+	struct channel *links[ROLE_COUNT]; /* NULL: not up */
+	struct snapshot *snapshot;
+	struct access_list *access;
+	SSL_CTX *tls[LISTENER_KIND_COUNT]; /* NULL: no certificate */
+	char mechanisms[512 + 1];          /* of authd; "": no logins */
+	struct id_maker message_ids;
+	bool has_message_ids; /* queued gave us a slot */
+	uint32_t next_stream;
+	struct session *sessions;
+	size_t session_count;
+	/* Octets of messages being received (smtp.worker_memory). */
+	uint64_t message_memory;
+	bool is_draining;
+};
+
+const struct settings *worker_settings(const struct worker *worker);
+
+/* Takes octets off the budget; false when it has no more. */
+bool worker_charge(struct worker *worker, size_t octets);
+void worker_refund(struct worker *worker, size_t octets);
+
+/* A session ended: the acceptor has its slot back. */
+void worker_session_ended(struct worker *worker, struct session *session);
+
+#endif
