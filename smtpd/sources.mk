@@ -16,3 +16,29 @@ postern-smtpd_SOURCES = smtpd/smtpd.c smtpd/clients.c smtpd/flood.c \
 	smtpd/workers.c $(smtpd_worker_SOURCES)
 postern-smtpd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) \
 	$(IDN2_LIBS)
+
+
+# ---- logins, identities, recipients ----
+accounts_SOURCES = smtpd/accounts.c smtpd/accounts_login.c \
+	smtpd/account_name.c smtpd/scram_verifier.c
+auth_session_SOURCES = smtpd/auth_session.c smtpd/password_cache.c \
+	smtpd/sasl.c smtpd/throttle.c $(accounts_SOURCES)
+test_account_name_SOURCES = smtpd/account_name.c
+test_accounts_SOURCES = $(accounts_SOURCES)
+test_auth_session_SOURCES = $(auth_session_SOURCES)
+test_scram_verifier_SOURCES = smtpd/scram_verifier.c
+test_throttle_SOURCES = smtpd/throttle.c
+
+# ---- DNS, and what it says about strangers ----
+PROGRAMS += postern-checkd
+postern-checkd_SOURCES = smtpd/checkd.c smtpd/checkd_mail.c \
+	smtpd/checkd_peer.c smtpd/checkd_query.c smtpd/client_check.c \
+	smtpd/dns_health.c smtpd/dns_message.c smtpd/resolver.c \
+	smtpd/resolver_context.c
+postern-checkd_LIBS = $(EVENT_LIBS) $(UNBOUND_LIBS) $(IDN2_LIBS) \
+	$(SECCOMP_LIBS)
+MANUALS += smtpd/postern-checkd.8
+test_dns_message_SOURCES = smtpd/dns_message.c
+test_dns_health_SOURCES = smtpd/dns_health.c
+test_client_check_SOURCES = smtpd/client_check.c smtpd/dns_message.c
+fuzz_dns_message_SOURCES = smtpd/dns_message.c
