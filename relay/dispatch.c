@@ -42,6 +42,9 @@ struct known {
 	struct known *next;
 };
 
+/* Messages that share one of these are touched together. */
+#define MARKS 65536
+
 struct dispatch {
 	struct destination *buckets[BUCKETS];
 	struct destination *ready_first;
@@ -53,6 +56,8 @@ struct dispatch {
 	size_t waiting;
 	size_t active;
 	unsigned limit;
+	uint32_t mark;
+	uint32_t touched[MARKS]; /* the mark at the last touch */
 };
 
 struct dispatch *
@@ -171,11 +176,39 @@ remember(struct dispatch *dispatch, struct delivery *delivery)
 	*bucket = known;
 }
 
+/* Ids that are made one after the other lie apart (Fibonacci hashing). */
+static size_t
+mark_slot(uint64_t message_id)
+{
+	return (size_t)(message_id * 11400714819323198485u >> 32) % MARKS;
+}
+
+void
+dispatch_mark(struct dispatch *dispatch)
+{
+	dispatch->mark++;
+}
+
+void
+dispatch_touch(struct dispatch *dispatch, uint64_t message_id)
+{
+	dispatch->touched[mark_slot(message_id)] = dispatch->mark;
+}
+
+bool
+dispatch_is_touched(const struct dispatch *dispatch, uint64_t message_id)
+{
+	return dispatch->mark != 0 &&
+	    dispatch->touched[mark_slot(message_id)] == dispatch->mark;
+}
+
 static void
 forget(struct dispatch *dispatch, const struct delivery *delivery)
 {
 	struct known **at = known_bucket(dispatch, delivery->message->id);
 	struct known *known;
+
+	dispatch_touch(dispatch, delivery->message->id);
 
 	while ((*at)->delivery != delivery)
 		at = &(*at)->next;
@@ -200,6 +233,16 @@ dispatch_knows(
 				return true;
 	}
 	return false;
+}
+
+struct queue_message *
+dispatch_message(struct dispatch *dispatch, uint64_t message_id)
+{
+	const struct known *at = *known_bucket(dispatch, message_id);
+
+	while (at != NULL && at->delivery->message->id != message_id)
+		at = at->next;
+	return at != NULL ? at->delivery->message : NULL;
 }
 
 /* ---- deliveries ---- */
@@ -518,6 +561,7 @@ dispatch_remove(struct dispatch *dispatch, uint64_t message_id)
 	size_t out = 0;
 	const struct known *at = *known_bucket(dispatch, message_id);
 
+	dispatch_touch(dispatch, message_id);
 	while (at != NULL) {
 		struct delivery *delivery = at->delivery;
 

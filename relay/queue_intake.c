@@ -11,6 +11,8 @@
 #include "common/events.h"
 #include "relay/queue_alias.h"
 #include "relay/queue_outbox.h"
+#include "relay/queue_refill.h"
+#include "relay/queue_spool.h"
 #include "relay/queued.h"
 #include "relay/submission.h"
 
@@ -81,6 +83,7 @@ queue_intake_peer_closed(struct queued *queued, struct channel *channel)
 
 	if (peer == NULL)
 		return;
+	queue_spool_peer_closed(queued->spool, peer);
 	queued->slot_is_taken[peer->slot] = false;
 	peer->channel = NULL;
 	channel_set_context(channel, NULL);
@@ -146,7 +149,20 @@ queue_intake_committed(struct queued *queued, struct queue_message *message)
 	if (message->content != NULL &&
 	    queued->memory_used > queued_settings(queued)->queue_memory / 2)
 		queue_message_drop_content(message);
-	queue_delivery_plan(queued, message, queued_now_ms(queued));
+	/* The refill may have been faster; one struct numbers the events. */
+	if (dispatch_message(queued->dispatch, message->id) == NULL)
+		queue_delivery_plan(queued, message, queued_now_ms(queued));
+	else
+		queue_refill_missed(queued->refill);
+}
+
+/* The message is not taken: what was stored of it goes. */
+static void
+let_go(struct queued *queued, const struct queue_message *message)
+{
+	queued->refused++;
+	if (message->is_file)
+		queue_spool_remove(queued->spool, message->id);
 }
 
 static void
@@ -175,13 +191,13 @@ on_committed(struct pool_task *task)
 		queue_intake_committed(queued, job->message);
 		break;
 	case QUEUE_JOB_DOUBLE:
-		queued->refused++;
+		let_go(queued, job->message);
 		queue_intake_answer(intake->peer, intake->request_id,
 		    intake->stream, 451, "4.3.0",
 		    "That message id is taken; please try again");
 		break;
 	case QUEUE_JOB_FULL:
-		queued->refused++;
+		let_go(queued, job->message);
 		queue_intake_answer(intake->peer, intake->request_id,
 		    intake->stream, 452, "4.3.1",
 		    "Insufficient system storage");
@@ -217,7 +233,7 @@ on_expanded(void *arg, struct queue_message *message, bool is_known)
 	if (is_known) {
 		commit(intake, message);
 	} else {
-		intake->queued->refused++;
+		let_go(intake->queued, message);
 		queue_intake_answer(intake->peer, intake->request_id,
 		    intake->stream, 451, "4.3.0",
 		    "Aliases cannot be looked up at the moment");

@@ -4,3 +4,16 @@ dsn_SOURCES = relay/dsn.c relay/dsn_reason.c relay/dsn_status.c \
 	relay/dsn_text.c relay/dsn_words.c
 test_dsn_SOURCES = $(dsn_SOURCES)
 fuzz_dsn_SOURCES = $(dsn_SOURCES)
+
+queue_SOURCES = relay/dispatch.c relay/queue_filter.c relay/queue_message.c \
+	relay/queue_store.c relay/queue_writer.c relay/schedule.c \
+	relay/spool_file.c relay/submission.c
+PROGRAMS += postern-queued
+postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \
+	relay/queue_alias.c relay/queue_delivery.c relay/queue_dsn.c \
+	relay/queue_intake.c relay/queue_outbox.c relay/queue_refill.c \
+	relay/queue_result.c relay/queue_spool.c relay/route.c \
+	$(queue_SOURCES) $(dsn_SOURCES)
+MANUALS += relay/postern-queued.8
+postern-queued_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
+	$(OPENSSL_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(THREAD_LIBS)

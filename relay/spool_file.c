@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Files of the spool.
+ * Runs in: postern-queued.  Trusts: its state directory to be its own; what
+ * is found in the spool is looked at before it is used or removed (T112,
+ * T113).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/ids.h"
+#include "common/log.h"
+#include "relay/spool_file.h"
+
+/* More odd files than this are only counted. */
+#define ODD_TOLD_MAX 20
+
+/* "00" to "3f": the counter of an id, and its time where that stands still. */
+static unsigned
+folder_of(uint64_t id)
+{
+	return (unsigned)((id ^ id >> 20) % SPOOL_FOLDERS);
+}
+
+static int
+folder_fd(const struct spool_folders *folders, uint64_t id)
+{
+	return folders->fds[folder_of(id)];
+}
+
+/* ---- folders ---- */
+
+/* Opens a folder that is ours alone, or makes it; *is_new_r when it did. */
+static int
+open_folder(int at_fd, const char *path, bool *is_new_r, struct err *err)
+{
+	struct stat st;
+	int fd;
+
+	if (mkdirat(at_fd, path, 0700) == 0)
+		*is_new_r = true;
+	else if (errno != EEXIST)
+		return err_set(
+		    err, "cannot make %s: %s", path, strerror(errno));
+	fd = openat(
+	    at_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1)
+		return err_set(
+		    err, "cannot open %s: %s", path, strerror(errno));
+	if (fstat(fd, &st) == -1 || st.st_uid != geteuid() ||
+	    (st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+		(void)close(fd);
+		return err_set(err,
+		    "%s does not belong to this program's user alone; "
+		    "see who changed it, then chown and chmod 700",
+		    path);
+	}
+	return fd;
+}
+
+/* A name that is new must survive a power cut before mail rests on it. */
+static int
+sync_folder(int fd, const char *what, struct err *err)
+{
+	if (fsync(fd) == -1)
+		return err_set(err, "fsync of %s: %s", what, strerror(errno));
+	return 0;
+}
+
+static int
+sync_path(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc;
+
+	if (fd == -1)
+		return err_set(err, "open %s: %s", path, strerror(errno));
+	rc = sync_folder(fd, path, err);
+	(void)close(fd);
+	return rc;
+}
+
+int
+spool_folders_open(
+    struct spool_folders *folders, const char *state_dir, struct err *err)
+{
+	char path[600];
+	bool is_new = false;
+	int spool_fd;
+	int rc = -1;
+
+	for (unsigned i = 0; i < SPOOL_FOLDERS; i++)
+		folders->fds[i] = -1;
+	(void)snprintf(path, sizeof(path), "%s/spool", state_dir);
+	spool_fd = open_folder(AT_FDCWD, path, &is_new, err);
+	if (spool_fd == -1 || (is_new && sync_path(state_dir, err) == -1))
+		goto out;
+	is_new = false;
+	for (unsigned i = 0; i < SPOOL_FOLDERS; i++) {
+		char name[8];
+
+		(void)snprintf(name, sizeof(name), "%02x", i);
+		folders->fds[i] = open_folder(spool_fd, name, &is_new, err);
+		if (folders->fds[i] == -1) {
+			(void)err_wrap(err, "%s", path);
+			goto out;
+		}
+	}
+	if (is_new && sync_folder(spool_fd, path, err) == -1)
+		goto out;
+	rc = 0;
+out:
+	close_if_open(&spool_fd);
+	if (rc == -1)
+		spool_folders_close(folders);
+	return rc;
+}
+
+void
+spool_folders_close(struct spool_folders *folders)
+{
+	for (unsigned i = 0; i < SPOOL_FOLDERS; i++)
+		close_if_open(&folders->fds[i]);
+}
+
+/* ---- files ---- */
+
+int
+spool_file_create(const struct spool_folders *folders, uint64_t id)
+{
+	char name[ID_TEXT_SIZE];
+
+	id_format(id, name);
+	return openat(folder_fd(folders, id), name,
+	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+int
+spool_file_write(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t done = write(fd, p, n);
+
+		if (done == -1 && errno == EINTR)
+			continue;
+		if (done == -1)
+			return -1;
+		p += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+void
+spool_file_sync(const struct spool_folders *folders, uint64_t id, int fd)
+{
+	char name[ID_TEXT_SIZE];
+
+	/* What the page cache holds after a failure is not known (DESIGN §3). */
+	id_format(id, name);
+	if (fdatasync(fd) == -1)
+		fatal("fdatasync of spool file %s: %s", name, strerror(errno));
+	if (fsync(folder_fd(folders, id)) == -1)
+		fatal("fsync of the folder of spool file %s: %s", name,
+		    strerror(errno));
+}
+
+/* As we make them: a plain file, ours alone, with one name. */
+static bool
+is_as_made(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && st->st_uid == geteuid() &&
+	    (st->st_mode & (S_IRWXG | S_IRWXO)) == 0 && st->st_nlink == 1;
+}
+
+int
+spool_file_open(const struct spool_folders *folders, uint64_t id)
+{
+	char name[ID_TEXT_SIZE];
+	struct stat st;
+	int fd;
+
+	/* O_NONBLOCK: a FIFO in its place must not stop us. */
+	id_format(id, name);
+	fd = openat(folder_fd(folders, id), name,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd != -1 && (fstat(fd, &st) == -1 || !is_as_made(&st)))
+		close_if_open(&fd);
+	return fd;
+}
+
+int
+spool_file_remove(const struct spool_folders *folders, uint64_t id)
+{
+	char name[ID_TEXT_SIZE];
+
+	id_format(id, name);
+	if (unlinkat(folder_fd(folders, id), name, 0) == -1 &&
+	    errno != ENOENT)
+		return -1;
+	return 0;
+}
+
+/* ---- the scan at start ---- */
+
+static void
+tell_odd(struct spool_scan *scan, unsigned folder, const char *name,
+    const char *why)
+{
+	if (++scan->odd <= ODD_TOLD_MAX)
+		log_notice("spool/%02x/%s is left alone: %s", folder, name,
+		    why);
+}
+
+static void
+look_at(const struct spool_folders *folders, unsigned folder, const char *name,
+    bool (*is_known)(void *arg, uint64_t id), void *arg,
+    struct spool_scan *scan)
+{
+	char proper[ID_TEXT_SIZE];
+	struct stat st;
+	uint64_t id;
+
+	if (id_parse(slice_of(name), &id) == -1) {
+		tell_odd(scan, folder, name, "its name is no message id");
+		return;
+	}
+	id_format(id, proper);
+	if (strcmp(name, proper) != 0 || folder_of(id) != folder) {
+		tell_odd(scan, folder, name, "it is not in its place");
+	} else if (fstatat(folders->fds[folder], name, &st,
+	               AT_SYMLINK_NOFOLLOW) == -1 ||
+	    !is_as_made(&st)) {
+		tell_odd(scan, folder, name,
+		    "it is not a file of this program's user alone");
+	} else if (is_known(arg, id)) {
+		scan->kept++;
+	} else if (spool_file_remove(folders, id) == -1) {
+		tell_odd(scan, folder, name, strerror(errno));
+	} else {
+		scan->removed++;
+	}
+}
+
+static int
+scan_folder(const struct spool_folders *folders, unsigned folder,
+    bool (*is_known)(void *arg, uint64_t id), void *arg,
+    struct spool_scan *scan, struct err *err)
+{
+	/* A position of its own, and closed by closedir(). */
+	int fd = openat(folders->fds[folder], ".",
+	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd == -1 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	int rc = 0;
+
+	if (dir == NULL) {
+		rc = err_set(
+		    err, "read spool/%02x: %s", folder, strerror(errno));
+		close_if_open(&fd);
+		return rc;
+	}
+	while (errno = 0, (entry = readdir(dir)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 &&
+		    strcmp(entry->d_name, "..") != 0)
+			look_at(folders, folder, entry->d_name, is_known, arg,
+			    scan);
+	if (errno != 0)
+		rc = err_set(
+		    err, "read spool/%02x: %s", folder, strerror(errno));
+	(void)closedir(dir);
+	return rc;
+}
+
+int
+spool_folders_scan(const struct spool_folders *folders,
+    bool (*is_known)(void *arg, uint64_t id), void *arg,
+    struct spool_scan *scan_r, struct err *err)
+{
+	*scan_r = (struct spool_scan){0};
+	for (unsigned i = 0; i < SPOOL_FOLDERS; i++)
+		if (scan_folder(folders, i, is_known, arg, scan_r, err) == -1)
+			return -1;
+	if (scan_r->odd > ODD_TOLD_MAX)
+		log_notice("spool: %llu files left alone in all",
+		    (unsigned long long)scan_r->odd);
+	return 0;
+}
