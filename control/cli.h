@@ -30,6 +30,7 @@ enum cli_type {
 	CLI_NUMBER, /* a whole number */
 	CLI_LIST,   /* an array: this word and those behind it */
 	CLI_PAIRS,  /* KEY=VALUE words: an object */
+	CLI_FILTER, /* words NAME=VALUE of a queue filter: an object */
 	CLI_FILE,   /* the content of that file; "-": standard input */
 	CLI_AHEAD,  /* a time to come: "2h", "2030-01-31" */
 	CLI_AGO     /* a time past: "2h" ago, "2030-01-31" */
@@ -52,7 +53,8 @@ struct cli_option {
 
 /*
  * How an answer is shown.  columns: "key:TITLE" with commas between, each with
- * an optional ":t" (a time), ":l" (a list), ":b" (yes or no), ":z" (octets).
+ * an optional ":t" (a time) or ":z" (octets).  "recipients.to" shows that
+ * member of each object of an array, equal ones once.
  */
 struct cli_table {
 	const char *list_key; /* the array of the answer */
@@ -178,6 +180,7 @@ int cli_run_app_password(struct cli *cli);
 int cli_run_tls_install(struct cli *cli);
 int cli_run_tls_show(struct cli *cli);
 int cli_run_route_test(struct cli *cli);
+int cli_run_queue_summary(struct cli *cli);
 int cli_run_queue_change(struct cli *cli);
 int cli_run_trace(struct cli *cli);
 int cli_run_log(struct cli *cli);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/printable.h"
+#include "common/settings.h"
 #include "control/cli.h"
 #include "control/times.h"
 
@@ -183,6 +184,58 @@ put_pair(json_t *arguments, const char *key, const char *word, struct err *err)
 	return rc;
 }
 
+/*
+ * "from=a@b.example older=2h", also as several words: the names that
+ * postern-queued knows, and older for a span.
+ */
+static int
+put_filter_word(json_t *object, struct slice word, struct err *err)
+{
+	const size_t equals = slice_find(word, '=', 0);
+	const struct slice value = {word.p + equals + 1,
+	    equals < word.n ? word.n - equals - 1 : 0};
+	uint64_t seconds;
+	char name[32];
+	char shown[80];
+
+	if (equals == word.n || value.n == 0 ||
+	    slice_copy((struct slice){word.p, equals}, name, sizeof(name)) ==
+		-1)
+		return err_set(err, "a filter is written NAME=VALUE, not "
+		    "\"%s\"", printable(word, shown, sizeof(shown)));
+	if (strcmp(name, "older") != 0)
+		return json_object_set_new(
+		    object, name, json_stringn(value.p, value.n));
+	if (setting_seconds(value, &seconds) == -1 || seconds > INT32_MAX)
+		return err_set(err, "older is a span such as 2h, not \"%s\"",
+		    printable(value, shown, sizeof(shown)));
+	return json_object_set_new(
+	    object, "older_than_s", json_integer((json_int_t)seconds));
+}
+
+static int
+put_filter(
+    json_t *arguments, const char *key, const char *words, struct err *err)
+{
+	json_t *object = json_object_get(arguments, key);
+	struct slice rest = slice_trim(slice_of(words));
+
+	if (object == NULL) {
+		object = json_object();
+		(void)json_object_set_new(arguments, key, object);
+	}
+	while (rest.n > 0) {
+		const size_t end = slice_find(rest, ' ', 0);
+
+		if (put_filter_word(
+		    object, (struct slice){rest.p, end}, err) == -1)
+			return -1;
+		rest = slice_trim(
+		    (struct slice){rest.p + end, rest.n - end});
+	}
+	return 0;
+}
+
 static int
 append_text(json_t *arguments, const char *key, const char *name,
     const char *word, struct err *err)
@@ -216,6 +269,8 @@ put_value(struct cli *cli, enum cli_type type, const char *key,
 		return append_text(arguments, key, name, word, err);
 	case CLI_PAIRS:
 		return put_pair(arguments, key, word, err);
+	case CLI_FILTER:
+		return put_filter(arguments, key, word, err);
 	case CLI_FILE:
 		cli->file = word;
 		return put_file(arguments, key, word, err);
@@ -288,7 +343,7 @@ take_more(struct cli *cli, const struct cli_option *option,
 {
 	while (words->at + 1 < words->argc &&
 	    words->argv[words->at + 1][0] != '-')
-		if (put_value(cli, CLI_LIST, option->key, option->name,
+		if (put_value(cli, option->type, option->key, option->name,
 		    words->argv[++words->at], 0, err) == -1)
 			return -1;
 	return 0;
@@ -320,8 +375,8 @@ take_option(
 	if (put_value(cli, option->type, option->key, option->name, value, now,
 	    err) == -1)
 		return -1;
-	return option->type == CLI_LIST && strchr(word, '=') == NULL
-	    ? take_more(cli, option, words, err) : 0;
+	return strchr(word, '=') == NULL && (option->type == CLI_LIST ||
+	    option->type == CLI_FILTER) ? take_more(cli, option, words, err) : 0;
 }
 
 /* ---- the whole line ---- */

@@ -47,7 +47,8 @@ static void
 show_option(const struct cli_option *option)
 {
 	char left[80];
-	const bool is_list = option->type == CLI_LIST;
+	const bool is_list =
+	    option->type == CLI_LIST || option->type == CLI_FILTER;
 
 	(void)snprintf(left, sizeof(left), "%s%s%s%s", option->name,
 	    option->placeholder != NULL ? " " : "",

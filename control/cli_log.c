@@ -3,12 +3,9 @@
  * The verbs of the log: trace, log, log export.
  * Runs in: postern.  Trusts: nothing of an event's texts.
  */
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/printable.h"
 #include "control/cli.h"
@@ -19,26 +16,11 @@
 
 /* ---- one event, one line ---- */
 
-/* Local time with milliseconds: people compare it with their clocks. */
-static void
-print_time(json_int_t time_us)
-{
-	const time_t seconds = (time_t)(time_us / 1000000);
-	struct tm parts;
-	char text[40];
-
-	if (localtime_r(&seconds, &parts) == NULL ||
-	    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &parts) == 0)
-		(void)snprintf(text, sizeof(text), "?");
-	(void)printf("%s.%03d", text, (int)(time_us / 1000 % 1000));
-}
-
 /* What the line has already, or what says nothing. */
 static bool
 is_shown(const char *key, const json_t *value)
 {
-	static const char *const keys[] = {"time_us", "time", "event", "role",
-	    "level", "class", "position", "number"};
+	static const char *const keys[] = {"ts", "program", "event", "number"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(key, keys[i]) == 0)
@@ -66,28 +48,32 @@ print_field(const char *key, const json_t *value)
 	buf_clear(&text);
 }
 
+/* id: of the message that the line stands under, or NULL. */
 static void
-print_event(json_t *event)
+print_event(json_t *event, const json_t *id)
 {
-	const json_int_t time_us =
-	    json_integer_value(json_object_get(event, "time_us"));
-	struct buf name;
+	struct buf head;
 	const char *key;
 	json_t *value;
 
-	buf_init(&name, 256);
-	cli_value_text(json_object_get(event, "event"), '\0', &name);
-	print_time(time_us);
-	(void)printf("  %s%-16s%s", cli_bold(), buf_text(&name), cli_plain());
-	buf_clear(&name);
+	buf_init(&head, 1024);
+	cli_value_text(json_object_get(event, "ts"), '\0', &head);
+	(void)buf_add_text(&head, "  ");
+	cli_value_text(json_object_get(event, "program"), '\0', &head);
+	(void)printf("%s  %s", buf_text(&head), cli_bold());
+	buf_reset(&head);
+	cli_value_text(json_object_get(event, "event"), '\0', &head);
+	(void)printf("%s%s", buf_text(&head), cli_plain());
+	buf_clear(&head);
 	json_object_foreach (event, key, value)
-		if (!is_shown(key, value))
+		if (!is_shown(key, value) && (id == NULL ||
+		    strcmp(key, "id") != 0 || !json_equal(id, value)))
 			print_field(key, value);
 	(void)putchar('\n');
 }
 
 static void
-print_events(const struct cli *cli, const json_t *events)
+print_events(const struct cli *cli, const json_t *events, const json_t *id)
 {
 	json_t *event;
 	size_t i;
@@ -96,41 +82,85 @@ print_events(const struct cli *cli, const json_t *events)
 		if (cli->is_jsonl || cli->is_json)
 			cli_show_json(event);
 		else
-			print_event(event);
+			print_event(event, id);
 	}
 }
 
+/* How far the index is behind, and what could not be read. */
+static void
+say_state(const json_t *reply)
+{
+	const json_t *behind = json_object_get(reply, "behind");
+	const char *warning =
+	    json_string_value(json_object_get(reply, "warning"));
+
+	if (behind != NULL)
+		cli_say("the log's index is %lld events (%.1f s) behind",
+		    (long long)json_integer_value(
+			json_object_get(behind, "events")),
+		    json_number_value(json_object_get(behind, "seconds")));
+	if (warning != NULL)
+		cli_say("%s", warning);
+	else if (json_is_true(json_object_get(reply, "partial")))
+		cli_say("the answer is partial: it took too long; ask for less "
+		    "time with --since");
+}
+
 /* ---- trace ---- */
+
+static void
+print_member(const json_t *trace, const char *key)
+{
+	const json_t *value = json_object_get(trace, key);
+
+	if (value != NULL && !is_shown("", value))
+		print_field(key, value);
+}
+
+/* The message and each recipient's fate; then its events. */
+static void
+print_trace(const struct cli *cli, const json_t *trace)
+{
+	static const char *const keys[] = {"session", "from", "account",
+	    "client", "size", "header_message_id", "status"};
+	static const struct cli_table recipients = {"recipients",
+	    "to:TO,status:STATUS,host:HOST,code:CODE,reply:REPLY"};
+	const json_t *id = json_object_get(trace, "id");
+	const json_t *rows = json_object_get(trace, "recipients");
+
+	if (!cli->is_jsonl && cli_is_terminal() && id != NULL) {
+		(void)printf("%s%s%s", cli_bold(), json_string_value(id),
+		    cli_plain());
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			print_member(trace, keys[i]);
+		(void)putchar('\n');
+		if (json_array_size(rows) > 0)
+			cli_show_rows(&recipients, rows, true);
+	}
+	print_events(cli, json_object_get(trace, "events"), id);
+}
 
 int
 cli_run_trace(struct cli *cli)
 {
 	json_t *reply;
 	const json_t *traces;
-	const json_t *trace;
-	const json_t *behind;
-	size_t i;
+	const json_t *only;
 	int code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
 
 	if (code != CLI_DONE)
 		return code;
 	traces = json_object_get(reply, "traces");
-	behind = json_object_get(reply, "behind");
-	if (json_array_size(traces) == 0)
-		code = cli_fail(CLI_NOTHING, "postern log",
-		    "the log knows nothing of that");
-	else if (cli->is_json)
-		cli_show_json(reply);
-	else
-		json_array_foreach (traces, i, trace) {
-			if (i > 0 && !cli->is_jsonl)
-				(void)putchar('\n');
-			print_events(
-			    cli, json_object_get(trace, "events"));
-		}
-	if (json_is_integer(behind) && json_integer_value(behind) > 0)
-		cli_say("the log's index is %lld events behind",
-		    (long long)json_integer_value(behind));
+	only = json_array_get(traces, 0);
+	if (!cli->is_json && json_array_size(traces) == 1 &&
+	    json_object_get(only, "events") != NULL) {
+		print_trace(cli, only);
+	} else {
+		cli_show(cli, reply);
+		if (!cli->is_json && !cli->is_jsonl)
+			cli_say("\"postern trace ID\" tells each of them");
+	}
+	say_state(reply);
 	json_decref(reply);
 	return code;
 }
@@ -169,34 +199,91 @@ reverse(json_t *events)
 	json_decref(copy);
 }
 
+/* Where the log is now: {"after": -1} is answered with that number. */
+static int
+find_end(struct cli *cli, json_t **position_r)
+{
+	json_t *arguments = json_copy(cli->arguments);
+	json_t *reply;
+	int code;
+
+	(void)json_object_set_new(arguments, "after", json_integer(-1));
+	code = cli_ask(cli, cli->verb->request, arguments, &reply);
+	if (code == CLI_DONE)
+		*position_r = json_incref(json_object_get(reply, "next"));
+	json_decref(arguments);
+	json_decref(reply);
+	return code;
+}
+
 /* Asks again and again for what came behind the last one seen. */
 static int
 follow(struct cli *cli, json_t *position)
 {
 	const struct timespec pause = {.tv_nsec = FOLLOW_PAUSE_MS * 1000000L};
 	json_t *reply;
-	json_t *newer;
+	json_t *next;
 	int code = CLI_DONE;
 
-	json_incref(position);
-	(void)json_object_del(cli->arguments, "cursor");
 	while (code == CLI_DONE) {
-		(void)fflush(stdout);
+		if (fflush(stdout) == EOF)
+			return CLI_FAILED;
 		(void)nanosleep(&pause, NULL);
 		(void)json_object_set(cli->arguments, "after", position);
 		code = cli_ask(
 		    cli, cli->verb->request, cli->arguments, &reply);
 		if (code != CLI_DONE)
 			break;
-		print_events(cli, json_object_get(reply, "events"));
-		newer = json_object_get(reply, "position");
-		if (newer != NULL) {
+		print_events(cli, json_object_get(reply, "events"), NULL);
+		next = json_object_get(reply, "next");
+		if (next != NULL && !json_is_null(next)) {
 			json_decref(position);
-			position = json_incref(newer);
+			position = json_incref(next);
 		}
 		json_decref(reply);
 	}
 	json_decref(position);
+	return code;
+}
+
+/* What was shown is not to come again: on from the newest of it. */
+static void
+advance(json_t **position, const json_t *events)
+{
+	const json_t *newest = json_array_get(events, json_array_size(events) - 1);
+	const json_t *number = json_object_get(newest, "number");
+	const char *text = json_string_value(*position);
+	uint64_t at;
+
+	if (!json_is_integer(number) || (text != NULL &&
+	    slice_to_u64(slice_of(text), &at) == 0 &&
+	    (int64_t)at >= json_integer_value(number)))
+		return;
+	json_decref(*position);
+	*position = json_integer(json_integer_value(number));
+}
+
+/* What is there, newest last.  position: of -f, or NULL. */
+static int
+show_latest(struct cli *cli, json_t **position)
+{
+	json_t *reply;
+	json_t *events;
+	const int code =
+	    cli_ask(cli, cli->verb->request, cli->arguments, &reply);
+
+	if (code != CLI_DONE)
+		return code;
+	events = json_object_get(reply, "events");
+	reverse(events);
+	if (cli->is_json && position == NULL)
+		cli_show_json(reply);
+	else
+		print_events(cli, events, NULL);
+	if (position != NULL)
+		advance(position, events);
+	say_state(reply);
+	json_decref(reply);
 	return code;
 }
 
@@ -205,30 +292,25 @@ cli_run_log(struct cli *cli)
 {
 	const bool follows =
 	    json_is_true(json_object_get(cli->arguments, "follow"));
-	json_t *reply;
-	json_t *events;
-	int code;
+	json_t *position = NULL;
+	int code = CLI_DONE;
 
 	join_filters(cli->arguments);
 	(void)json_object_del(cli->arguments, "follow");
 	if (json_object_get(cli->arguments, "limit") == NULL)
 		(void)json_object_set_new(
 		    cli->arguments, "limit", json_integer(DEFAULT_ROWS));
-	code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
-	if (code != CLI_DONE)
-		return code;
-	events = json_object_get(reply, "events");
-	reverse(events);
-	if (cli->is_json && !follows)
-		cli_show_json(reply);
-	else
-		print_events(cli, events);
-	if (follows && client_is_managing(cli->client))
+	/* First the end, so that nothing falls between the two. */
+	if (follows)
+		code = find_end(cli, &position);
+	if (code == CLI_DONE && follows && client_is_managing(cli->client))
 		code = cli_fail(CLI_AWAY, NULL,
 		    "the gateway is stopped: nothing will come");
-	else if (follows)
-		code = follow(cli, json_object_get(reply, "position"));
-	json_decref(reply);
+	if (code == CLI_DONE)
+		code = show_latest(cli, follows ? &position : NULL);
+	if (code == CLI_DONE && follows)
+		return follow(cli, position);
+	json_decref(position);
 	return code;
 }
 

@@ -122,6 +122,8 @@ cli_value_text(const json_t *value, char kind, struct buf *text_r)
 		    json_string_length(value)}, text_r);
 	} else if (json_is_integer(value)) {
 		add_number(json_integer_value(value), kind, text_r);
+	} else if (json_is_real(value)) {
+		(void)buf_addf(text_r, "%.1f", json_real_value(value));
 	} else if (json_is_boolean(value)) {
 		(void)buf_add_text(text_r, json_is_true(value) ? "yes" : "no");
 	} else if (json_is_array(value)) {
@@ -200,6 +202,33 @@ print_cell(const char *text, size_t width, bool is_last)
 			(void)putchar(' ');
 }
 
+/* "recipients.to": the different values of a member, in their order. */
+static void
+add_members(const json_t *row, const char *path, char kind, struct buf *out)
+{
+	const char *dot = strchr(path, '.');
+	char *name = xstrndup(path, (size_t)(dot - path));
+	const json_t *parts = json_object_get(row, name);
+	json_t *seen = json_array();
+	const json_t *part;
+	const json_t *other;
+	size_t i;
+	size_t j;
+
+	json_array_foreach (parts, i, part) {
+		json_t *value = json_object_get(part, dot + 1);
+		bool is_new = value != NULL;
+
+		json_array_foreach (seen, j, other)
+			is_new = is_new && !json_equal(other, value);
+		if (is_new)
+			(void)json_array_append(seen, value);
+	}
+	cli_value_text(seen, kind, out);
+	json_decref(seen);
+	free(name);
+}
+
 /* One row's cells; also measures when print is false. */
 static void
 walk_row(struct column *columns, size_t count, const json_t *row, bool print)
@@ -209,8 +238,12 @@ walk_row(struct column *columns, size_t count, const json_t *row, bool print)
 	buf_init(&cell, CELL_MAX * 4);
 	for (size_t i = 0; i < count; i++) {
 		buf_reset(&cell);
-		cli_value_text(json_object_get(row, columns[i].key),
-		    columns[i].kind, &cell);
+		if (strchr(columns[i].key, '.') != NULL)
+			add_members(row, columns[i].key, columns[i].kind,
+			    &cell);
+		else
+			cli_value_text(json_object_get(row, columns[i].key),
+			    columns[i].kind, &cell);
 		if (print) {
 			print_cell(buf_text(&cell), columns[i].width,
 			    i + 1 == count);
@@ -255,7 +288,8 @@ is_time(const char *key)
 {
 	static const char *const keys[] = {"time", "since", "until", "expires",
 	    "arrived", "next_attempt", "last_login", "last_used", "created",
-	    "not_before", "not_after", "oldest", "changed"};
+	    "not_before", "not_after", "oldest", "changed",
+	    "last_attempt", "password_changed"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(key, keys[i]) == 0)

@@ -4,6 +4,7 @@
  * for first.
  * Runs in: postern.
  */
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,10 +38,82 @@ is_final(const struct cli *cli)
 	    strcmp(cli->verb->words, "queue bounce") == 0;
 }
 
-static json_int_t
-count_of(const json_t *reply)
+/* queued looks at so many messages for one request. */
+#define PAGE_IDS 1000
+
+/* The ids from `at` on, for one request. */
+static json_t *
+some_ids(const json_t *ids, size_t at)
 {
-	return json_integer_value(json_object_get(reply, "count"));
+	json_t *some = json_array();
+
+	for (size_t i = at; i < json_array_size(ids) && i < at + PAGE_IDS; i++)
+		(void)json_array_append(some, json_array_get(ids, i));
+	return some;
+}
+
+/* Sets up the next request: false when all was asked. */
+static bool
+next_request(json_t *arguments, const json_t *ids, size_t *at,
+    const json_t *reply)
+{
+	json_t *next = json_object_get(reply, "next");
+
+	if (ids != NULL) {
+		if (*at >= json_array_size(ids))
+			return false;
+		(void)json_object_set_new(arguments, "ids", some_ids(ids, *at));
+		*at += PAGE_IDS;
+		return true;
+	}
+	if (reply == NULL)
+		return true;
+	if (next == NULL || json_is_null(next))
+		return false;
+	(void)json_object_set(arguments, "cursor", next);
+	return true;
+}
+
+/* One request after the other; *done_r has the ids of all messages. */
+static int
+run_all(struct cli *cli, const json_t *given, json_t *done_r)
+{
+	json_t *arguments = json_copy((json_t *)(uintptr_t)given);
+	const json_t *ids = json_object_get(given, "ids");
+	json_t *reply = NULL;
+	size_t at = 0;
+	int code = CLI_DONE;
+
+	(void)json_object_set_new(
+	    arguments, "limit", json_integer(PAGE_IDS));
+	while (next_request(arguments, ids, &at, reply)) {
+		json_decref(reply);
+		reply = NULL;
+		if ((code = cli_connect(cli)) != CLI_DONE)
+			break;
+		code = client_ask(
+		    cli->client, cli->verb->request, arguments, &reply);
+		if (code == CLI_DONE || code == CLI_NOTHING)
+			(void)json_array_extend(
+			    done_r, json_object_get(reply, "ids"));
+		if (code != CLI_DONE && code != CLI_NOTHING) {
+			(void)cli_say_error(cli, code, reply);
+			break;
+		}
+		code = CLI_DONE;
+	}
+	json_decref(reply);
+	json_decref(arguments);
+	if (code == CLI_DONE && json_array_size(done_r) == 0)
+		code = cli_fail(CLI_NOTHING, "postern queue list",
+		    "no message matched");
+	return code;
+}
+
+static const char *
+verb_word(const struct cli *cli)
+{
+	return strchr(cli->verb->words, ' ') + 1;
 }
 
 /* How many would it be?  CLI_DONE when it may go on. */
@@ -48,26 +121,48 @@ static int
 confirm(struct cli *cli)
 {
 	json_t *trial = json_copy(cli->arguments);
-	json_t *reply;
+	json_t *found = json_array();
 	char question[128];
-	json_int_t count;
+	size_t count;
 	int code;
 
 	(void)json_object_set_new(trial, "dry_run", json_true());
-	code = cli_ask(cli, cli->verb->request, trial, &reply);
+	code = run_all(cli, trial, found);
+	count = json_array_size(found);
+	json_decref(found);
 	json_decref(trial);
 	if (code != CLI_DONE)
 		return code;
-	count = count_of(reply);
-	json_decref(reply);
-	(void)snprintf(question, sizeof(question),
-	    "%s %lld message%s?", strchr(cli->verb->words, ' ') + 1,
-	    (long long)count, count == 1 ? "" : "s");
+	(void)snprintf(question, sizeof(question), "%s %zu message%s?",
+	    verb_word(cli), count, count == 1 ? "" : "s");
 	if (cli_confirm(question))
 		return CLI_DONE;
-	return cli_fail(CLI_FAILED, NULL, "nothing was done: %lld message%s; "
-	    "--yes does it without a question", (long long)count,
-	    count == 1 ? "" : "s");
+	return cli_fail(CLI_FAILED, NULL, "nothing was done to %zu message%s; "
+	    "--yes does it without a question", count, count == 1 ? "" : "s");
+}
+
+static void
+show_done(const struct cli *cli, json_t *done)
+{
+	const bool is_dry =
+	    json_is_true(json_object_get(cli->arguments, "dry_run"));
+	const size_t count = json_array_size(done);
+	const json_t *id;
+	json_t *result;
+	size_t i;
+
+	if (cli->is_json || cli->is_jsonl) {
+		result = json_pack("{s:I, s:O, s:b}", "count",
+		    (json_int_t)count, "ids", done, "dry_run", is_dry);
+		cli_show_json(result);
+		json_decref(result);
+		return;
+	}
+	json_array_foreach (done, i, id)
+		if (json_is_string(id))
+			(void)puts(json_string_value(id));
+	cli_say("%s%s: %zu message%s", is_dry ? "would " : "", verb_word(cli),
+	    count, count == 1 ? "" : "s");
 }
 
 int
@@ -76,7 +171,7 @@ cli_run_queue_change(struct cli *cli)
 	json_t *arguments = cli->arguments;
 	json_t *ids = json_object_get(arguments, "ids");
 	const char *first = json_string_value(json_array_get(ids, 0));
-	json_t *reply;
+	json_t *done;
 	int code = CLI_DONE;
 
 	if ((ids != NULL) == (json_object_get(arguments, "match") != NULL))
@@ -90,19 +185,32 @@ cli_run_queue_change(struct cli *cli)
 	    !json_is_true(json_object_get(arguments, "yes")) &&
 	    !json_is_true(json_object_get(arguments, "dry_run")))
 		code = confirm(cli);
-	if (code == CLI_DONE)
-		code = cli_ask(cli, cli->verb->request, arguments, &reply);
 	if (code != CLI_DONE)
 		return code;
-	if (cli->is_json || cli->is_jsonl)
-		cli_show_json(reply);
-	else
-		cli_say("%s: %lld message%s%s",
-		    strchr(cli->verb->words, ' ') + 1,
-		    (long long)count_of(reply),
-		    count_of(reply) == 1 ? "" : "s",
-		    json_is_true(json_object_get(arguments, "dry_run"))
-			? " would be" : "");
+	done = json_array();
+	code = run_all(cli, arguments, done);
+	if (json_array_size(done) > 0)
+		show_done(cli, done);
+	json_decref(done);
+	return code;
+}
+
+int
+cli_run_queue_summary(struct cli *cli)
+{
+	json_t *reply;
+	const int code =
+	    cli_ask(cli, cli->verb->request, cli->arguments, &reply);
+
+	if (code != CLI_DONE)
+		return code;
+	if (cli_is_terminal() && !cli->is_json && !cli->is_jsonl)
+		(void)printf("%lld messages, %lld octets\n",
+		    (long long)json_integer_value(
+			json_object_get(reply, "messages")),
+		    (long long)json_integer_value(
+			json_object_get(reply, "octets")));
+	cli_show(cli, reply);
 	json_decref(reply);
-	return CLI_DONE;
+	return code;
 }

@@ -117,9 +117,18 @@ cli_ask(struct cli *cli, const char *request, const json_t *arguments,
 		*reply_r = reply;
 		return code;
 	}
-	if (cli->is_json || cli->is_jsonl)
-		cli_show_json(reply);
-	(void)cli_say_error(cli, code, reply);
+	if (json_object_get(reply, "error") == NULL && code == CLI_NOTHING) {
+		if (cli->is_json)
+			cli_show(cli, reply);
+		cli_say("nothing matched");
+	} else if (json_object_get(reply, "error") == NULL) {
+		/* A check that found something: the answer tells it. */
+		cli_show(cli, reply);
+	} else {
+		if (cli->is_json || cli->is_jsonl)
+			cli_show_json(reply);
+		(void)cli_say_error(cli, code, reply);
+	}
 	json_decref(reply);
 	return code;
 }

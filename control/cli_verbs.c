@@ -22,17 +22,18 @@
 	{"--password-stdin", "password_stdin", NULL, CLI_FLAG, \
 	    "read the password from standard input, one line"}
 #define MATCH \
-	{"--match", "match", "FILTER", CLI_TEXT, \
+	{"--match", "match", "FILTER", CLI_FILTER, \
 	    "all messages that match; see postern-filter(7)"}
 #define YES {"--yes", "yes", NULL, CLI_FLAG, "do not ask"}
 #define QUEUE_CHANGE_OPTIONS MATCH, YES, DRY_RUN
 #define IDS {"ids", "ID", CLI_LIST, true}
 #define QUEUE_COLUMNS \
-	"id:ID,state:STATE,from:FROM,recipients:TO,size:SIZE:z," \
-	"arrived:ARRIVED:t,next_attempt:NEXT:t,reason:REASON"
+	"id:ID,from:FROM,recipients.address:TO,recipients.status:STATUS," \
+	"size:SIZE:z,created:ARRIVED:t,recipients.next_attempt:NEXT:t," \
+	"recipients.reply:REPLY"
 #define CHANGED_SETTINGS "name:SETTING,value:VALUE"
 #define ACCESS_COLUMNS \
-	"kind:KIND,pattern:PATTERN,until:UNTIL:t,is_expired:EXPIRED:b"
+	"kind:KIND,pattern:PATTERN,until:UNTIL:t,is_expired:EXPIRED"
 
 const struct cli_option cli_global_options[] = {
 	{"--root", NULL, "DIR", CLI_TEXT,
@@ -179,7 +180,7 @@ const struct cli_verb cli_verbs[] = {
 	    .help = "aliases and their targets",
 	    .arguments = {{"domain", "DOMAIN", CLI_TEXT, true}},
 	    .options = {LIMIT},
-	    .table = {"aliases", "address:ALIAS,targets:TARGETS:l"}},
+	    .table = {"aliases", "address:ALIAS,targets:TARGETS"}},
 	{.words = "alias import",
 	    .request = "alias.import",
 	    .owners = NEEDS(AUTHD),
@@ -258,8 +259,8 @@ const struct cli_verb cli_verbs[] = {
 	    .owners = NEEDS(AUTHD),
 	    .help = "all users",
 	    .options = {LIMIT},
-	    .table = {"users", "name:USER,is_disabled:DISABLED:b,"
-			       "addresses:ADDRESSES:l,last_login:LAST LOGIN:t"}},
+	    .table = {"users", "name:USER,is_disabled:DISABLED,"
+			       "addresses:ADDRESSES,last_login:LAST LOGIN:t"}},
 	{.words = "user show",
 	    .request = "user.show",
 	    .owners = NEEDS(AUTHD),
@@ -297,7 +298,7 @@ const struct cli_verb cli_verbs[] = {
 	    .help = "app passwords of a user, with their last use",
 	    .arguments = {{"user", "USER", CLI_TEXT, false}},
 	    .table = {"app_passwords",
-		"id:ID,label:LABEL,from:FROM:l,networks:NETWORKS:l,"
+		"id:ID,label:LABEL,from:FROM,networks:NETWORKS,"
 		"expires:EXPIRES:t,last_used:LAST USE:t"}},
 	{.words = "identity add",
 	    .request = "identity.add",
@@ -378,18 +379,15 @@ const struct cli_verb cli_verbs[] = {
 	    .owners = NEEDS(QUEUED),
 	    .help = "how many wait for what",
 	    .options = {{"--by", "by", "WHAT", CLI_TEXT,
-			    "domain, sender or reason"},
-		MATCH},
-	    .table = {"groups", "key:FOR,messages:MESSAGES,"
-				"recipients:RECIPIENTS,oldest:OLDEST:t,"
-				"reason:REASON"}},
+			"domain, sender or reason"}},
+	    .table = {"groups", "key:FOR,recipients:RECIPIENTS,held:HELD,"
+				"next_attempt:NEXT:t,reply:REPLY"},
+	    .run = cli_run_queue_summary},
 	{.words = "queue show",
 	    .request = "queue.show",
 	    .owners = NEEDS(QUEUED),
 	    .help = "one message: envelope, recipients, attempts",
-	    .arguments = {{"id", "ID", CLI_TEXT, false}},
-	    .options = {{"--headers", "headers", NULL, CLI_FLAG,
-		"its header lines too"}}},
+	    .arguments = {{"id", "ID", CLI_TEXT, false}}},
 	{.words = "queue retry",
 	    .request = "queue.retry",
 	    .owners = NEEDS(QUEUED),
@@ -434,7 +432,13 @@ const struct cli_verb cli_verbs[] = {
 	    .help = "the whole life of a message, one line per event",
 	    .arguments = {{"query", "ID|MESSAGE-ID|ADDRESS|CODE", CLI_TEXT,
 		false}},
-	    .options = {LIMIT},
+	    .options = {{"--since", "since", "T", CLI_AGO,
+			    "from a date, or a time ago such as 7d"},
+		{"--until", "until", "T", CLI_AGO,
+		    "up to a date, or a time ago"},
+		LIMIT},
+	    .table = {"traces", "ts:TIME,id:ID,from:FROM,recipients.to:TO,"
+				"status:STATUS"},
 	    .run = cli_run_trace},
 	{.words = "log",
 	    .request = "log.query",
@@ -472,7 +476,7 @@ const struct cli_verb cli_verbs[] = {
 	{.words = "health",
 	    .request = "health",
 	    .help = "checks; exit code 7 when one finds a problem",
-	    .table = {"checks", "check:CHECK,ok:OK:b,text:RESULT"},
+	    .table = {"checks", "check:CHECK,ok:OK,text:RESULT"},
 	    .run = cli_run_health},
 	{.words = "metrics",
 	    .request = "status",

@@ -179,7 +179,8 @@ config_target_parse(struct slice text, struct buf *canonical_r, struct err *err)
 	static const struct {
 		const char *scheme;
 		unsigned port;
-	} schemes[] = {{"smtp://", 25}, {"lmtp://", 24}};
+	} schemes[] = {
+	    {"smtp://", 25}, {"smtps://", 465}, {"lmtp://", 24}};
 	struct slice rest = text;
 
 	if (slice_equals_nocase(text, SLICE("mx")))
@@ -207,7 +208,7 @@ config_target_parse(struct slice text, struct buf *canonical_r, struct err *err)
 	}
 	buf_reset(canonical_r);
 	return refuse(err, "where to", text, "mx, smtp://HOST:PORT, "
-	    "lmtp://HOST:PORT or lmtp:/PATH");
+	    "smtps://HOST:PORT, lmtp://HOST:PORT or lmtp:/PATH");
 }
 
 /* ---- domains ---- */
@@ -373,7 +374,8 @@ read_route(struct slice value, struct config_route *route, struct err *err)
 	buf_init(&target, 512);
 	if (config_word_next(&value, &word) != CONFIG_WORD) {
 		(void)refuse(err, "route", value, "a target: mx, "
-		    "smtp://HOST:PORT, lmtp://HOST:PORT or lmtp:/PATH");
+		    "smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT or "
+		    "lmtp:/PATH");
 		goto out;
 	}
 	if (config_target_parse(buf_slice(&word), &target, err) == -1)

@@ -63,7 +63,7 @@ struct config_access {
 int config_access_read(
     const char *key, const char *value, struct config_access *access_r);
 
-/* "smtp://HOST:PORT", "lmtp://HOST:PORT", "lmtp:/PATH" or "mx". */
+/* "smtp://HOST:PORT", also smtps and lmtp, "lmtp:/PATH" or "mx". */
 int config_target_parse(
     struct slice text, struct buf *canonical_r, struct err *err);
 

@@ -16,6 +16,8 @@
 #define STATUS_LIMIT_MS 2000
 /* Certificates are renewed a month before their end by most clients. */
 #define CERTIFICATE_WARN_S (14 * 86400)
+/* What bindd calls its facts, before the kind. */
+#define LISTENER_FACT "listener "
 
 /* ---- collecting ---- */
 
@@ -152,12 +154,53 @@ collect(struct mgmt_ask *ask, void (*done)(struct mgmt_ask *ask))
 	part_done(ask, done);
 }
 
+static const json_t *
+program_named(const json_t *status, const char *name)
+{
+	const json_t *programs = json_object_get(status, "programs");
+	const json_t *program;
+	size_t i;
+
+	json_array_foreach (programs, i, program)
+		if (strcmp(json_string_value(json_object_get(
+		    program, "program")), name) == 0)
+			return program;
+	return NULL;
+}
+
+/* bindd's facts "listener KIND": addresses with spaces between. */
+static json_t *
+listeners_json(const json_t *status)
+{
+	json_t *facts =
+	    json_object_get(program_named(status, "bindd"), "facts");
+	json_t *list = json_array();
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (facts, key, value) {
+		struct slice addresses = slice_of(json_string_value(value));
+		struct slice address;
+
+		if (strncmp(key, LISTENER_FACT, strlen(LISTENER_FACT)) != 0)
+			continue;
+		while (setting_list_next(&addresses, &address))
+			(void)json_array_append_new(list,
+			    json_pack("{s:s, s:s%}", "kind",
+				key + strlen(LISTENER_FACT), "address",
+				address.p, address.n));
+	}
+	return list;
+}
+
 static void
 answer_status(struct mgmt_ask *ask)
 {
 	json_t *result = ask->reply;
 
 	ask->reply = NULL;
+	(void)json_object_set_new(
+	    result, "listeners", listeners_json(result));
 	mgmt_reply(ask, MGMT_DONE, result);
 }
 
@@ -188,20 +231,6 @@ add_check(struct health *health, const char *name, bool is_ok,
 	(void)json_array_append_new(health->checks,
 	    json_pack("{s:s, s:b, s:s}", "check", name, "ok", is_ok, "text",
 		text));
-}
-
-static const json_t *
-program_named(const json_t *status, const char *name)
-{
-	const json_t *programs = json_object_get(status, "programs");
-	const json_t *program;
-	size_t i;
-
-	json_array_foreach (programs, i, program)
-		if (strcmp(json_string_value(json_object_get(
-		    program, "program")), name) == 0)
-			return program;
-	return NULL;
 }
 
 static void
