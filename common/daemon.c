@@ -595,6 +595,17 @@ on_confd_up(struct channel *channel)
 		send_alert(daemon, at);
 }
 
+/* What waits for an answer to confd must know that nobody will hear it. */
+static void
+on_confd_closed(struct channel *channel, const char *reason)
+{
+	struct daemon *daemon = channel_owner(channel);
+
+	(void)reason;
+	if (daemon->program->peer_closed != NULL)
+		daemon->program->peer_closed(daemon, channel);
+}
+
 /* ---- start and stop ---- */
 
 static void
@@ -751,7 +762,7 @@ serve(struct daemon *daemon)
 		char path[PATH_SIZE + ROLE_SOCKET_NAME_MAX + 8];
 
 		config.up = on_confd_up;
-		config.closed = NULL;
+		config.closed = on_confd_closed;
 		daemon_socket_path(daemon, ROLE_CONFD, path, sizeof(path));
 		daemon->confd = link_new(&config, path);
 		loop_arm(daemon->timer, CONFD_WAIT_MS);

@@ -45,7 +45,10 @@ struct program {
 	int (*settings_changed)(struct daemon *daemon, struct err *err);
 	/* A peer's channel is up, taken or made (daemon_link). */
 	void (*peer_up)(struct daemon *daemon, struct channel *channel);
-	/* Such a channel ended; what hangs on its context is to be freed. */
+	/*
+	 * Such a channel, or the one to confd, ended; what hangs on its
+	 * context is to be freed.
+	 */
 	void (*peer_closed)(struct daemon *daemon, struct channel *channel);
 	/* Adds facts and counters for "postern status". */
 	void (*status)(struct daemon *daemon, struct status_writer *status);
