@@ -17,6 +17,8 @@
 
 #define KEY_SIZE 32
 #define HASH_SIZE 32
+/* Two parts of a SASL message; what is longer was never verified. */
+#define TEXT_MAX 32768
 /* A power of two; a site's clients within a few minutes. */
 #define SLOT_COUNT 4096
 
@@ -61,7 +63,7 @@ find_slot(struct password_cache *cache, struct slice login,
 	unsigned size = 0;
 	uint32_t index;
 
-	buf_init(&text, SIZE_MAX);
+	buf_init(&text, TEXT_MAX);
 	(void)buf_add_slice(&text, login);
 	(void)buf_add_char(&text, '\0');
 	(void)buf_add_slice(&text, password);

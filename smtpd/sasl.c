@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sasl/sasl.h>
 #include <sasl/saslplug.h>
+#include <sasl/saslutil.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct sasl_exchange {
 	unsigned char values[BINDING_COUNT][BINDING_MAX];
 	char mechanism[MECHANISM_MAX];
 	bool is_started;
+	bool has_first; /* SCRAM's first message was looked at */
 };
 
 /*
@@ -218,6 +220,9 @@ on_lookup(void *glob_context, sasl_server_params_t *params, unsigned flags,
 		return SASL_OK;
 	if (exchange == NULL)
 		return SASL_FAIL;
+	/* Nonces would be guessable, and nobody would see it. */
+	if (params->utils->rand != sasl_rand)
+		fatal("Cyrus SASL does not use our random numbers");
 	for (at = params->utils->prop_get(params->propctx);
 	     at != NULL && at->name != NULL && rc == SASL_OK; at++) {
 		if (strcmp(at->name, "*authPassword") != 0 ||
@@ -240,18 +245,46 @@ static int
 auxprop_init(const sasl_utils_t *utils, int max_version, int *out_version,
     sasl_auxprop_plug_t **plug, const char *name)
 {
+	(void)utils; /* NULL: the library is not started yet */
 	(void)name;
 	if (max_version < SASL_AUXPROP_PLUG_VERSION)
 		return SASL_BADVERS;
-	/* Nonces would be guessable, and nobody would see it. */
-	if (utils->rand != sasl_rand)
-		fatal("Cyrus SASL does not use our random numbers");
 	*out_version = SASL_AUXPROP_PLUG_VERSION;
 	*plug = &auxprop;
 	return SASL_OK;
 }
 
 /* ---- start ---- */
+
+/* Finds nobody, and tells that it was asked. */
+static int
+note_question(void *arg, struct slice user, char text_r[SCRAM_TEXT_MAX])
+{
+	bool *was_asked = arg;
+
+	(void)user;
+	(void)text_r;
+	*was_asked = true;
+	return -1;
+}
+
+/* SCRAM comes as far as our store and our random numbers (on_lookup). */
+static bool
+is_scram_ours(void)
+{
+	static const struct sasl_hooks noting = {.verifier = note_question};
+	static const struct sasl_bindings none;
+	static const struct slice first = {"n,,n=a,r=b", 10};
+	bool was_asked = false;
+	struct sasl_exchange *exchange =
+	    sasl_exchange_new("SCRAM-SHA-256", &none, &noting, &was_asked);
+	struct slice output;
+
+	if (exchange != NULL)
+		(void)sasl_exchange_step(exchange, &first, &output);
+	sasl_exchange_free(exchange);
+	return was_asked;
+}
 
 /* The mechanisms must be there now: after confinement nothing is loaded. */
 static int
@@ -277,6 +310,8 @@ check_mechanisms(struct err *err)
 			    "libsasl2-modules installed?",
 			    wanted[i]);
 	}
+	if (!is_scram_ours())
+		return err_set(err, "Cyrus SASL does not ask our store");
 	return 0;
 }
 
@@ -330,22 +365,43 @@ use_binding(struct sasl_exchange *exchange, enum binding which)
 		   &exchange->bindings[which]) == SASL_OK;
 }
 
+static bool
+is_plus(const struct sasl_exchange *exchange)
+{
+	return strstr(exchange->mechanism, "-PLUS") != NULL;
+}
+
+static bool
+has_binding(const struct sasl_exchange *exchange)
+{
+	for (int i = 0; i < BINDING_COUNT; i++)
+		if (exchange->bindings[i].len > 0)
+			return true;
+	return false;
+}
+
 /*
- * RFC 5801 section 4: a first message of "p=name," asks for that binding.  It
- * may come with AUTH or as the first answer.  A name that we do not have, or
- * have no value for, stays with another one, and the library refuses it.
+ * RFC 5801 section 5, before the library sees SCRAM's first message, which
+ * may come with AUTH or as the first answer.  "p=name," asks for that binding,
+ * and belongs to -PLUS alone; "y" says that we did not offer -PLUS, so
+ * somebody between us took it away; the library lets both pass for a while.
  */
-static void
-choose_binding(struct sasl_exchange *exchange, struct slice message)
+static bool
+take_first_message(struct sasl_exchange *exchange, struct slice message)
 {
 	struct slice name;
 
+	exchange->has_first = true;
 	if (message.n < 2 || memcmp(message.p, "p=", 2) != 0)
-		return;
+		return !is_plus(exchange) &&
+		       !(message.n > 0 && message.p[0] == 'y' &&
+			   has_binding(exchange));
 	name = (struct slice){message.p + 2, slice_find(message, ',', 2) - 2};
 	for (int i = 0; i < BINDING_COUNT; i++)
 		if (slice_equals(name, slice_of(binding_names[i])))
-			(void)use_binding(exchange, (enum binding)i);
+			return is_plus(exchange) &&
+			       use_binding(exchange, (enum binding)i);
+	return false;
 }
 
 static int
@@ -355,7 +411,6 @@ set_up(struct sasl_exchange *exchange)
 	    .max_ssf = 0, .security_flags = SASL_SEC_NOANONYMOUS};
 	/* Under TLS, always: the caller saw to it. */
 	static const sasl_ssf_t external = 256;
-	bool has_binding = false;
 
 	if (sasl_server_new("smtp", "localhost", NULL, NULL, NULL,
 		exchange->callbacks, 0, &exchange->conn) != SASL_OK ||
@@ -363,10 +418,13 @@ set_up(struct sasl_exchange *exchange)
 		SASL_OK ||
 	    sasl_setprop(exchange->conn, SASL_SEC_PROPS, &security) != SASL_OK)
 		return -1;
-	for (int i = 0; i < BINDING_COUNT && !has_binding; i++)
-		has_binding = use_binding(exchange, (enum binding)i);
-	return has_binding || strstr(exchange->mechanism, "-PLUS") == NULL ? 0
-									   : -1;
+	if (!is_plus(exchange))
+		return 0;
+	/* One at all, for the mechanism to be had. */
+	for (int i = 0; i < BINDING_COUNT; i++)
+		if (use_binding(exchange, (enum binding)i))
+			return 0;
+	return -1;
 }
 
 struct sasl_exchange *
@@ -430,6 +488,7 @@ sasl_exchange_step(struct sasl_exchange *exchange, const struct slice *input,
 {
 	const char *output = NULL;
 	unsigned output_n = 0;
+	bool had_first = exchange->has_first;
 	int rc;
 
 	*output_r = (struct slice){NULL, 0};
@@ -437,17 +496,18 @@ sasl_exchange_step(struct sasl_exchange *exchange, const struct slice *input,
 		return SASL_VERDICT_REFUSED;
 	if (input != NULL && input->n > SASL_GLUE_STEP_MAX)
 		rc = SASL_BADPROT;
-	else {
-		if (input != NULL && is_scram(exchange->mechanism))
-			choose_binding(exchange, *input);
+	else if (input != NULL && is_scram(exchange->mechanism) &&
+		 !exchange->has_first && !take_first_message(exchange, *input))
+		rc = SASL_BADAUTH;
+	else
 		rc = call_library(exchange, input, &output, &output_n);
-	}
 	if (rc == SASL_OK || rc == SASL_CONTINUE) {
 		*output_r = (struct slice){output, output_n};
 		return rc == SASL_OK ? SASL_VERDICT_OK : SASL_VERDICT_CHALLENGE;
 	}
 	sasl_dispose(&exchange->conn);
-	return rc == SASL_BADPROT || rc == SASL_BADPARAM
+	/* A wrong binding is "malformed" to the library, not to us. */
+	return (rc == SASL_BADPROT || rc == SASL_BADPARAM) && !had_first
 		   ? SASL_VERDICT_MALFORMED
 		   : SASL_VERDICT_REFUSED;
 }

@@ -19,6 +19,9 @@
 /* SASLprep's NFKC makes up to 18 code points of one; more is no password. */
 #define PREPARED_MAX (4 * SCRAM_PASSWORD_MAX)
 
+/* A purpose and an account's name, which has 254 octets at most. */
+#define NAME_TEXT_MAX 512
+
 #define SALT_TEXT BASE64_ENCODED_SIZE(SCRAM_SALT_SIZE)
 #define KEY_TEXT BASE64_ENCODED_SIZE(SCRAM_KEY_SIZE)
 
@@ -204,7 +207,7 @@ derive_from_name(const unsigned char secret[SCRAM_KEY_SIZE],
 {
 	struct buf text;
 
-	buf_init(&text, SIZE_MAX);
+	buf_init(&text, NAME_TEXT_MAX);
 	(void)buf_add(&text, purpose, strlen(purpose) + 1);
 	(void)buf_add_slice(&text, name);
 	hmac(secret, SCRAM_KEY_SIZE, buf_slice(&text), out);

@@ -18,6 +18,9 @@
 #define SET_COUNT 2048
 #define SET_SIZE 8
 
+/* What a key is made of: a kind, a network and an account's name. */
+#define KEY_TEXT_MAX 512
+
 #define FIRST_DELAY_MS 500
 #define LAST_DELAY_MS 8000
 
@@ -72,7 +75,7 @@ make_key(const struct throttle *throttle, enum counted counted,
 	struct buf text;
 	uint64_t key;
 
-	buf_init(&text, SIZE_MAX);
+	buf_init(&text, KEY_TEXT_MAX);
 	(void)buf_add_char(&text, (char)counted);
 	if (network != NULL) {
 		(void)buf_add_char(&text, (char)network->address.family);
