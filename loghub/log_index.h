@@ -120,10 +120,17 @@ int log_index_find(struct log_index *index, uint64_t term,
 int log_index_numbers(struct log_index *index, uint64_t term,
     struct number_list *numbers, struct err *err);
 
-/* 1 found, 0 there is none, -1 failed. */
+/* Places: 1 found, 0 there is none, -1 failed. */
+
+/* The last that begins at that record or before it. */
 int log_index_place_of(struct log_index *index, uint64_t number,
     struct log_place *place_r, struct err *err);
-int log_index_place_after(struct log_index *index, uint64_t number,
+/* The last of those that has an event of that time. */
+int log_index_place_between(struct log_index *index, uint64_t number,
+    uint64_t since_us, uint64_t until_us, struct log_place *place_r,
+    struct err *err);
+/* The one that holds that record, or else the first after it. */
+int log_index_place_from(struct log_index *index, uint64_t number,
     struct log_place *place_r, struct err *err);
 
 /* ---- batches, for the writer ---- */

@@ -202,16 +202,19 @@ log_index_numbers(struct log_index *index, uint64_t term,
 
 /* ---- places ---- */
 
-static int
-read_place(struct log_index *index, enum log_index_statement statement,
-    uint64_t number, struct log_place *place_r, struct err *err)
+static int64_t
+bounded(uint64_t value)
 {
-	sqlite3_stmt *stmt = sql_use(index->sql, statement);
-	int rc;
+	return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
 
-	sql_bind_i64(stmt, 1,
-	    number > INT64_MAX ? INT64_MAX : (int64_t)number);
-	if ((rc = sql_step(index->sql, stmt, err)) == 1) {
+static int
+read_place(struct log_index *index, sqlite3_stmt *stmt,
+    struct log_place *place_r, struct err *err)
+{
+	int rc = sql_step(index->sql, stmt, err);
+
+	if (rc == 1) {
 		*place_r = (struct log_place){
 		    .number = (uint64_t)sql_i64(stmt, 0),
 		    .segment = (uint32_t)sql_i64(stmt, 1),
@@ -226,15 +229,36 @@ read_place(struct log_index *index, enum log_index_statement statement,
 }
 
 int
-log_index_place_of(struct log_index *index, uint64_t number,
-    struct log_place *place_r, struct err *err)
+log_index_place_between(struct log_index *index, uint64_t number,
+    uint64_t since_us, uint64_t until_us, struct log_place *place_r,
+    struct err *err)
 {
-	return read_place(index, LOG_INDEX_PLACE_OF, number, place_r, err);
+	sqlite3_stmt *stmt = sql_use(index->sql, LOG_INDEX_PLACE_OF);
+
+	sql_bind_i64(stmt, 1, bounded(number));
+	sql_bind_i64(stmt, 2, bounded(until_us));
+	sql_bind_i64(stmt, 3, bounded(since_us));
+	return read_place(index, stmt, place_r, err);
 }
 
 int
-log_index_place_after(struct log_index *index, uint64_t number,
+log_index_place_of(struct log_index *index, uint64_t number,
     struct log_place *place_r, struct err *err)
 {
-	return read_place(index, LOG_INDEX_PLACE_AFTER, number, place_r, err);
+	return log_index_place_between(
+	    index, number, 0, UINT64_MAX, place_r, err);
+}
+
+int
+log_index_place_from(struct log_index *index, uint64_t number,
+    struct log_place *place_r, struct err *err)
+{
+	sqlite3_stmt *stmt;
+	int rc = log_index_place_of(index, number, place_r, err);
+
+	if (rc == -1 || (rc == 1 && number < place_r->number + place_r->count))
+		return rc;
+	stmt = sql_use(index->sql, LOG_INDEX_PLACE_AFTER);
+	sql_bind_i64(stmt, 1, bounded(number));
+	return read_place(index, stmt, place_r, err);
 }

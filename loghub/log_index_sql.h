@@ -30,10 +30,11 @@
 	S(ADD_PLACE, "INSERT OR REPLACE INTO place VALUES(?, ?, ?, ?, ?, ?)") \
 	S(PLACE_OF, \
 	    "SELECT number, segment, offset, count, min_us, max_us FROM place" \
-	    " WHERE number <= ? ORDER BY number DESC LIMIT 1") \
+	    " WHERE number <= ? AND min_us <= ? AND max_us >= ?" \
+	    " ORDER BY number DESC LIMIT 1") \
 	S(PLACE_AFTER, \
 	    "SELECT number, segment, offset, count, min_us, max_us FROM place" \
-	    " WHERE number > ? ORDER BY number LIMIT 1") \
+	    " WHERE number >= ? ORDER BY number LIMIT 1") \
 	S(BATCHES, "SELECT id, level, chunks FROM batch ORDER BY id") \
 	S(ADD_BATCH, "INSERT INTO batch VALUES(?, ?, ?)") \
 	S(DROP_BATCH, "DELETE FROM batch WHERE id = ?") \

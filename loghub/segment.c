@@ -97,6 +97,7 @@ begin_segment(struct segment_writer *writer, uint64_t now_us, struct err *err)
 		return -1;
 	memcpy(opening.previous, writer->chain.head, RECORD_HASH_SIZE);
 	record_opening_write(&opening, octets);
+	writer->previous = writer->written;
 	writer->written.name = name;
 	writer->written.offset = 0;
 	add_record(writer, RECORD_OPENING, ROLE_LOGHUB, now_us,
@@ -160,25 +161,24 @@ segment_append(struct segment_writer *writer, enum role role, uint64_t now_us,
 static void
 take_back(struct segment_writer *writer)
 {
-	struct segment_name *name = &writer->written.name;
 	char file[SEGMENT_FILE_NAME_SIZE];
 
 	for (int i = 0; i < ROLE_COUNT; i++)
 		writer->lost[i] += writer->batch_events[i];
-	chain_set(&writer->chain, writer->written.hash);
-	writer->number = writer->written.number;
 	if (writer->written.offset == 0) {
 		/* Not even its opening stands: it never was. */
-		segment_file_name(name, file);
+		segment_file_name(&writer->written.name, file);
 		(void)unlinkat(writer->dir_fd, file, 0);
-		name->number--;
 		close_if_open(&writer->fd);
+		writer->written = writer->previous;
 	} else if (ftruncate(writer->fd, (off_t)writer->written.offset) ==
 	    -1) {
-		/* Torn, but what follows is chained in a new segment. */
-		fatal("cannot cut segment %u: %s", name->number,
+		/* The next start finds it torn, and cuts it. */
+		fatal("cannot cut segment %u: %s", writer->written.name.number,
 		    strerror(errno));
 	}
+	chain_set(&writer->chain, writer->written.hash);
+	writer->number = writer->written.number;
 }
 
 static int

@@ -39,6 +39,7 @@ struct segment_writer {
 	int fd;      /* -1: the next append begins a segment */
 	bool is_new; /* its name is not synced yet */
 	struct segment_position written;
+	struct segment_position previous; /* before the last segment began */
 	uint64_t number; /* last one given, written or in the batch */
 	struct chain chain;
 	struct buf batch;

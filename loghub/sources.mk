@@ -1,8 +1,23 @@
 # SPDX-License-Identifier: ISC
 # postern-loghub; what its tests need of it.
 loghub_STORE = loghub/record.c loghub/segment.c loghub/segment_file.c \
-	loghub/segment_head.c loghub/segment_recover.c
-loghub_INDEX = loghub/log_index.c loghub/log_index_batch.c \
-	loghub/log_index_find.c loghub/log_terms.c loghub/posting.c \
-	loghub/remote_ids.c
+	loghub/segment_head.c loghub/segment_recover.c loghub/verify.c
+loghub_INDEX = loghub/indexer.c loghub/log_day.c loghub/log_index.c \
+	loghub/log_index_batch.c loghub/log_index_find.c \
+	loghub/log_terms.c loghub/posting.c loghub/remote_ids.c
+loghub_QUERY = loghub/event_json.c loghub/log_filter.c \
+	loghub/log_query.c loghub/log_view.c loghub/trace.c \
+	loghub/trace_life.c
+PROGRAMS += postern-loghub
+postern-loghub_SOURCES = loghub/loghub.c loghub/intake.c \
+	loghub/life_seen.c loghub/manage.c loghub/retention.c \
+	loghub/store.c loghub/writers.c $(loghub_STORE) $(loghub_INDEX) \
+	$(loghub_QUERY)
+postern-loghub_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
+	$(OPENSSL_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(THREAD_LIBS)
+MANUALS += loghub/postern-loghub.8
 log_cost_SOURCES = $(loghub_STORE) $(loghub_INDEX)
+test_segment_SOURCES = $(loghub_STORE) loghub/writers.c loghub/life_seen.c
+test_log_index_SOURCES = $(loghub_STORE) $(loghub_INDEX)
+test_log_query_SOURCES = $(loghub_STORE) $(loghub_INDEX) $(loghub_QUERY)
+fuzz_log_datagram_SOURCES = loghub/record.c loghub/writers.c

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Deletes what is older than log.retention_days: says so in the log first, so
+ * that verify knows whose doing it was, and deletes when that is durable.
+ * Runs in: postern-loghub.  Trusts: the names of segments for their age.
+ */
+#include "loghub/hub.h"
+
+#define CHECK_MS (3600 * 1000)
+
+/* The last segment of those at the begin that are all too old. */
+static const struct segment_name *
+last_expired(const struct segment_list *list, int32_t oldest_day,
+    uint32_t current)
+{
+	const struct segment_name *last = NULL;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->names[i].day >= oldest_day ||
+		    list->names[i].number >= current)
+			break;
+		last = &list->names[i];
+	}
+	return last;
+}
+
+void
+retention_tick(struct hub *hub)
+{
+	const struct settings *settings = daemon_settings(hub->daemon);
+	uint64_t now_ms = loop_now_ms(hub->loop);
+	int32_t today = day_of_us(clock_wall_us());
+	const struct segment_name *last;
+	struct segment_list list;
+
+	if (hub->is_verifying || hub->expire_number != 0 ||
+	    hub->is_disk_full ||
+	    (hub->expire_checked_ms != 0 &&
+	        now_ms < hub->expire_checked_ms + CHECK_MS))
+		return;
+	hub->expire_checked_ms = now_ms;
+	if (segment_list_read(hub->writer.dir_fd, &list, NULL) == -1)
+		return;
+	last = last_expired(&list,
+	    today - (int32_t)settings->log_retention_days,
+	    hub->writer.written.name.number);
+	if (last != NULL) {
+		char day[DAY_TEXT_SIZE];
+		struct event_log_expired expired = {.segment = last->number};
+
+		day_format(last->day, day);
+		expired.day = slice_of(day);
+		hub->expire_segment = last->number;
+		store_own(hub, EV_LOG_EXPIRED, &expired);
+		hub->expire_number = hub->writer.number;
+	}
+	segment_list_clear(&list);
+}
