@@ -12,6 +12,7 @@
 
 #include "control/confd.h"
 #include "control/config_rules.h"
+#include "control/times.h"
 
 #define STATUS_LIMIT_MS 2000
 /* Certificates are renewed a month before their end by most clients. */
@@ -289,14 +290,14 @@ check_certificate(struct health *health, const json_t *status)
 	const char *is_self_signed =
 	    json_string_value(json_object_get(facts, "tls.is_self_signed"));
 	const int64_t now = (int64_t)(clock_wall_us() / 1000000);
-	uint64_t until;
+	int64_t until;
 
-	if (end == NULL || slice_to_u64(slice_of(end), &until) == -1)
+	if (end == NULL || times_parse(slice_of(end), &until) == -1)
 		return;
-	if ((int64_t)until < now + CERTIFICATE_WARN_S)
+	if (until < now + CERTIFICATE_WARN_S)
 		add_check(health, "certificate", false, "the TLS certificate "
 		    "ends in %lld days; \"postern tls install CERT KEY\"",
-		    (long long)(((int64_t)until - now) / 86400));
+		    (long long)((until - now) / 86400));
 	else if (is_self_signed != NULL && strcmp(is_self_signed, "yes") == 0)
 		add_check(health, "certificate", false, "the TLS certificate "
 		    "is signed by itself; \"postern tls install CERT KEY\" "
@@ -304,7 +305,7 @@ check_certificate(struct health *health, const json_t *status)
 	else
 		add_check(health, "certificate", true,
 		    "the TLS certificate is good for %lld days",
-		    (long long)(((int64_t)until - now) / 86400));
+		    (long long)((until - now) / 86400));
 }
 
 static void

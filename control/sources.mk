@@ -3,8 +3,8 @@
 PROGRAMS += postern-run
 postern-run_SOURCES = control/run.c control/run_alert.c \
 	control/run_folders.c control/run_sockets.c control/run_start.c \
-	control/run_check.c control/instance.c
-postern-run_LIBS = $(EVENT_LIBS)
+	control/run_check.c control/client.c control/instance.c
+postern-run_LIBS = $(EVENT_LIBS) $(JANSSON_LIBS)
 
 confd_SOURCES = control/config_items.c control/config_rules.c \
 	control/config_text.c control/config_store.c control/times.c
@@ -32,3 +32,8 @@ cli_SOURCES = control/cli_args.c control/cli_help.c control/cli_log.c \
 PROGRAMS += postern
 postern_SOURCES = control/postern.c $(cli_SOURCES)
 postern_LIBS = $(EVENT_LIBS) $(JANSSON_LIBS) $(IDN2_LIBS)
+
+MANUALS += control/postern.8
+MANUALS += control/postern-confd.8
+MANUALS += control/postern-filter.7
+MANUALS += control/postern-run.8
