@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/confine.h"
@@ -311,6 +312,7 @@ smtp_worker(int channel_fd)
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	tls_prepare();
+	tzset(); /* reads its file now or never */
 	worker->loop = loop_new();
 	worker->log = log_new(worker->loop, -1, NULL);
 	if (confine(&nothing, NULL, &err) == -1)
