@@ -16,9 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/alerts.h"
-#include "common/daemon.h"
-#include "common/printable.h"
+#include "common/daemon_state.h"
 #include "config.h"
 
 /* A silent confd is not waited for longer (DESIGN §4). */
@@ -26,46 +24,8 @@
 /* What runs is finished within this time after SIGTERM. */
 #define STOP_DEADLINE_MS 30000
 #define LISTEN_FDS_START 3
-#define LISTEN_FDS_LIMIT 64
 /* One peer role's connections; smtpd's workers are the most. */
 #define CHANNELS_PER_PEER 128
-#define PATH_SIZE 512
-
-struct given_fd {
-	char name[ROLE_SOCKET_NAME_MAX];
-	int fd; /* -1: taken */
-};
-
-struct raised_alert {
-	int alert;
-	char subject[257];
-	char text[513];
-	struct raised_alert *next;
-};
-
-struct daemon {
-	const struct program *program;
-	void *state;
-	struct loop *loop;
-	struct log *log;
-	struct spawner *spawner;
-	struct link *confd;
-	struct channel_handler *handlers; /* the program's and ours */
-	struct snapshot *snapshot;
-	struct raised_alert *alerts;
-	struct given_fd given[LISTEN_FDS_LIMIT];
-	size_t given_count;
-	struct event *terminate;
-	struct event *interrupt;
-	struct event *reload;
-	struct event *timer; /* for confd's silence, then for the stop */
-	char run_dir[PATH_SIZE];
-	char state_dir[PATH_SIZE];
-	char snapshot_path[PATH_SIZE + 32];
-	bool is_managing;
-	bool is_started;
-	bool is_stopping;
-};
 
 /* ---- small accessors ---- */
 
@@ -196,7 +156,7 @@ collect_fds(struct daemon *daemon, struct err *err)
 	        number != (uint64_t)getpid()))
 		return err_set(err, "LISTEN_PID is another process");
 	if (slice_to_u64(slice_of(count_text), &number) == -1 ||
-	    number > LISTEN_FDS_LIMIT)
+	    number > DAEMON_LISTEN_FDS_MAX)
 		return err_set(err, "LISTEN_FDS is not a sensible number");
 	for (size_t i = 0; i < number; i++) {
 		size_t end = slice_find(rest, ':', 0);
@@ -274,7 +234,7 @@ struct link *
 daemon_link(struct daemon *daemon, enum role server)
 {
 	struct channel_config config = channel_config_for(daemon, server);
-	char path[PATH_SIZE + ROLE_SOCKET_NAME_MAX + 8];
+	char path[DAEMON_PATH_SIZE + ROLE_SOCKET_NAME_MAX + 8];
 
 	daemon_socket_path(daemon, server, path, sizeof(path));
 	return link_new(&config, path);
@@ -299,72 +259,10 @@ open_doors(struct daemon *daemon)
 	}
 }
 
-/* ---- status ---- */
-
-#define STATUS_SIZE_MAX 262144
+/* ---- start and stop ---- */
 
 void
-status_fact(
-    struct status_writer *status, const char *name, const char *format, ...)
-{
-	struct ipc_record_fact fact = {.name = slice_of(name)};
-	char raw[2048];
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(raw, sizeof(raw), format, ap);
-	va_end(ap);
-	(void)printable(slice_of(raw), text, sizeof(text));
-	fact.value = slice_of(text);
-	(void)ipc_fact_add(&status->facts, &fact, NULL);
-}
-
-void
-status_counter(struct status_writer *status, const char *name, int64_t value)
-{
-	struct ipc_record_counter counter = {
-	    .name = slice_of(name), .value = value};
-
-	(void)ipc_counter_add(&status->counters, &counter, NULL);
-}
-
-void
-daemon_write_status(struct daemon *daemon, struct status_writer *status)
-{
-	status_fact(status, "version", "%s", PACKAGE_VERSION);
-	status_counter(status, "pid", getpid());
-	status_counter(status, "log_lost", (int64_t)log_lost(daemon->log));
-	if (daemon->snapshot != NULL)
-		status_counter(status, "revision",
-		    (int64_t)daemon->snapshot->revision);
-	if (daemon->is_started && daemon->program->status != NULL)
-		daemon->program->status(daemon, status);
-}
-
-static int
-on_status_ask(struct channel *channel, const struct channel_frame *frame)
-{
-	struct daemon *daemon = channel_owner(channel);
-	struct status_writer status;
-	struct ipc_status answer = {.is_ready = daemon->is_started};
-	int rc;
-
-	ipc_list_writer_init(&status.facts, STATUS_SIZE_MAX);
-	ipc_list_writer_init(&status.counters, STATUS_SIZE_MAX);
-	daemon_write_status(daemon, &status);
-	answer.facts = ipc_list_of(&status.facts);
-	answer.counters = ipc_list_of(&status.counters);
-	rc = channel_answer(channel, frame->request_id, MSG_STATUS, &answer);
-	ipc_list_writer_clear(&status.facts);
-	ipc_list_writer_clear(&status.counters);
-	return rc;
-}
-
-/* ---- settings ---- */
-
-static void
-finish_start(struct daemon *daemon)
+daemon_finish_start(struct daemon *daemon)
 {
 	struct event_program_started started = {
 	    .program = slice_of(role_name(daemon->program->role)),
@@ -385,214 +283,10 @@ finish_start(struct daemon *daemon)
 	notify("READY=1");
 }
 
-void
-daemon_set_snapshot(struct daemon *daemon, struct snapshot *snapshot)
-{
-	struct snapshot *old = daemon->snapshot;
-
-	daemon->snapshot = snapshot;
-	/* The program may still compare with the old one while it changes. */
-	if (daemon->is_started && daemon->program->settings_changed != NULL) {
-		struct err err;
-
-		if (daemon->program->settings_changed(daemon, &err) == -1)
-			log_notice("settings: %s", err.text);
-	}
-	snapshot_free(old);
-}
-
-/*
- * The program's own copy of its last snapshot, for a start without confd:
- * the hash of the message table (another build starts afresh), then the
- * frame's payload.  Replaced by a rename, so it is whole or the old one; it
- * need not be durable.
- */
-static void
-save_snapshot(struct daemon *daemon, const struct ipc_conf_snapshot *message)
-{
-	const struct ipc_shape *shape = &ipc_row(MSG_CONF_SNAPSHOT)->shape;
-	uint64_t hash = ipc_table_hash();
-	char path[PATH_SIZE + 40];
-	size_t size;
-	char *copy;
-	int fd;
-
-	if (ipc_shape_size(shape, message, &size, NULL) == -1)
-		return;
-	copy = xmalloc(sizeof(hash) + size);
-	memcpy(copy, &hash, sizeof(hash));
-	ipc_shape_write(shape, message, copy + sizeof(hash));
-	size += sizeof(hash);
-	(void)snprintf(path, sizeof(path), "%s.new", daemon->snapshot_path);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-	    0600);
-	if (fd != -1) {
-		bool is_whole = write(fd, copy, size) == (ssize_t)size;
-
-		(void)close(fd);
-		if (is_whole)
-			(void)rename(path, daemon->snapshot_path);
-	}
-	explicit_bzero(copy, size);
-	free(copy);
-}
-
-static int
-apply_snapshot(struct daemon *daemon, const struct ipc_conf_snapshot *message,
-    struct err *err)
-{
-	struct snapshot *snapshot;
-
-	if (snapshot_read(message, &snapshot, err) == -1)
-		return -1;
-	daemon_set_snapshot(daemon, snapshot);
-	if (!daemon->is_started)
-		finish_start(daemon);
-	return 0;
-}
-
-static int
-on_conf_snapshot(struct channel *channel, const struct channel_frame *frame)
-{
-	struct daemon *daemon = channel_owner(channel);
-	const struct ipc_conf_snapshot *message =
-	    &frame->message->conf_snapshot;
-	struct ipc_conf_applied applied = {.revision = message->revision};
-	struct err err;
-
-	if (apply_snapshot(daemon, message, &err) == -1)
-		applied.error = slice_of(err.text);
-	else
-		save_snapshot(daemon, message);
-	return channel_answer(
-	    channel, frame->request_id, MSG_CONF_APPLIED, &applied);
-}
-
-/* A regular file of at most a frame's size, or NULL. */
-static char *
-read_saved(const char *path, size_t *size_r)
-{
-	struct stat info;
-	char *content = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-	if (fd == -1)
-		return NULL;
-	if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
-	    info.st_size > (off_t)sizeof(uint64_t) &&
-	    (size_t)info.st_size <=
-	        sizeof(uint64_t) + ipc_max_size(MSG_CONF_SNAPSHOT)) {
-		*size_r = (size_t)info.st_size;
-		content = xmalloc(*size_r);
-		if (read(fd, content, *size_r) != (ssize_t)*size_r) {
-			free(content);
-			content = NULL;
-		}
-	}
-	(void)close(fd);
-	return content;
-}
-
-static void
-start_from_saved(struct daemon *daemon)
-{
-	union ipc_message message;
-	uint64_t hash = 0;
-	size_t size = 0;
-	char *content = read_saved(daemon->snapshot_path, &size);
-	struct err err;
-
-	if (content == NULL)
-		return; /* nothing saved: confd is waited for */
-	memcpy(&hash, content, sizeof(hash));
-	if (hash == ipc_table_hash() &&
-	    ipc_shape_read(&ipc_row(MSG_CONF_SNAPSHOT)->shape,
-	        (struct slice){content + sizeof(hash), size - sizeof(hash)},
-	        &message, &err) == 0 &&
-	    apply_snapshot(daemon, &message.conf_snapshot, &err) == 0)
-		log_notice("confd is silent; working with its revision %llu",
-		    (unsigned long long)daemon->snapshot->revision);
-	explicit_bzero(content, size);
-	free(content);
-}
-
-/* ---- alerts ---- */
-
-static void
-send_alert(struct daemon *daemon, const struct raised_alert *raised)
-{
-	struct channel *channel = link_channel(daemon->confd);
-	struct ipc_alert_raise message = {.alert = (uint16_t)raised->alert,
-	    .subject = slice_of(raised->subject),
-	    .text = slice_of(raised->text)};
-
-	if (channel != NULL)
-		(void)channel_send(channel, MSG_ALERT_RAISE, &message, NULL);
-}
-
-static struct raised_alert **
-find_alert(struct daemon *daemon, int alert, const char *subject)
-{
-	struct raised_alert **at = &daemon->alerts;
-
-	while (*at != NULL &&
-	    ((*at)->alert != alert || strcmp((*at)->subject, subject) != 0))
-		at = &(*at)->next;
-	return at;
-}
-
-void
-daemon_alert_raise(struct daemon *daemon, int alert, const char *subject,
-    const char *format, ...)
-{
-	struct raised_alert *raised;
-	char raw[1024];
-	char clean[257];
-	va_list ap;
-
-	(void)printable(slice_of(subject), clean, sizeof(clean));
-	if (*find_alert(daemon, alert, clean) != NULL)
-		return;
-	raised = xcalloc(1, sizeof(*raised));
-	raised->alert = alert;
-	memcpy(raised->subject, clean, sizeof(clean));
-	va_start(ap, format);
-	(void)vsnprintf(raw, sizeof(raw), format, ap);
-	va_end(ap);
-	(void)printable(slice_of(raw), raised->text, sizeof(raised->text));
-	raised->next = daemon->alerts;
-	daemon->alerts = raised;
-	send_alert(daemon, raised);
-}
-
-void
-daemon_alert_clear(struct daemon *daemon, int alert, const char *subject)
-{
-	struct channel *channel = link_channel(daemon->confd);
-	struct ipc_alert_clear message = {.alert = (uint16_t)alert};
-	struct raised_alert **at;
-	struct raised_alert *raised;
-	char clean[257];
-
-	(void)printable(slice_of(subject), clean, sizeof(clean));
-	at = find_alert(daemon, alert, clean);
-	if ((raised = *at) == NULL)
-		return;
-	*at = raised->next;
-	free(raised);
-	message.subject = slice_of(clean);
-	if (channel != NULL)
-		(void)channel_send(channel, MSG_ALERT_CLEAR, &message, NULL);
-}
-
 static void
 on_confd_up(struct channel *channel)
 {
-	struct daemon *daemon = channel_owner(channel);
-
-	for (struct raised_alert *at = daemon->alerts; at != NULL;
-	     at = at->next)
-		send_alert(daemon, at);
+	daemon_send_alerts(channel_owner(channel));
 }
 
 /* What waits for an answer to confd must know that nobody will hear it. */
@@ -605,8 +299,6 @@ on_confd_closed(struct channel *channel, const char *reason)
 	if (daemon->program->peer_closed != NULL)
 		daemon->program->peer_closed(daemon, channel);
 }
-
-/* ---- start and stop ---- */
 
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
@@ -621,7 +313,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	if (!daemon->is_started)
-		start_from_saved(daemon);
+		daemon_start_from_saved(daemon);
 	if (!daemon->is_started)
 		loop_arm(daemon->timer, CONFD_WAIT_MS);
 }
@@ -682,8 +374,8 @@ static void
 merge_handlers(struct daemon *daemon)
 {
 	static const struct channel_handler own[] = {
-	    {ROLE_CONFD, MSG_CONF_SNAPSHOT, on_conf_snapshot},
-	    {ROLE_CONFD, MSG_STATUS_ASK, on_status_ask}};
+	    {ROLE_CONFD, MSG_CONF_SNAPSHOT, daemon_on_snapshot},
+	    {ROLE_CONFD, MSG_STATUS_ASK, daemon_on_status_ask}};
 	const struct channel_handler *theirs = daemon->program->handlers;
 	size_t count = 0;
 	size_t own_count = sizeof(own) / sizeof(own[0]);
@@ -714,7 +406,7 @@ static void
 prepare(struct daemon *daemon, const char *binary)
 {
 	const struct program *program = daemon->program;
-	char log_path[PATH_SIZE + ROLE_SOCKET_NAME_MAX + 8];
+	char log_path[DAEMON_PATH_SIZE + ROLE_SOCKET_NAME_MAX + 8];
 	char log_name[ROLE_SOCKET_NAME_MAX];
 	int spawner_fd = -1;
 	struct err err;
@@ -755,11 +447,11 @@ serve(struct daemon *daemon)
 	daemon->reload = watch_signal(daemon, SIGHUP, on_reload);
 	merge_handlers(daemon);
 	if (daemon->program->role == ROLE_CONFD) {
-		finish_start(daemon);
+		daemon_finish_start(daemon);
 	} else {
 		struct channel_config config =
 		    channel_config_for(daemon, ROLE_CONFD);
-		char path[PATH_SIZE + ROLE_SOCKET_NAME_MAX + 8];
+		char path[DAEMON_PATH_SIZE + ROLE_SOCKET_NAME_MAX + 8];
 
 		config.up = on_confd_up;
 		config.closed = on_confd_closed;
