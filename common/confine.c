@@ -39,13 +39,13 @@ confine(const struct confinement *confinement, const char *state_dir,
 
 #define LANDLOCK_READ \
 	(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define LANDLOCK_WRITE \
-	(LANDLOCK_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | \
+#define LANDLOCK_WRITE                                                       \
+	(LANDLOCK_READ | LANDLOCK_ACCESS_FS_WRITE_FILE |                     \
 	    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | \
-	    LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | \
+	    LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |      \
 	    LANDLOCK_ACCESS_FS_MAKE_SOCK)
-#define LANDLOCK_HANDLED \
-	(LANDLOCK_WRITE | LANDLOCK_ACCESS_FS_EXECUTE | \
+#define LANDLOCK_HANDLED                                                  \
+	(LANDLOCK_WRITE | LANDLOCK_ACCESS_FS_EXECUTE |                    \
 	    LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_FIFO | \
 	    LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
 
@@ -70,8 +70,8 @@ restrict_paths(const struct confinement *confinement, const char *state_dir)
 	    .handled_access_fs = LANDLOCK_HANDLED};
 	int ruleset;
 
-	ruleset = (int)syscall(
-	    SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	ruleset =
+	    (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (ruleset == -1)
 		return; /* an older kernel: seccomp and file modes remain */
 	for (size_t i = 0; i < 6 && confinement->read_dirs[i] != NULL; i++)
@@ -102,11 +102,11 @@ static const char *const calls_base[] = {"accept", "accept4", "brk",
     "getuid", "lseek", "madvise", "membarrier", "mmap", "mmap2", "mprotect",
     "mremap", "munmap", "nanosleep", "pipe2", "poll", "ppoll", "pread64",
     "prlimit64", "read", "readv", "recvfrom", "recvmmsg", "recvmsg",
-    "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask",
-    "rt_sigreturn", "sched_getaffinity", "sched_yield", "select",
-    "sendmmsg", "sendmsg", "sendto", "set_robust_list", "setsockopt",
-    "shutdown", "sigaltstack", "socketpair", "sysinfo", "tgkill", "time",
-    "uname", "write", "writev", NULL};
+    "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "sched_getaffinity", "sched_yield", "select", "sendmmsg", "sendmsg",
+    "sendto", "set_robust_list", "setsockopt", "shutdown", "sigaltstack",
+    "socketpair", "sysinfo", "tgkill", "time", "uname", "write", "writev",
+    NULL};
 
 static const char *const calls_files_read[] = {"access", "faccessat",
     "faccessat2", "fstatfs", "fstatfs64", "getdents64", "lstat", "newfstatat",
@@ -153,8 +153,7 @@ add_family(scmp_filter_ctx filter, int family)
 static int
 add_sockets(scmp_filter_ctx filter, unsigned rights)
 {
-	bool has_inet =
-	    (rights & (CONFINE_CONNECT_INET | CONFINE_BIND)) != 0;
+	bool has_inet = (rights & (CONFINE_CONNECT_INET | CONFINE_BIND)) != 0;
 	bool has_unix = (rights & CONFINE_CONNECT_UNIX) != 0;
 	int rc = 0;
 
@@ -164,8 +163,8 @@ add_sockets(scmp_filter_ctx filter, unsigned rights)
 		rc |= add_family(filter, AF_INET);
 		rc |= add_family(filter, AF_INET6);
 		rc |= add_family(filter, AF_NETLINK); /* getifaddrs(3) */
-		rc |= seccomp_rule_add(
-		    filter, SCMP_ACT_ALLOW, SCMP_SYS(bind), 0);
+		rc |=
+		    seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bind), 0);
 	}
 	if (has_unix || has_inet)
 		rc |= seccomp_rule_add(

@@ -102,8 +102,8 @@ daemon_run_dir(const struct daemon *daemon)
 }
 
 void
-daemon_socket_path(const struct daemon *daemon, enum role server,
-    char *path_r, size_t size)
+daemon_socket_path(
+    const struct daemon *daemon, enum role server, char *path_r, size_t size)
 {
 	char name[ROLE_SOCKET_NAME_MAX];
 
@@ -151,9 +151,8 @@ collect_fds(struct daemon *daemon, struct err *err)
 		return err_set(err,
 		    "no sockets were given: start it by postern-run or by "
 		    "its systemd unit");
-	if (pid != NULL &&
-	    (slice_to_u64(slice_of(pid), &number) == -1 ||
-	        number != (uint64_t)getpid()))
+	if (pid != NULL && (slice_to_u64(slice_of(pid), &number) == -1 ||
+			       number != (uint64_t)getpid()))
 		return err_set(err, "LISTEN_PID is another process");
 	if (slice_to_u64(slice_of(count_text), &number) == -1 ||
 	    number > DAEMON_LISTEN_FDS_MAX)
@@ -163,7 +162,7 @@ collect_fds(struct daemon *daemon, struct err *err)
 		struct given_fd *given = &daemon->given[i];
 
 		if (slice_copy((struct slice){rest.p, end}, given->name,
-		        sizeof(given->name)) == -1)
+			sizeof(given->name)) == -1)
 			return err_set(err, "LISTEN_FDNAMES: a name too long");
 		given->fd = LISTEN_FDS_START + (int)i;
 		if (fcntl(given->fd, F_SETFD, FD_CLOEXEC) == -1)
@@ -438,8 +437,8 @@ prepare(struct daemon *daemon, const char *binary)
 static void
 serve(struct daemon *daemon)
 {
-	daemon->timer = event_new(
-	    loop_base(daemon->loop), -1, 0, on_timer, daemon);
+	daemon->timer =
+	    event_new(loop_base(daemon->loop), -1, 0, on_timer, daemon);
 	if (daemon->timer == NULL)
 		fatal("out of memory for a timer");
 	daemon->terminate = watch_signal(daemon, SIGTERM, on_terminate);

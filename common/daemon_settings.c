@@ -54,8 +54,8 @@ save_snapshot(struct daemon *daemon, const struct ipc_conf_snapshot *message)
 	ipc_shape_write(shape, message, copy + sizeof(hash));
 	size += sizeof(hash);
 	(void)snprintf(path, sizeof(path), "%s.new", daemon->snapshot_path);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-	    0600);
+	fd = open(
+	    path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd != -1) {
 		bool is_whole = write(fd, copy, size) == (ssize_t)size;
 
@@ -111,7 +111,7 @@ read_saved(const char *path, size_t *size_r)
 	if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
 	    info.st_size > (off_t)sizeof(uint64_t) &&
 	    (size_t)info.st_size <=
-	        sizeof(uint64_t) + ipc_max_size(MSG_CONF_SNAPSHOT)) {
+		sizeof(uint64_t) + ipc_max_size(MSG_CONF_SNAPSHOT)) {
 		*size_r = (size_t)info.st_size;
 		content = xmalloc(*size_r);
 		if (read(fd, content, *size_r) != (ssize_t)*size_r) {
@@ -137,8 +137,8 @@ daemon_start_from_saved(struct daemon *daemon)
 	memcpy(&hash, content, sizeof(hash));
 	if (hash == ipc_table_hash() &&
 	    ipc_shape_read(&ipc_row(MSG_CONF_SNAPSHOT)->shape,
-	        (struct slice){content + sizeof(hash), size - sizeof(hash)},
-	        &message, &err) == 0 &&
+		(struct slice){content + sizeof(hash), size - sizeof(hash)},
+		&message, &err) == 0 &&
 	    apply_snapshot(daemon, &message.conf_snapshot, &err) == 0)
 		log_notice("confd is silent; working with its revision %llu",
 		    (unsigned long long)daemon->snapshot->revision);

@@ -51,8 +51,8 @@ daemon_write_status(struct daemon *daemon, struct status_writer *status)
 	status_counter(status, "pid", getpid());
 	status_counter(status, "log_lost", (int64_t)log_lost(daemon->log));
 	if (daemon->snapshot != NULL)
-		status_counter(status, "revision",
-		    (int64_t)daemon->snapshot->revision);
+		status_counter(
+		    status, "revision", (int64_t)daemon->snapshot->revision);
 	if (daemon->is_started && daemon->program->status != NULL)
 		daemon->program->status(daemon, status);
 }
@@ -96,7 +96,7 @@ find_alert(struct daemon *daemon, int alert, const char *subject)
 	struct raised_alert **at = &daemon->alerts;
 
 	while (*at != NULL &&
-	    ((*at)->alert != alert || strcmp((*at)->subject, subject) != 0))
+	       ((*at)->alert != alert || strcmp((*at)->subject, subject) != 0))
 		at = &(*at)->next;
 	return at;
 }

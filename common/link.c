@@ -34,7 +34,7 @@ link_connect_fd(const char *socket_path, struct err *err)
 	int fd;
 
 	if (slice_copy(slice_of(socket_path), address.sun_path,
-	        sizeof(address.sun_path)) == -1)
+		sizeof(address.sun_path)) == -1)
 		return err_set(err, "%s: too long for a socket", socket_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1)
@@ -125,9 +125,9 @@ struct channel *
 link_channel(const struct link *link)
 {
 	return link != NULL && link->channel != NULL &&
-	        channel_is_up(link->channel)
-	    ? link->channel
-	    : NULL;
+		       channel_is_up(link->channel)
+		   ? link->channel
+		   : NULL;
 }
 
 /* ---- doors ---- */

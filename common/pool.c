@@ -79,8 +79,7 @@ tell_loop(struct pool *pool)
 {
 	const uint64_t one = 1;
 
-	while (write(pool->event_fd, &one, sizeof(one)) == -1 &&
-	    errno == EINTR)
+	while (write(pool->event_fd, &one, sizeof(one)) == -1 && errno == EINTR)
 		;
 }
 
@@ -170,8 +169,8 @@ start_threads(struct pool *pool, const char *name)
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setstacksize(&attr, POOL_STACK_SIZE);
 	for (unsigned i = 0; i < pool->thread_count; i++) {
-		int rc = pthread_create(
-		    &pool->threads[i], &attr, thread_main, pool);
+		int rc =
+		    pthread_create(&pool->threads[i], &attr, thread_main, pool);
 
 		if (rc != 0)
 			fatal("thread %s: %s", name, strerror(rc));
@@ -217,8 +216,7 @@ pool_new(struct loop *loop, unsigned threads, const char *name)
 
 struct pool *
 pool_new_batching(struct loop *loop, const char *name,
-    void (*batch)(void *arg, struct pool_task *list), void *arg,
-    unsigned limit)
+    void (*batch)(void *arg, struct pool_task *list), void *arg, unsigned limit)
 {
 	struct pool *pool = pool_make(loop);
 
@@ -252,8 +250,7 @@ pool_finish(struct pool *pool)
 	while (pool->in_flight > 0) {
 		(void)pthread_mutex_lock(&pool->lock);
 		while (pool->finished.first == NULL)
-			(void)pthread_cond_wait(
-			    &pool->finish, &pool->lock);
+			(void)pthread_cond_wait(&pool->finish, &pool->lock);
 		(void)pthread_mutex_unlock(&pool->lock);
 		report_finished(pool);
 	}

@@ -43,8 +43,8 @@ clean_environment(char *environment_r[8], char room[8][512])
 
 		if (value == NULL)
 			continue;
-		(void)snprintf(
-		    room[n], sizeof(room[n]), "%s=%s", kept_variables[i], value);
+		(void)snprintf(room[n], sizeof(room[n]), "%s=%s",
+		    kept_variables[i], value);
 		environment_r[n] = room[n];
 		n++;
 	}
@@ -54,8 +54,8 @@ clean_environment(char *environment_r[8], char room[8][512])
 static _Noreturn void
 become_worker(const char *binary, char *name, int fd)
 {
-	char *arguments[] = {
-	    (char *)(uintptr_t)binary, (char *)(uintptr_t) "--worker", name, NULL};
+	char *arguments[] = {(char *)(uintptr_t)binary,
+	    (char *)(uintptr_t) "--worker", name, NULL};
 	char room[8][512];
 	char *environment[8];
 	sigset_t none;
@@ -86,8 +86,7 @@ on_spawn(struct channel *channel, const struct channel_frame *frame)
 	if (pid == 0)
 		become_worker(nest->binary, name, frame->fds[0]);
 	answer.pid = pid == -1 ? 0 : (uint32_t)pid;
-	return channel_answer(
-	    channel, frame->request_id, MSG_SPAWNED, &answer);
+	return channel_answer(channel, frame->request_id, MSG_SPAWNED, &answer);
 }
 
 static void
@@ -254,7 +253,7 @@ spawner_spawn(struct spawner *spawner, const char *worker,
 	own.loop = spawner->loop;
 	own.peer = ROLE_WORKER;
 	if (channel_request(spawner->channel, MSG_SPAWN, &spawn, &pair[1],
-	        MSG_SPAWNED, SPAWN_DEADLINE_MS, on_spawned, NULL) != 0)
+		MSG_SPAWNED, SPAWN_DEADLINE_MS, on_spawned, NULL) != 0)
 		channel = channel_new(&own, pair[0]);
 	else
 		(void)close(pair[0]);

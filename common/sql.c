@@ -78,18 +78,18 @@ set_pragmas(struct sql *sql, const struct sql_config *config, struct err *err)
 		    "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=%d;"
 		    "PRAGMA journal_size_limit=%d",
 		    config->page_size != 0 ? config->page_size
-		                           : DEFAULT_PAGE_SIZE,
+					   : DEFAULT_PAGE_SIZE,
 		    config->has_incremental_vacuum ? "INCREMENTAL" : "NONE",
 		    config->checkpoint_pages != 0 ? config->checkpoint_pages
-		                                  : DEFAULT_CHECKPOINT_PAGES,
+						  : DEFAULT_CHECKPOINT_PAGES,
 		    JOURNAL_SIZE_LIMIT);
 		if (run_text(sql, text, err) == -1)
 			return -1;
 	}
 	return run_text(sql,
 	    config->durability == SQL_DURABLE
-	        ? "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON"
-	        : "PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON",
+		? "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON"
+		: "PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON",
 	    err);
 }
 
@@ -134,8 +134,8 @@ prepare_all(struct sql *sql, const struct sql_config *config, struct err *err)
 	for (size_t i = 0; i < config->statement_count; i++)
 		if (config->statements[i] != NULL &&
 		    sqlite3_prepare_v3(sql->db, config->statements[i], -1,
-		        SQLITE_PREPARE_PERSISTENT, &sql->statements[i],
-		        NULL) != SQLITE_OK)
+			SQLITE_PREPARE_PERSISTENT, &sql->statements[i],
+			NULL) != SQLITE_OK)
 			return failed(sql, config->statements[i], err);
 	return 0;
 }
@@ -149,7 +149,7 @@ refuse_foreign(struct sql *sql, struct err *err)
 	struct err inner;
 
 	if (read_number(sql, "SELECT count(*) FROM sqlite_schema", &tables,
-	        &inner) == -1 ||
+		&inner) == -1 ||
 	    read_number(sql, "PRAGMA user_version", &version, &inner) == -1)
 		return err_set(err,
 		    "%s: damaged, or not a database; it was not touched. Move "
@@ -169,12 +169,11 @@ sql_open(const struct sql_config *config, struct sql **sql_r, struct err *err)
 {
 	struct sql *sql = xcalloc(1, sizeof(*sql));
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-	    SQLITE_OPEN_NOFOLLOW |
-	    (config->is_reader ? 0 : SQLITE_OPEN_CREATE);
+		    SQLITE_OPEN_NOFOLLOW |
+		    (config->is_reader ? 0 : SQLITE_OPEN_CREATE);
 
 	sql->path = xstrdup(config->path);
-	if (sqlite3_open_v2(config->path, &sql->db, flags, NULL) !=
-	    SQLITE_OK) {
+	if (sqlite3_open_v2(config->path, &sql->db, flags, NULL) != SQLITE_OK) {
 		(void)failed(sql, "open", err);
 		goto fail;
 	}
@@ -239,17 +238,15 @@ sql_bind_i64(sqlite3_stmt *stmt, int at, int64_t value)
 void
 sql_bind_text(sqlite3_stmt *stmt, int at, struct slice text)
 {
-	bound(stmt,
-	    sqlite3_bind_text64(stmt, at, text.p != NULL ? text.p : "", text.n,
-	        SQLITE_STATIC, SQLITE_UTF8));
+	bound(stmt, sqlite3_bind_text64(stmt, at, text.p != NULL ? text.p : "",
+			text.n, SQLITE_STATIC, SQLITE_UTF8));
 }
 
 void
 sql_bind_blob(sqlite3_stmt *stmt, int at, struct slice blob)
 {
-	bound(stmt,
-	    sqlite3_bind_blob64(stmt, at, blob.p != NULL ? blob.p : "", blob.n,
-	        SQLITE_STATIC));
+	bound(stmt, sqlite3_bind_blob64(stmt, at, blob.p != NULL ? blob.p : "",
+			blob.n, SQLITE_STATIC));
 }
 
 void
@@ -361,7 +358,7 @@ sql_is_broken(const struct sql *sql)
 	int primary = sql->last_failure & 0xff;
 
 	return primary == SQLITE_IOERR || primary == SQLITE_CORRUPT ||
-	    primary == SQLITE_NOTADB;
+	       primary == SQLITE_NOTADB;
 }
 
 int
@@ -375,10 +372,12 @@ sql_lock_directory(const char *path, struct err *err)
 	if (fd == -1)
 		return err_set(err, "%s: %s", name, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) == -1) {
-		int rc = errno == EWOULDBLOCK
-		    ? err_set(err,
-		          "%s: in use by another process of this program", path)
-		    : err_set(err, "%s: %s", name, strerror(errno));
+		int rc =
+		    errno == EWOULDBLOCK
+			? err_set(err,
+			      "%s: in use by another process of this program",
+			      path)
+			: err_set(err, "%s: %s", name, strerror(errno));
 
 		(void)close(fd);
 		return rc;

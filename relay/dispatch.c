@@ -22,8 +22,8 @@ struct destination {
 	struct delivery **last;
 	size_t waiting;
 	size_t active;
-	unsigned limit;     /* at once, now */
-	unsigned successes; /* since the limit last changed */
+	unsigned limit;           /* at once, now */
+	unsigned successes;       /* since the limit last changed */
 	int64_t blocked_until_ms; /* 0: not blocked */
 	bool is_probing;          /* one is out to see whether it is back */
 	bool is_ready;            /* in the ring */
@@ -111,8 +111,8 @@ get_destination(struct dispatch *dispatch, const char *key)
 	destination->key = xstrdup(key);
 	destination->last = &destination->first;
 	destination->limit = dispatch->limit < CONCURRENCY_FIRST
-	    ? dispatch->limit
-	    : CONCURRENCY_FIRST;
+				 ? dispatch->limit
+				 : CONCURRENCY_FIRST;
 	destination->next_bucket = *bucket;
 	*bucket = destination;
 	return destination;
@@ -153,7 +153,7 @@ may_start(const struct destination *destination, int64_t now_ms)
 		return false;
 	if (destination->blocked_until_ms != 0)
 		return now_ms >= destination->blocked_until_ms &&
-		    !destination->is_probing;
+		       !destination->is_probing;
 	return destination->active < destination->limit;
 }
 
@@ -199,7 +199,7 @@ bool
 dispatch_is_touched(const struct dispatch *dispatch, uint64_t message_id)
 {
 	return dispatch->mark != 0 &&
-	    dispatch->touched[mark_slot(message_id)] == dispatch->mark;
+	       dispatch->touched[mark_slot(message_id)] == dispatch->mark;
 }
 
 static void
@@ -218,8 +218,7 @@ forget(struct dispatch *dispatch, const struct delivery *delivery)
 }
 
 bool
-dispatch_knows(
-    struct dispatch *dispatch, uint64_t message_id, uint32_t number)
+dispatch_knows(struct dispatch *dispatch, uint64_t message_id, uint32_t number)
 {
 	const struct known *at = *known_bucket(dispatch, message_id);
 
@@ -463,8 +462,7 @@ int64_t
 dispatch_blocked_until(
     struct dispatch *dispatch, const char *key, int64_t now_ms)
 {
-	const struct destination *destination =
-	    find_destination(dispatch, key);
+	const struct destination *destination = find_destination(dispatch, key);
 
 	if (destination == NULL || destination->blocked_until_ms <= now_ms)
 		return 0;
@@ -508,8 +506,7 @@ dispatch_wake(struct dispatch *dispatch, int64_t now_ms)
 }
 
 struct delivery *
-dispatch_take_blocked(
-    struct dispatch *dispatch, int64_t now_ms, size_t limit)
+dispatch_take_blocked(struct dispatch *dispatch, int64_t now_ms, size_t limit)
 {
 	struct delivery *taken = NULL;
 
@@ -518,7 +515,7 @@ dispatch_take_blocked(
 
 		for (; at != NULL && limit > 0; at = at->next_bucket)
 			while (at->blocked_until_ms > now_ms &&
-			    at->waiting > 0 && limit > 0) {
+			       at->waiting > 0 && limit > 0) {
 				struct delivery *delivery =
 				    take_first(dispatch, at);
 
@@ -568,7 +565,7 @@ dispatch_remove(struct dispatch *dispatch, uint64_t message_id)
 		if (delivery->message->id != message_id) {
 			at = at->next;
 		} else if (delivery->job_id != 0 ||
-		    delivery->destination == NULL) {
+			   delivery->destination == NULL) {
 			out++;
 			at = at->next;
 		} else {
@@ -597,8 +594,7 @@ dispatch_active(const struct dispatch *dispatch)
 size_t
 dispatch_room(struct dispatch *dispatch, const char *key)
 {
-	const struct destination *destination =
-	    find_destination(dispatch, key);
+	const struct destination *destination = find_destination(dispatch, key);
 
 	if (destination == NULL)
 		return DESTINATION_WAITING_MAX;
@@ -636,8 +632,7 @@ dispatch_free(struct dispatch *dispatch)
 			free(known);
 		}
 		while (dispatch->buckets[i] != NULL) {
-			struct destination *destination =
-			    dispatch->buckets[i];
+			struct destination *destination = dispatch->buckets[i];
 
 			dispatch->buckets[i] = destination->next_bucket;
 			free_destination(destination);

@@ -125,10 +125,11 @@ static json_t *
 recipient_json(const struct queue_recipient *recipient)
 {
 	return json_pack(
-	    "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:s, s:s}", "address",
-	    recipient->address, "domain", recipient->domain, "original",
-	    recipient->original, "status", queue_recipient_status(recipient),
-	    "attempts", (json_int_t)recipient->attempts, "next_attempt",
+	    "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:s, s:s}",
+	    "address", recipient->address, "domain", recipient->domain,
+	    "original", recipient->original, "status",
+	    queue_recipient_status(recipient), "attempts",
+	    (json_int_t)recipient->attempts, "next_attempt",
 	    (json_int_t)(recipient->next_ms / 1000), "last_attempt",
 	    (json_int_t)(recipient->last_ms / 1000), "code",
 	    (int)recipient->last_code, "enhanced", recipient->last_enhanced,
@@ -151,8 +152,8 @@ message_json(const struct queue_message *message)
 	    id, "session", session, "created",
 	    (json_int_t)(message->created_ms / 1000), "from", message->sender,
 	    "account", message->account, "client", message->client, "size",
-	    (json_int_t)message->size, "message_id",
-	    message->header_message_id, "recipients", recipients);
+	    (json_int_t)message->size, "message_id", message->header_message_id,
+	    "recipients", recipients);
 }
 
 /* ---- looking, in the reader's thread ---- */
@@ -190,7 +191,7 @@ scan_page(struct request *request, size_t *scanned)
 		if (queue_store_read(store, ids[i], &message, NULL) != 1)
 			continue;
 		if (queue_filter_matches(
-		        &request->filter, message, request->now_ms))
+			&request->filter, message, request->now_ms))
 			keep(request, message);
 		else
 			queue_message_unref(message);
@@ -231,8 +232,8 @@ look_by_ids(struct request *request, const json_t *ids)
 			    "\"postern queue\" prints it");
 			return;
 		}
-		if (queue_store_read(request->queued->reader, id, &message,
-		        NULL) == 1)
+		if (queue_store_read(
+			request->queued->reader, id, &message, NULL) == 1)
 			keep(request, message);
 	}
 }
@@ -253,8 +254,7 @@ look_one(struct request *request)
 {
 	json_t *ids = json_array();
 
-	(void)json_array_append(
-	    ids, json_object_get(request->arguments, "id"));
+	(void)json_array_append(ids, json_object_get(request->arguments, "id"));
 	look_by_ids(request, ids);
 	json_decref(ids);
 	if (request->reply != NULL)
@@ -291,8 +291,8 @@ look_list(struct request *request)
 	for (size_t i = 0; i < request->found_count; i++)
 		(void)json_array_append_new(
 		    messages, message_json(request->found[i]));
-	request->reply = json_pack("{s:o, s:o}", "messages", messages, "next",
-	    next_cursor(request));
+	request->reply = json_pack(
+	    "{s:o, s:o}", "messages", messages, "next", next_cursor(request));
 	if (request->found_count == 0 && request->cursor == 0)
 		request->code = EXIT_CODE_NOTHING;
 }
@@ -303,8 +303,8 @@ summary_statement(const char *by)
 	static const struct {
 		const char *by;
 		int statement;
-	} rows[] = {{"domain", Q_SUMMARY_DOMAIN},
-	    {"reason", Q_SUMMARY_REASON}, {"sender", Q_SUMMARY_SENDER}};
+	} rows[] = {{"domain", Q_SUMMARY_DOMAIN}, {"reason", Q_SUMMARY_REASON},
+	    {"sender", Q_SUMMARY_SENDER}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (strcmp(by, rows[i].by) == 0)
@@ -325,9 +325,10 @@ look_summary(struct request *request)
 {
 	struct sql *store = request->queued->reader;
 	const json_t *by = json_object_get(request->arguments, "by");
-	int statement =
-	    summary_statement(by == NULL ? "domain" : json_string_value(by) == NULL
-	            ? "" : json_string_value(by));
+	int statement = summary_statement(by == NULL ? "domain"
+					  : json_string_value(by) == NULL
+					      ? ""
+					      : json_string_value(by));
 	struct queue_totals totals = {0};
 	json_t *groups = json_array();
 	sqlite3_stmt *stmt;
@@ -342,13 +343,13 @@ look_summary(struct request *request)
 	stmt = sql_use(store, (size_t)statement);
 	sql_bind_i64(stmt, 1, SUMMARY_GROUPS);
 	while (sql_step(store, stmt, NULL) == 1)
-		(void)json_array_append_new(groups,
-		    json_pack("{s:o, s:I, s:I, s:I, s:o}", "key",
-		        text_json(sql_text(stmt, 0)), "recipients",
-		        (json_int_t)sql_i64(stmt, 1), "held",
-		        (json_int_t)sql_i64(stmt, 2), "next_attempt",
-		        (json_int_t)(sql_i64(stmt, 3) / 1000), "reply",
-		        text_json(sql_text(stmt, 4))));
+		(void)json_array_append_new(
+		    groups, json_pack("{s:o, s:I, s:I, s:I, s:o}", "key",
+				text_json(sql_text(stmt, 0)), "recipients",
+				(json_int_t)sql_i64(stmt, 1), "held",
+				(json_int_t)sql_i64(stmt, 2), "next_attempt",
+				(json_int_t)(sql_i64(stmt, 3) / 1000), "reply",
+				text_json(sql_text(stmt, 4))));
 	(void)sqlite3_reset(stmt);
 	request->reply = json_pack("{s:I, s:I, s:I, s:o}", "messages",
 	    (json_int_t)totals.messages, "octets", (json_int_t)totals.octets,
@@ -362,9 +363,9 @@ finish_if_done(struct request *request)
 {
 	if (request->pending > 0)
 		return;
-	request->reply = json_pack("{s:I, s:O, s:o}", "count",
-	    (json_int_t)request->changed, "ids", request->changed_ids, "next",
-	    next_cursor(request));
+	request->reply =
+	    json_pack("{s:I, s:O, s:o}", "count", (json_int_t)request->changed,
+		"ids", request->changed_ids, "next", next_cursor(request));
 	if (request->changed == 0 && request->cursor == 0)
 		request->code = EXIT_CODE_NOTHING;
 	answer(request);
@@ -377,8 +378,7 @@ count_change(struct request *request, uint64_t id)
 
 	id_format(id, text);
 	request->changed++;
-	(void)json_array_append_new(
-	    request->changed_ids, json_string(text));
+	(void)json_array_append_new(request->changed_ids, json_string(text));
 }
 
 static void
@@ -410,8 +410,7 @@ set_state(struct request *request, struct queue_message *message,
 	job->next_ms = request->now_ms;
 	job->arg = request;
 	job->now_ms = request->now_ms;
-	queue_job_event(
-	    job, message, clock_wall_us(), EV_HANDLED, &handled);
+	queue_job_event(job, message, clock_wall_us(), EV_HANDLED, &handled);
 	request->pending++;
 	queue_writer_submit(request->queued->writer, job);
 }
@@ -494,22 +493,22 @@ act_delete(struct request *request, struct queue_message *message)
 static void
 act_bounce(struct request *request, struct queue_message *message)
 {
-	const char *reason = json_string_value(
-	    json_object_get(request->arguments, "reason"));
+	const char *reason =
+	    json_string_value(json_object_get(request->arguments, "reason"));
 
 	give_up(request, message,
 	    reason != NULL && ipc_is_text(slice_of(reason)) &&
-	            strlen(reason) <= IPC_REPLY_MAX
-	        ? reason
-	        : "Returned by an administrator",
+		    strlen(reason) <= IPC_REPLY_MAX
+		? reason
+		: "Returned by an administrator",
 	    false);
 }
 
 static void
 act_on_all(struct request *request)
 {
-	bool is_dry = json_is_true(
-	    json_object_get(request->arguments, "dry_run"));
+	bool is_dry =
+	    json_is_true(json_object_get(request->arguments, "dry_run"));
 
 	request->changed_ids = json_array();
 	request->pending = 1; /* so that nothing ends before the last one */
@@ -592,11 +591,11 @@ act_notify(struct request *request)
 
 	buf_init(&content, NOTICE_TEXT_MAX);
 	if (json_unpack(request->arguments, "{s:s, s:s, s:s}", "to", &to,
-	        "subject", &subject, "text", &text) == -1 ||
+		"subject", &subject, "text", &text) == -1 ||
 	    !ipc_is_text(slice_of(to)) || !ipc_is_text(slice_of(subject)) ||
 	    write_notice(request, to, subject, text, &content) == -1 ||
 	    (message = queue_own_message(request->queued, to,
-	         buf_slice(&content), true, false)) == NULL) {
+		 buf_slice(&content), true, false)) == NULL) {
 		buf_clear(&content);
 		refuse(request, EXIT_CODE_USAGE,
 		    "to, subject and text are wanted, to as a mail address");
@@ -619,8 +618,7 @@ static const struct verb verbs[] = {{"queue.list", look_list, NULL},
     {"queue.hold", look_messages, act_hold},
     {"queue.release", look_messages, act_release},
     {"queue.delete", look_messages, act_delete},
-    {"queue.bounce", look_messages, act_bounce},
-    {"queue.notify", NULL, NULL}};
+    {"queue.bounce", look_messages, act_bounce}, {"queue.notify", NULL, NULL}};
 
 static const struct verb *
 find_verb(struct slice name)
@@ -655,8 +653,8 @@ static int
 read_arguments(struct request *request, struct err *err)
 {
 	const json_t *limit = json_object_get(request->arguments, "limit");
-	const char *cursor = json_string_value(
-	    json_object_get(request->arguments, "cursor"));
+	const char *cursor =
+	    json_string_value(json_object_get(request->arguments, "cursor"));
 
 	request->limit = LIMIT_DEFAULT;
 	if (limit != NULL && !json_is_null(limit)) {
@@ -670,14 +668,12 @@ read_arguments(struct request *request, struct err *err)
 	if (cursor != NULL &&
 	    id_parse(slice_of(cursor), &request->cursor) == -1)
 		return err_set(err, "cursor: not one that a list gave");
-	return queue_filter_parse(
-	    json_object_get(request->arguments, "match"), &request->filter,
-	    err);
+	return queue_filter_parse(json_object_get(request->arguments, "match"),
+	    &request->filter, err);
 }
 
 int
-queue_admin_request(
-    struct channel *channel, const struct channel_frame *frame)
+queue_admin_request(struct channel *channel, const struct channel_frame *frame)
 {
 	const struct ipc_mgmt_request *m = &frame->message->mgmt_request;
 	struct request *request = xcalloc(1, sizeof(*request));

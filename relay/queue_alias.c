@@ -55,8 +55,8 @@ add_target(struct queue_recipient *out, size_t count,
 	struct address address;
 	char text[ADDRESS_TEXT_MAX];
 
-	if (address_parse(
-	        address_text, ADDRESS_MAY_BE_UTF8, &address, NULL) == -1 ||
+	if (address_parse(address_text, ADDRESS_MAY_BE_UTF8, &address, NULL) ==
+		-1 ||
 	    address.is_bare_postmaster)
 		return -1;
 	(void)address_format(&address, text);
@@ -65,11 +65,10 @@ add_target(struct queue_recipient *out, size_t count,
 	out[count] = (struct queue_recipient){.number = (uint32_t)count,
 	    .notify = from->notify,
 	    .address = xstrdup(text),
-	    .domain = xstrdup(
-	        address.is_literal ? strrchr(text, '@') + 1
-	                           : address.domain.text),
-	    .original = xstrdup(
-	        strcmp(text, from->address) == 0 ? "" : from->address),
+	    .domain = xstrdup(address.is_literal ? strrchr(text, '@') + 1
+						 : address.domain.text),
+	    .original =
+		xstrdup(strcmp(text, from->address) == 0 ? "" : from->address),
 	    .orcpt = xstrdup(from->orcpt)};
 	return 1;
 }
@@ -91,8 +90,7 @@ static int
 replace_recipients(
     struct queue_message *message, const struct ipc_alias_expanded *answer)
 {
-	struct queue_recipient *out =
-	    xcalloc(IPC_RECIPIENTS_MAX, sizeof(*out));
+	struct queue_recipient *out = xcalloc(IPC_RECIPIENTS_MAX, sizeof(*out));
 	struct ipc_list list = answer->targets;
 	struct ipc_record_target target;
 	size_t count = 0;
@@ -103,8 +101,8 @@ replace_recipients(
 		if (target.index >= message->recipient_count ||
 		    count == IPC_RECIPIENTS_MAX)
 			goto bad;
-		rc = add_target(out, count,
-		    &message->recipients[target.index], target.address);
+		rc = add_target(out, count, &message->recipients[target.index],
+		    target.address);
 		if (rc == -1)
 			goto bad;
 		count += (size_t)rc;
@@ -125,9 +123,9 @@ on_answer(void *arg, const struct channel_frame *frame)
 {
 	struct expansion *expansion = arg;
 	bool is_known = frame != NULL &&
-	    frame->message->alias_expanded.is_complete &&
-	    replace_recipients(expansion->message,
-	        &frame->message->alias_expanded) == 0;
+			frame->message->alias_expanded.is_complete &&
+			replace_recipients(expansion->message,
+			    &frame->message->alias_expanded) == 0;
 
 	finish(expansion, is_known);
 }

@@ -23,8 +23,8 @@
 /* ---- planning ---- */
 
 void
-queue_delivery_key(const struct queued *queued, const char *domain,
-    char *key_r, size_t size)
+queue_delivery_key(
+    const struct queued *queued, const char *domain, char *key_r, size_t size)
 {
 	struct route_match match;
 
@@ -37,8 +37,8 @@ queue_delivery_key(const struct queued *queued, const char *domain,
 		(void)snprintf(key_r, size, "%s", domain);
 	else
 		(void)snprintf(key_r, size, "%s",
-		    route_target_format(match.target,
-		        (char[ROUTE_TARGET_TEXT_MAX]){0}));
+		    route_target_format(
+			match.target, (char[ROUTE_TARGET_TEXT_MAX]){0}));
 }
 
 /* Memory holds the next minutes' deliveries; the rest waits on disk. */
@@ -60,8 +60,8 @@ plan_domain(struct queued *queued, struct queue_message *message,
 	while (count > 0) {
 		size_t n = count < most ? count : most;
 
-		(void)dispatch_add(queued->dispatch, message, domain, key,
-		    numbers, n);
+		(void)dispatch_add(
+		    queued->dispatch, message, domain, key, numbers, n);
 		numbers += n;
 		count -= n;
 	}
@@ -72,8 +72,9 @@ is_due(struct queued *queued, const struct queue_message *message,
     const struct queue_recipient *recipient, int64_t now_ms)
 {
 	return recipient->state == RCPT_WAITING &&
-	    recipient->next_ms <= now_ms &&
-	    !dispatch_knows(queued->dispatch, message->id, recipient->number);
+	       recipient->next_ms <= now_ms &&
+	       !dispatch_knows(
+		   queued->dispatch, message->id, recipient->number);
 }
 
 void
@@ -105,12 +106,12 @@ queue_delivery_plan(
 		for (size_t j = i; j < count; j++)
 			if (!is_planned[j] &&
 			    strcmp(message->recipients[j].domain,
-			        message->recipients[i].domain) == 0) {
+				message->recipients[i].domain) == 0) {
 				numbers[n++] = message->recipients[j].number;
 				is_planned[j] = true;
 			}
-		plan_domain(queued, message, message->recipients[i].domain,
-		    numbers, n);
+		plan_domain(
+		    queued, message, message->recipients[i].domain, numbers, n);
 	}
 	free(numbers);
 	free(is_planned);
@@ -132,20 +133,19 @@ queue_delivery_first_ms(const struct queued *queued, const char *domain)
 /* ---- starting ---- */
 
 static int
-list_recipients(const struct delivery *delivery,
-    struct ipc_list_writer *writer, uint32_t *attempt_r)
+list_recipients(const struct delivery *delivery, struct ipc_list_writer *writer,
+    uint32_t *attempt_r)
 {
 	*attempt_r = 0;
 	for (size_t i = 0; i < delivery->number_count; i++) {
 		const struct queue_recipient *recipient =
 		    queue_message_recipient(
-		        delivery->message, delivery->numbers[i]);
+			delivery->message, delivery->numbers[i]);
 		struct ipc_record_recipient record;
 
 		if (recipient == NULL)
 			bug("a delivery for no recipient");
-		record = (struct ipc_record_recipient){
-		    .id = recipient->number,
+		record = (struct ipc_record_recipient){.id = recipient->number,
 		    .address = slice_of(recipient->address),
 		    .notify = recipient->notify,
 		    .orcpt = slice_of(recipient->orcpt)};
@@ -159,20 +159,20 @@ list_recipients(const struct delivery *delivery,
 }
 
 /* The fields that both forms of a job share. */
-#define FILL_JOB(job, delivery, attempt_number, list) \
-	do { \
+#define FILL_JOB(job, delivery, attempt_number, list)                \
+	do {                                                         \
 		const struct queue_message *m = (delivery)->message; \
-		(job)->job_id = (delivery)->job_id; \
-		(job)->message_id = m->id; \
-		(job)->attempt = (attempt_number); \
-		(job)->domain = slice_of((delivery)->domain); \
-		(job)->reverse_path = slice_of(m->sender); \
-		(job)->envid = slice_of(m->envid); \
-		(job)->ret = m->ret; \
-		(job)->is_8bit = (m->flags & MSG_FLAG_8BIT) != 0; \
-		(job)->is_utf8 = (m->flags & MSG_FLAG_UTF8) != 0; \
-		(job)->size_octets = m->size; \
-		(job)->recipients = (list); \
+		(job)->job_id = (delivery)->job_id;                  \
+		(job)->message_id = m->id;                           \
+		(job)->attempt = (attempt_number);                   \
+		(job)->domain = slice_of((delivery)->domain);        \
+		(job)->reverse_path = slice_of(m->sender);           \
+		(job)->envid = slice_of(m->envid);                   \
+		(job)->ret = m->ret;                                 \
+		(job)->is_8bit = (m->flags & MSG_FLAG_8BIT) != 0;    \
+		(job)->is_utf8 = (m->flags & MSG_FLAG_UTF8) != 0;    \
+		(job)->size_octets = m->size;                        \
+		(job)->recipients = (list);                          \
 	} while (0)
 
 static int
@@ -182,8 +182,8 @@ send_inline(struct queued *queued, const struct delivery *delivery,
 	struct ipc_relay_job job;
 
 	FILL_JOB(&job, delivery, attempt, recipients);
-	job.content = (struct slice){
-	    delivery->message->content, delivery->message->size};
+	job.content =
+	    (struct slice){delivery->message->content, delivery->message->size};
 	return channel_send(queued->relay, MSG_RELAY_JOB, &job, NULL);
 }
 
@@ -215,8 +215,8 @@ send_job(struct queued *queued, const struct delivery *delivery)
 		struct ipc_list list = ipc_list_of(&writer);
 
 		rc = delivery->message->is_file
-		    ? send_file(queued, delivery, attempt, list)
-		    : send_inline(queued, delivery, attempt, list);
+			 ? send_file(queued, delivery, attempt, list)
+			 : send_inline(queued, delivery, attempt, list);
 	}
 	ipc_list_writer_clear(&writer);
 	return rc;
@@ -238,8 +238,8 @@ run_content_read(struct pool_task *task)
 {
 	struct content_read *read = (struct content_read *)task;
 
-	read->rc = queue_store_content(read->queued->reader,
-	    read->message->id, 0, SIZE_MAX, &read->content, &read->err);
+	read->rc = queue_store_content(read->queued->reader, read->message->id,
+	    0, SIZE_MAX, &read->content, &read->err);
 }
 
 /*
@@ -273,13 +273,11 @@ done_content_read(struct pool_task *task)
 		if (message->content == NULL) {
 			message->size = read->content.n;
 			message->content = xmalloc(read->content.n);
-			memcpy(message->content, read->content.p,
-			    read->content.n);
-			queue_message_charge(
-			    message, &queued->memory_used);
+			memcpy(
+			    message->content, read->content.p, read->content.n);
+			queue_message_charge(message, &queued->memory_used);
 		}
-		if (queued->relay == NULL ||
-		    send_job(queued, delivery) == -1)
+		if (queued->relay == NULL || send_job(queued, delivery) == -1)
 			dispatch_return(queued->dispatch, delivery);
 	}
 	queue_message_unref(message);
@@ -305,8 +303,7 @@ read_content(struct queued *queued, struct delivery *delivery)
 static void
 start_delivery(struct queued *queued, struct delivery *delivery)
 {
-	if (!delivery->message->is_file &&
-	    delivery->message->content == NULL) {
+	if (!delivery->message->is_file && delivery->message->content == NULL) {
 		read_content(queued, delivery);
 		return;
 	}
@@ -328,8 +325,8 @@ pump(void *arg)
 	int64_t now_ms = queued_now_ms(queued);
 
 	while (queued->relay != NULL && !queued->is_held &&
-	    dispatch_active(queued->dispatch) < queued->relay_jobs &&
-	    channel_output_pending(queued->relay) < RELAY_OUTPUT_MAX) {
+	       dispatch_active(queued->dispatch) < queued->relay_jobs &&
+	       channel_output_pending(queued->relay) < RELAY_OUTPUT_MAX) {
 		struct delivery *delivery =
 		    dispatch_next(queued->dispatch, now_ms);
 
@@ -354,8 +351,7 @@ queue_delivery_init(struct queued *queued)
 /* ---- relayd ---- */
 
 int
-queue_delivery_ready(
-    struct channel *channel, const struct channel_frame *frame)
+queue_delivery_ready(struct channel *channel, const struct channel_frame *frame)
 {
 	struct queued *queued = queued_of(channel);
 

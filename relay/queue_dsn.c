@@ -47,11 +47,11 @@ queue_own_message(struct queued *queued, const char *to, struct slice content,
 	char text[ADDRESS_TEXT_MAX];
 
 	if (address_parse(slice_of(to), ADDRESS_MAY_BE_UTF8, &address, NULL) ==
-	        -1 ||
+		-1 ||
 	    address.is_bare_postmaster)
 		return NULL;
-	message = queue_message_new(
-	    id_next(&queued->ids, clock_wall_us() / 1000), 1);
+	message =
+	    queue_message_new(id_next(&queued->ids, clock_wall_us() / 1000), 1);
 	message->created_ms = queued_now_ms(queued);
 	message->sender = xstrdup("");
 	message->account = xstrdup("");
@@ -59,20 +59,20 @@ queue_own_message(struct queued *queued, const char *to, struct slice content,
 	message->envid = xstrdup("");
 	message->header_message_id = xstrdup("");
 	message->flags = (uint16_t)(MSG_FLAG_BOUNCE | MSG_FLAG_TRUSTED |
-	    (is_8bit ? MSG_FLAG_8BIT : 0) | (is_utf8 ? MSG_FLAG_UTF8 : 0));
+				    (is_8bit ? MSG_FLAG_8BIT : 0) |
+				    (is_utf8 ? MSG_FLAG_UTF8 : 0));
 	message->size = content.n;
 	message->content = xmalloc(content.n);
 	memcpy(message->content, content.p, content.n);
 	recipient = &message->recipients[0];
 	recipient->notify = DSN_NOTIFY_NEVER;
 	recipient->address = xstrdup(address_format(&address, text));
-	recipient->domain = xstrdup(
-	    address.is_literal ? strrchr(recipient->address, '@') + 1
-	                       : address.domain.text);
+	recipient->domain =
+	    xstrdup(address.is_literal ? strrchr(recipient->address, '@') + 1
+				       : address.domain.text);
 	recipient->original = xstrdup("");
 	recipient->orcpt = xstrdup("");
-	recipient->next_ms =
-	    queue_delivery_first_ms(queued, recipient->domain);
+	recipient->next_ms = queue_delivery_first_ms(queued, recipient->domain);
 	return message;
 }
 
@@ -102,8 +102,8 @@ decode_orcpt(const char *orcpt, struct case_text *text)
 	if (part == NULL || type_n >= sizeof(text->orcpt))
 		return (struct slice){NULL, 0};
 	memcpy(text->orcpt, orcpt, type_n);
-	decoded = decode_xtext(part + 1, text->orcpt + type_n,
-	    sizeof(text->orcpt) - type_n);
+	decoded = decode_xtext(
+	    part + 1, text->orcpt + type_n, sizeof(text->orcpt) - type_n);
 	if (decoded.n == 0)
 		return (struct slice){NULL, 0};
 	return (struct slice){text->orcpt, type_n + decoded.n};
@@ -179,8 +179,8 @@ queue_dsn_make(struct queued *queued, const struct queue_message *original,
 	id_format(seed, seed_text);
 	(void)snprintf(from, sizeof(from),
 	    "Mail Delivery System <mailer-daemon@%s>", hostname);
-	(void)snprintf(message_id, sizeof(message_id), "%s.dsn@%s", seed_text,
-	    hostname);
+	(void)snprintf(
+	    message_id, sizeof(message_id), "%s.dsn@%s", seed_text, hostname);
 	d.recipients = recipients;
 	d.from = slice_of(from);
 	d.message_id = slice_of(message_id);
@@ -189,10 +189,10 @@ queue_dsn_make(struct queued *queued, const struct queue_message *original,
 	d.envid = decode_xtext(original->envid, envid, sizeof(envid));
 	d.header = original_header(content, &body_offset);
 	/* A failure brings the mail back unless the sender asked otherwise. */
-	d.returns_body = is_whole && action == DSN_FAILED &&
-	    original->ret != DSN_RET_HDRS;
-	d.body = (struct slice){
-	    content.p + body_offset, content.n - body_offset};
+	d.returns_body =
+	    is_whole && action == DSN_FAILED && original->ret != DSN_RET_HDRS;
+	d.body =
+	    (struct slice){content.p + body_offset, content.n - body_offset};
 	if (dsn_build(&d, &out, &result) == -1) {
 		buf_reset(&out);
 		d.returns_body = false;

@@ -17,8 +17,7 @@ queue_recipient_status(const struct queue_recipient *recipient)
 }
 
 static int
-take_text(
-    const char *name, const json_t *value, char **text_r, struct err *err)
+take_text(const char *name, const json_t *value, char **text_r, struct err *err)
 {
 	if (!json_is_string(value) || json_string_length(value) == 0)
 		return err_set(err, "match.%s: a text is wanted", name);
@@ -77,8 +76,8 @@ queue_filter_parse(
 	    strcmp(filter_r->status, "deferred") != 0 &&
 	    strcmp(filter_r->status, "held") != 0) {
 		queue_filter_clear(filter_r);
-		return err_set(err,
-		    "match.status: waiting, deferred or held are allowed");
+		return err_set(
+		    err, "match.status: waiting, deferred or held are allowed");
 	}
 	return 0;
 }
@@ -104,8 +103,8 @@ sender_matches(const char *pattern, const char *sender)
 
 /* One recipient that fits all words is enough. */
 static bool
-recipient_matches(const struct queue_filter *filter,
-    const struct queue_recipient *recipient)
+recipient_matches(
+    const struct queue_filter *filter, const struct queue_recipient *recipient)
 {
 	if (filter->to != NULL &&
 	    strcasestr(recipient->address, filter->to) == NULL)
@@ -114,7 +113,7 @@ recipient_matches(const struct queue_filter *filter,
 	    strcasecmp(recipient->domain, filter->domain) != 0)
 		return false;
 	return filter->status == NULL ||
-	    strcmp(queue_recipient_status(recipient), filter->status) == 0;
+	       strcmp(queue_recipient_status(recipient), filter->status) == 0;
 }
 
 bool

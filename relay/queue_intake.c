@@ -133,8 +133,7 @@ queue_intake_note(struct queue_job *job, struct queue_message *message,
 		    .to = slice_of(message->recipients[i].address),
 		    .original = slice_of(message->recipients[i].original)};
 
-		queue_job_event(
-		    job, message, now_us, EV_RECIPIENT, &recipient);
+		queue_job_event(job, message, now_us, EV_RECIPIENT, &recipient);
 	}
 }
 
@@ -254,7 +253,7 @@ queue_intake_take(struct queued *queued, struct queue_message *message,
 	intake->stream = stream;
 	queue_message_charge(message, &queued->memory_used);
 	if (submission_needs_aliases(
-	        daemon_snapshot(queued->daemon), message)) {
+		daemon_snapshot(queued->daemon), message)) {
 		queue_alias_expand(queued, message, on_expanded, intake);
 		return;
 	}
@@ -268,8 +267,7 @@ queue_intake_take(struct queued *queued, struct queue_message *message,
 static bool
 is_own_id(struct smtp_peer *peer, uint64_t id)
 {
-	if (id_slot(id) != peer->slot || id <= peer->last_id ||
-	    id > INT64_MAX)
+	if (id_slot(id) != peer->slot || id <= peer->last_id || id > INT64_MAX)
 		return false;
 	peer->last_id = id;
 	return true;
@@ -281,18 +279,18 @@ queue_intake_rules(const struct queued *queued)
 	return (struct submission_rules){
 	    .snapshot = daemon_snapshot(queued->daemon),
 	    .token_key = {(const char *)queued->token_key,
-	        queued->has_token_key ? sizeof(queued->token_key) : 0},
+		queued->has_token_key ? sizeof(queued->token_key) : 0},
 	    .previous_token_key = {(const char *)queued->previous_token_key,
-	        queued->has_previous_token_key
-	            ? sizeof(queued->previous_token_key)
-	            : 0},
+		queued->has_previous_token_key
+		    ? sizeof(queued->previous_token_key)
+		    : 0},
 	    .now_s = clock_wall_us() / 1000000};
 }
 
 /* May more be taken now?  Otherwise the refusal is set. */
 int
-queue_intake_has_room(const struct queued *queued, size_t octets,
-    struct smtp_status *refusal_r)
+queue_intake_has_room(
+    const struct queued *queued, size_t octets, struct smtp_status *refusal_r)
 {
 	if (daemon_is_stopping(queued->daemon))
 		return smtp_status_set(
@@ -314,8 +312,7 @@ queue_intake_check_id(struct smtp_peer *peer, uint64_t message_id)
 }
 
 int
-queue_intake_submit(
-    struct channel *channel, const struct channel_frame *frame)
+queue_intake_submit(struct channel *channel, const struct channel_frame *frame)
 {
 	const struct ipc_queue_submit *m = &frame->message->queue_submit;
 	struct queued *queued = queued_of(channel);
@@ -328,8 +325,8 @@ queue_intake_submit(
 	if (queue_intake_check_id(peer, m->message_id) == -1)
 		return -1;
 	if (queue_intake_has_room(queued, m->content.n, &refusal) == -1 ||
-	    submission_check(&rules, &submission, m->content, &message,
-	        &refusal) == -1) {
+	    submission_check(
+		&rules, &submission, m->content, &message, &refusal) == -1) {
 		queued->refused++;
 		queue_intake_answer(peer, frame->request_id, 0, refusal.code,
 		    refusal.enhanced, refusal.text);

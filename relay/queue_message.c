@@ -69,9 +69,9 @@ void
 queue_message_charge(struct queue_message *message, size_t *budget)
 {
 	size_t cost = sizeof(*message) + 2 * RECIPIENT_MEMORY +
-	    message->recipient_count *
-	        (sizeof(*message->recipients) + RECIPIENT_MEMORY) +
-	    (message->content != NULL ? message->size : 0);
+		      message->recipient_count *
+			  (sizeof(*message->recipients) + RECIPIENT_MEMORY) +
+		      (message->content != NULL ? message->size : 0);
 
 	*budget += cost - message->charged;
 	message->budget = budget;

@@ -27,8 +27,8 @@ struct queue_outbox {
 	int64_t stored_seq;  /* all up to here are in the log */
 	int64_t removed_seq; /* and removed, or about to be */
 	int64_t newest_seq;  /* the last one committed */
-	uint32_t round;      /* answers to rows of an earlier one do not count */
-	bool is_reading;     /* the reader looks for a row */
+	uint32_t round;  /* answers to rows of an earlier one do not count */
+	bool is_reading; /* the reader looks for a row */
 };
 
 static void send_rows(struct queue_outbox *outbox);
@@ -76,7 +76,8 @@ on_removed(struct pool_task *task)
 
 	queue_outbox_send(outbox, job);
 	if (job->status != QUEUE_JOB_DONE)
-		outbox->removed_seq = 0; /* no space now: with the next answer */
+		outbox->removed_seq =
+		    0; /* no space now: with the next answer */
 	queue_job_free(job);
 }
 
@@ -142,7 +143,7 @@ send_row(struct queue_outbox *outbox, int64_t seq, struct ipc_list events)
 	sent = xmalloc(sizeof(*sent));
 	*sent = (struct sent_row){outbox, seq, outbox->round};
 	if (channel_request(hub, MSG_LIFE_EVENTS, &message, NULL,
-	        MSG_LIFE_STORED, STORED_DEADLINE_MS, on_stored, sent) == 0) {
+		MSG_LIFE_STORED, STORED_DEADLINE_MS, on_stored, sent) == 0) {
 		free(sent);
 		return -1;
 	}
@@ -215,7 +216,7 @@ send_rows(struct queue_outbox *outbox)
 	if (link_channel(outbox->queued->loghub) == NULL)
 		return;
 	while (outbox->under_way < UNDER_WAY_MAX &&
-	    outbox->sent_seq < outbox->newest_seq) {
+	       outbox->sent_seq < outbox->newest_seq) {
 		struct outbox_row *row = outbox->first;
 
 		while (row != NULL && row->seq <= outbox->sent_seq) {
@@ -226,8 +227,7 @@ send_rows(struct queue_outbox *outbox)
 			read_next(outbox);
 			return;
 		}
-		if (send_row(outbox, row->seq, ipc_list_of(&row->events)) ==
-		    -1)
+		if (send_row(outbox, row->seq, ipc_list_of(&row->events)) == -1)
 			return;
 		outbox_row_free(take_row(outbox));
 	}

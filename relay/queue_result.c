@@ -81,8 +81,8 @@ count_out(struct queued *queued, const struct queue_job *job)
 		return;
 	queued->messages -= queued->messages > 0 ? 1 : 0;
 	queued->octets -= job->message->size < queued->octets
-	    ? job->message->size
-	    : queued->octets;
+			      ? job->message->size
+			      : queued->octets;
 	if (job->message->is_file)
 		queue_spool_remove(queued->spool, job->message->id);
 }
@@ -104,9 +104,8 @@ retry_later(struct settling *settling)
 	struct timeval wait = {.tv_sec = FULL_RETRY_S};
 
 	if (settling->retry == NULL)
-		settling->retry =
-		    event_new(loop_base(settling->queued->loop), -1, 0,
-		        on_retry, settling);
+		settling->retry = event_new(loop_base(settling->queued->loop),
+		    -1, 0, on_retry, settling);
 	if (settling->retry == NULL)
 		fatal("out of memory for a timer");
 	(void)event_add(settling->retry, &wait);
@@ -139,7 +138,8 @@ static void
 note_dsn(struct settling *settling, struct queue_message *dsn,
     enum dsn_action action)
 {
-	struct event_notified notified = {.to = slice_of(settling->message->sender),
+	struct event_notified notified = {
+	    .to = slice_of(settling->message->sender),
 	    .kind = slice_of(dsn_action_text(action)),
 	    .dsn_message_id = dsn->id};
 
@@ -155,18 +155,19 @@ settle(struct settling *settling)
 	static const enum dsn_action actions[] = {
 	    DSN_FAILED, DSN_DELAYED, DSN_RELAYED};
 	struct queue_message *message = settling->message;
-	struct slice original = message->content != NULL
-	    ? (struct slice){message->content, message->size}
-	    : buf_slice(&settling->original);
+	struct slice original =
+	    message->content != NULL
+		? (struct slice){message->content, message->size}
+		: buf_slice(&settling->original);
 
 	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
 		struct queue_message *dsn;
 
 		if (!settling->wants_dsn[actions[i]])
 			continue;
-		dsn = queue_dsn_make(settling->queued, message,
-		    settling->cases, settling->case_count, actions[i],
-		    original, original.n == message->size);
+		dsn = queue_dsn_make(settling->queued, message, settling->cases,
+		    settling->case_count, actions[i], original,
+		    original.n == message->size);
 		if (dsn == NULL)
 			continue; /* a sender that is no address */
 		note_dsn(settling, dsn, actions[i]);
@@ -182,14 +183,13 @@ settle(struct settling *settling)
 static void
 run_original_read(struct pool_task *task)
 {
-	struct settling *settling = (struct settling *)((char *)task -
-	    offsetof(struct settling, task));
+	struct settling *settling =
+	    (struct settling *)((char *)task - offsetof(struct settling, task));
 	struct buf *original = &settling->original;
 
 	if (settling->file_fd != -1) {
 		char *room = buf_reserve(original, ORIGINAL_MAX);
-		ssize_t n =
-		    pread(settling->file_fd, room, ORIGINAL_MAX, 0);
+		ssize_t n = pread(settling->file_fd, room, ORIGINAL_MAX, 0);
 
 		if (n > 0)
 			buf_extend(original, (size_t)n);
@@ -203,8 +203,8 @@ run_original_read(struct pool_task *task)
 static void
 done_original_read(struct pool_task *task)
 {
-	settle((struct settling *)((char *)task -
-	    offsetof(struct settling, task)));
+	settle((
+	    struct settling *)((char *)task - offsetof(struct settling, task)));
 }
 
 /* A notification without the original is better than none at all. */
@@ -213,15 +213,16 @@ settle_with_original(struct settling *settling)
 {
 	struct queue_message *message = settling->message;
 	bool wants = settling->wants_dsn[DSN_FAILED] ||
-	    settling->wants_dsn[DSN_DELAYED] ||
-	    settling->wants_dsn[DSN_RELAYED];
+		     settling->wants_dsn[DSN_DELAYED] ||
+		     settling->wants_dsn[DSN_RELAYED];
 
 	if (!wants || message->content != NULL) {
 		settle(settling);
 		return;
 	}
-	if (message->is_file && (settling->file_fd = queue_spool_open(
-	        settling->queued->spool, message->id)) == -1) {
+	if (message->is_file &&
+	    (settling->file_fd = queue_spool_open(
+		 settling->queued->spool, message->id)) == -1) {
 		settle(settling);
 		return;
 	}
@@ -253,10 +254,10 @@ note_attempt(struct queue_recipient *recipient,
 }
 
 /* Fields that the three events of an attempt share. */
-#define ATTEMPT_FIELDS(recipient, result, record) \
+#define ATTEMPT_FIELDS(recipient, result, record)                     \
 	.to = slice_of((recipient)->address), .host = (result)->host, \
-	.address = (result)->address, .tls = (result)->tls, \
-	.code = (record)->code, .enhanced = (record)->enhanced, \
+	.address = (result)->address, .tls = (result)->tls,           \
+	.code = (record)->code, .enhanced = (record)->enhanced,       \
 	.reply = (record)->reply, .attempt = (recipient)->attempts
 
 static struct dsn_case *
@@ -296,8 +297,8 @@ settle_delivered(struct settling *settling, struct queue_recipient *recipient,
 	struct event_delivered event = {
 	    ATTEMPT_FIELDS(recipient, result, record),
 	    .ms = result->duration_ms,
-	    .queued_ms = (uint64_t)(settling->now_ms -
-	        settling->message->created_ms)};
+	    .queued_ms =
+		(uint64_t)(settling->now_ms - settling->message->created_ms)};
 
 	settling->queued->delivered++;
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
@@ -314,8 +315,7 @@ settle_failed(struct settling *settling, struct queue_recipient *recipient,
     const struct ipc_relay_result *result,
     const struct ipc_record_result *record)
 {
-	struct event_failed event = {
-	    ATTEMPT_FIELDS(recipient, result, record)};
+	struct event_failed event = {ATTEMPT_FIELDS(recipient, result, record)};
 
 	settling->queued->failed++;
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
@@ -337,22 +337,22 @@ settle_deferred(struct settling *settling, struct queue_recipient *recipient,
 	struct dsn_case *one;
 
 	if (schedule_is_expired(&queued->schedule, is_bounce,
-	        message->created_ms, settling->now_ms)) {
+		message->created_ms, settling->now_ms)) {
 		settle_failed(settling, recipient, result, record);
 		return;
 	}
-	recipient->next_ms = settling->now_ms +
-	    schedule_wait(&queued->schedule, recipient->attempts);
+	recipient->next_ms = settling->now_ms + schedule_wait(&queued->schedule,
+						    recipient->attempts);
 	queued->deferred++;
 	event.next_attempt = recipient->next_ms / 1000;
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
 	    EV_DEFERRED, &event);
 	add_change(settling->job, QUEUE_CHANGE_DEFER, recipient);
 	if (!schedule_is_warning_due(&queued->schedule, is_bounce,
-	        message->warned, message->created_ms, settling->now_ms))
+		message->warned, message->created_ms, settling->now_ms))
 		return;
-	if ((one = add_case(settling, recipient, result, record,
-	         DSN_DELAYED)) != NULL)
+	if ((one = add_case(
+		 settling, recipient, result, record, DSN_DELAYED)) != NULL)
 		one->retry_until_ms = schedule_expiry(
 		    &queued->schedule, is_bounce, message->created_ms);
 }
@@ -405,8 +405,8 @@ judge(const struct ipc_relay_result *result)
 static struct queue_job *
 result_job(struct settling *settling, size_t changes)
 {
-	struct queue_job *job = queue_job_new(
-	    QUEUE_JOB_RESULT, settling->message, on_settled);
+	struct queue_job *job =
+	    queue_job_new(QUEUE_JOB_RESULT, settling->message, on_settled);
 
 	job->changes = xcalloc(changes, sizeof(*job->changes));
 	job->now_ms = settling->now_ms;
@@ -425,18 +425,17 @@ queue_result_commit(struct queued *queued, struct delivery *delivery,
 
 	if (check_result(delivery, result) == -1)
 		return -1;
-	settling = settling_new(
-	    queued, message, delivery, delivery->number_count);
+	settling =
+	    settling_new(queued, message, delivery, delivery->number_count);
 	settling->job = result_job(settling, delivery->number_count);
 	while (ipc_result_next(&list, &record)) {
-		struct queue_recipient *recipient = queue_message_recipient(
-		    message, (uint32_t)record.id);
+		struct queue_recipient *recipient =
+		    queue_message_recipient(message, (uint32_t)record.id);
 
 		if (recipient == NULL)
 			bug("a delivery for no recipient");
 		note_attempt(recipient, result, &record, settling->now_ms);
-		settlers[record.outcome](
-		    settling, recipient, result, &record);
+		settlers[record.outcome](settling, recipient, result, &record);
 	}
 	if (settling->wants_dsn[DSN_DELAYED])
 		message->warned++;
@@ -463,19 +462,19 @@ on_postponed(struct pool_task *task)
 }
 
 static void
-postpone(struct queue_job *job, const struct delivery *delivery,
-    int64_t next_ms)
+postpone(
+    struct queue_job *job, const struct delivery *delivery, int64_t next_ms)
 {
 	for (size_t i = 0; i < delivery->number_count; i++) {
 		struct queue_recipient *recipient = queue_message_recipient(
 		    delivery->message, delivery->numbers[i]);
 
 		recipient->next_ms = next_ms;
-		job->changes[job->change_count++] = (struct queue_change){
-		    .message_id = delivery->message->id,
-		    .kind = QUEUE_CHANGE_POSTPONE,
-		    .number = delivery->numbers[i],
-		    .next_ms = next_ms};
+		job->changes[job->change_count++] =
+		    (struct queue_change){.message_id = delivery->message->id,
+			.kind = QUEUE_CHANGE_POSTPONE,
+			.number = delivery->numbers[i],
+			.next_ms = next_ms};
 	}
 }
 
@@ -486,8 +485,7 @@ queue_result_postpone(
 	struct queue_job *job =
 	    queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
 
-	job->changes =
-	    xcalloc(delivery->number_count, sizeof(*job->changes));
+	job->changes = xcalloc(delivery->number_count, sizeof(*job->changes));
 	job->arg = queued;
 	postpone(job, delivery, next_ms);
 	queue_writer_submit(queued->writer, job);
@@ -534,8 +532,8 @@ queue_result_give_up(struct queued *queued, struct queue_message *message,
     const char *reply, bool is_silent, const char *actor,
     void (*done)(void *arg, bool is_done), void *arg)
 {
-	struct settling *settling = settling_new(
-	    queued, message, NULL, message->recipient_count);
+	struct settling *settling =
+	    settling_new(queued, message, NULL, message->recipient_count);
 	struct ipc_relay_result result = {.message_id = message->id};
 	struct ipc_record_result record = {.outcome = OUTCOME_FAILED,
 	    .code = 554,
@@ -548,8 +546,8 @@ queue_result_give_up(struct queued *queued, struct queue_message *message,
 	settling->done = done;
 	settling->arg = arg;
 	settling->job = result_job(settling, message->recipient_count);
-	queue_job_event(settling->job, message, clock_wall_us(), EV_HANDLED,
-	    &handled);
+	queue_job_event(
+	    settling->job, message, clock_wall_us(), EV_HANDLED, &handled);
 	for (size_t i = 0; i < message->recipient_count; i++) {
 		struct queue_recipient *recipient = &message->recipients[i];
 

@@ -82,8 +82,8 @@ static const char *const queue_migrations[] = {
 /* Q(name, SQL text) */
 #define QUEUE_STATEMENTS(Q) \
 	Q(MSG_INSERT, \
-	    "INSERT INTO msg(id, session, created_ms, sender, account, client," \
-	    " envid, ret, flags, size, header_message_id, events)" \
+	    "INSERT INTO msg(id, session, created_ms, sender, account," \
+	    " client, envid, ret, flags, size, header_message_id, events)" \
 	    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)") \
 	Q(OUTPUT_INSERT, \
 	    "INSERT INTO output(msg, number, kind, size, is_file, content)" \
@@ -109,7 +109,8 @@ static const char *const queue_migrations[] = {
 	Q(OUTBOX_DELETE, "DELETE FROM outbox WHERE seq<=?1") \
 	Q(OUTBOX_RANGE, "SELECT min(seq), max(seq), count(*) FROM outbox") \
 	Q(OUTBOX_NEXT, \
-	    "SELECT seq, events FROM outbox WHERE seq>?1 ORDER BY seq LIMIT 1") \
+	    "SELECT seq, events FROM outbox WHERE seq>?1" \
+	    " ORDER BY seq LIMIT 1") \
 	Q(MSG_GET, \
 	    "SELECT session, created_ms, sender, account, client, envid, ret," \
 	    " flags, size, header_message_id, events, warned" \
@@ -122,8 +123,8 @@ static const char *const queue_migrations[] = {
 	    "SELECT size, is_file, content FROM output" \
 	    " WHERE msg=?1 AND number=?2") \
 	Q(DUE, \
-	    "SELECT next_ms, msg, number, domain FROM rcpt INDEXED BY rcpt_due" \
-	    " WHERE state=0 AND next_ms<=?1" \
+	    "SELECT next_ms, msg, number, domain FROM rcpt" \
+	    " INDEXED BY rcpt_due WHERE state=0 AND next_ms<=?1" \
 	    " AND (next_ms, msg, number) > (?2, ?3, ?4)" \
 	    " ORDER BY next_ms, msg, number LIMIT ?5") \
 	Q(NEXT_DUE, \

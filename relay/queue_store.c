@@ -26,7 +26,7 @@ queue_store_open(const char *state_dir, bool is_reader, struct sql **store_r,
 	    .has_incremental_vacuum = true,
 	    .migrations = queue_migrations,
 	    .migration_count =
-	        sizeof(queue_migrations) / sizeof(queue_migrations[0]),
+		sizeof(queue_migrations) / sizeof(queue_migrations[0]),
 	    .statements = queue_statements,
 	    .statement_count = Q_COUNT,
 	    .checkpoint_pages = 4000};
@@ -76,8 +76,8 @@ insert_output(
 	if (message->is_file)
 		sql_bind_null(stmt, 6);
 	else
-		sql_bind_blob(stmt, 6,
-		    (struct slice){message->content, message->size});
+		sql_bind_blob(
+		    stmt, 6, (struct slice){message->content, message->size});
 	return sql_run(store, stmt, err);
 }
 
@@ -103,8 +103,8 @@ queue_store_insert(
 	    insert_output(store, message, err) == -1)
 		return -1;
 	for (size_t i = 0; i < message->recipient_count; i++)
-		if (insert_recipient(store, message->id,
-		        &message->recipients[i], err) == -1)
+		if (insert_recipient(
+			store, message->id, &message->recipients[i], err) == -1)
 			return -1;
 	return 0;
 }
@@ -224,8 +224,7 @@ queue_store_outbox_add(struct sql *store, int64_t seq,
 }
 
 int
-queue_store_outbox_remove(
-    struct sql *store, int64_t up_to_seq, struct err *err)
+queue_store_outbox_remove(struct sql *store, int64_t up_to_seq, struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_OUTBOX_DELETE);
 
@@ -247,16 +246,16 @@ queue_store_outbox_next(struct sql *store, int64_t after, int64_t *seq_r,
 	*seq_r = sql_i64(stmt, 0);
 	row = sql_blob(stmt, 1);
 	if (row.n < OUTBOX_HEAD) {
-		rc = err_set(err, "outbox row %lld is damaged",
-		    (long long)*seq_r);
+		rc = err_set(
+		    err, "outbox row %lld is damaged", (long long)*seq_r);
 	} else {
 		memcpy(count_r, row.p, OUTBOX_HEAD);
 		buf_reset(events_r);
 		rc = buf_add(events_r, row.p + OUTBOX_HEAD,
-		         row.n - OUTBOX_HEAD) == 0
-		    ? 1
-		    : err_set(err, "outbox row %lld is too large",
-		          (long long)*seq_r);
+			 row.n - OUTBOX_HEAD) == 0
+			 ? 1
+			 : err_set(err, "outbox row %lld is too large",
+			       (long long)*seq_r);
 	}
 	(void)sqlite3_reset(stmt);
 	return rc;
@@ -289,8 +288,8 @@ in_range(int64_t value, int64_t low, int64_t high)
 }
 
 static int
-read_message_row(struct sql *store, uint64_t id,
-    struct queue_message *message, struct err *err)
+read_message_row(struct sql *store, uint64_t id, struct queue_message *message,
+    struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_MSG_GET);
 	int rc;
@@ -376,7 +375,7 @@ read_recipients(
 		    sizeof(message->recipients[at]));
 		message->recipient_count++;
 		if ((rc = take_recipient(
-		         stmt, &message->recipients[at], err)) == -1)
+			 stmt, &message->recipients[at], err)) == -1)
 			break;
 	}
 	(void)sqlite3_reset(stmt);
@@ -453,9 +452,8 @@ queue_store_content(struct sql *store, uint64_t id, uint16_t output,
 }
 
 int
-queue_store_due(struct sql *store, int64_t now_ms,
-    const struct due_row *after, struct due_row *rows, size_t limit,
-    size_t *count_r, struct err *err)
+queue_store_due(struct sql *store, int64_t now_ms, const struct due_row *after,
+    struct due_row *rows, size_t limit, size_t *count_r, struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_DUE);
 	size_t count = 0;

@@ -83,7 +83,7 @@ struct queue_job *
 queue_job_of(struct pool_task *task)
 {
 	return (struct queue_job *)((char *)task -
-	    offsetof(struct queue_job, task));
+				    offsetof(struct queue_job, task));
 }
 
 static void
@@ -108,8 +108,7 @@ void
 queue_job_event(struct queue_job *job, struct queue_message *message,
     uint64_t time_us, int event_type, const void *fields)
 {
-	add_event(
-	    job, message, ++message->events, time_us, event_type, fields);
+	add_event(job, message, ++message->events, time_us, event_type, fields);
 	if (message == job->message) {
 		job->events = message->events;
 		job->warned = message->warned;
@@ -153,8 +152,8 @@ finish_message(struct sql *store, struct queue_job *job, struct err *err)
 	if (rc == -1)
 		return -1;
 	if (rc == 1)
-		return queue_store_update(store, job->message->id,
-		    job->events, job->warned, err);
+		return queue_store_update(
+		    store, job->message->id, job->events, job->warned, err);
 	if (job->now_ms > job->message->created_ms)
 		finished.queued_ms =
 		    (uint64_t)(job->now_ms - job->message->created_ms);
@@ -187,16 +186,16 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 		return apply_result(store, job, err);
 	case QUEUE_JOB_POSTPONE:
 		for (size_t i = 0; i < job->change_count; i++)
-			if (apply_change(
-			        store, job, &job->changes[i], err) == -1)
+			if (apply_change(store, job, &job->changes[i], err) ==
+			    -1)
 				return -1;
 		return 0;
 	case QUEUE_JOB_STATE:
 		if (queue_store_set_state(store, job->message->id, job->state,
-		        job->next_ms, err) == -1)
+			job->next_ms, err) == -1)
 			return -1;
-		return queue_store_update(store, job->message->id,
-		    job->events, job->warned, err);
+		return queue_store_update(
+		    store, job->message->id, job->events, job->warned, err);
 	case QUEUE_JOB_OUTBOX:
 		return queue_store_outbox_remove(store, job->outbox_seq, err);
 	case QUEUE_JOB_KIND_COUNT:
@@ -231,7 +230,7 @@ collect_events(
 		return 0;
 	if (row != NULL &&
 	    (row->events.count + job->life.count > ROW_EVENTS ||
-	        row->events.encoded.n + job->life.encoded.n > ROW_OCTETS)) {
+		row->events.encoded.n + job->life.encoded.n > ROW_OCTETS)) {
 		if (write_row(batch, err) == -1)
 			return -1;
 		row = NULL;
@@ -242,7 +241,7 @@ collect_events(
 		batch->row = row;
 	}
 	if (buf_add(&row->events.encoded, job->life.encoded.p,
-	        job->life.encoded.n) == -1)
+		job->life.encoded.n) == -1)
 		bug("an outbox row with too many events");
 	row->events.count += job->life.count;
 	return 0;
@@ -266,8 +265,7 @@ drop_rows(struct batch *batch)
 static bool
 is_double(struct sql *store)
 {
-	return (sqlite3_errcode(sql_handle(store)) & 0xff) ==
-	    SQLITE_CONSTRAINT;
+	return (sqlite3_errcode(sql_handle(store)) & 0xff) == SQLITE_CONSTRAINT;
 }
 
 /* What a failed first try left in the job is taken back. */
@@ -376,7 +374,7 @@ queue_writer_new(struct loop *loop, const char *state_dir,
 
 	if (queue_store_open(state_dir, false, &writer->store, err) == -1 ||
 	    queue_store_outbox_last(
-	        writer->store, &writer->first_outbox, err) == -1) {
+		writer->store, &writer->first_outbox, err) == -1) {
 		sql_close(writer->store);
 		free(writer);
 		return -1;

@@ -32,8 +32,7 @@
 int64_t
 queued_now_ms(const struct queued *queued)
 {
-	return queue_clock_now(
-	    &queued->clock, (int64_t)clock_monotonic_ms());
+	return queue_clock_now(&queued->clock, (int64_t)clock_monotonic_ms());
 }
 
 /* ---- what is looked at now and then ---- */
@@ -57,9 +56,10 @@ run_totals(struct pool_task *task)
 static void
 check_age(struct queued *queued)
 {
-	int64_t age_s = queued->oldest_ms == 0
-	    ? 0
-	    : (queued_now_ms(queued) - queued->oldest_ms) / 1000;
+	int64_t age_s =
+	    queued->oldest_ms == 0
+		? 0
+		: (queued_now_ms(queued) - queued->oldest_ms) / 1000;
 
 	if (age_s > (int64_t)queued_settings(queued)->queue_age_alert)
 		daemon_alert_raise(queued->daemon, ALERT_QUEUE_AGE, "",
@@ -129,8 +129,8 @@ static void
 look_at_clock(struct queued *queued)
 {
 	if (!queue_clock_compare(&queued->clock,
-	        (int64_t)(clock_wall_us() / 1000),
-	        (int64_t)clock_monotonic_ms()))
+		(int64_t)(clock_wall_us() / 1000),
+		(int64_t)clock_monotonic_ms()))
 		return;
 	if (queued->clock.has_jumped)
 		daemon_alert_raise(queued->daemon, ALERT_CLOCK, "",
@@ -170,7 +170,7 @@ on_token_keys(struct channel *channel, const struct channel_frame *frame)
 
 	if (keys->current.n != sizeof(queued->token_key) ||
 	    (keys->previous.n != 0 &&
-	        keys->previous.n != sizeof(queued->previous_token_key)))
+		keys->previous.n != sizeof(queued->previous_token_key)))
 		return -1;
 	memcpy(queued->token_key, keys->current.p, keys->current.n);
 	queued->has_token_key = true;
@@ -261,21 +261,20 @@ static void
 status(struct daemon *daemon, struct status_writer *out)
 {
 	const struct queued *queued = daemon_state(daemon);
-	struct queue_writer_counts counts =
-	    queue_writer_counts(queued->writer);
+	struct queue_writer_counts counts = queue_writer_counts(queued->writer);
 
 	status_counter(out, "messages", (int64_t)queued->messages);
 	status_counter(out, "octets", (int64_t)queued->octets);
 	status_counter(out, "oldest_s",
 	    queued->oldest_ms == 0
-	        ? 0
-	        : (queued_now_ms(queued) - queued->oldest_ms) / 1000);
-	status_counter(out, "waiting",
-	    (int64_t)dispatch_waiting(queued->dispatch));
-	status_counter(out, "active",
-	    (int64_t)dispatch_active(queued->dispatch));
-	status_counter(out, "streams",
-	    (int64_t)queue_spool_streams(queued->spool));
+		? 0
+		: (queued_now_ms(queued) - queued->oldest_ms) / 1000);
+	status_counter(
+	    out, "waiting", (int64_t)dispatch_waiting(queued->dispatch));
+	status_counter(
+	    out, "active", (int64_t)dispatch_active(queued->dispatch));
+	status_counter(
+	    out, "streams", (int64_t)queue_spool_streams(queued->spool));
 	status_counter(out, "accepted_total", (int64_t)queued->accepted);
 	status_counter(out, "refused_total", (int64_t)queued->refused);
 	status_counter(out, "delivered_total", (int64_t)queued->delivered);
@@ -284,8 +283,7 @@ status(struct daemon *daemon, struct status_writer *out)
 	status_counter(out, "commits_total", (int64_t)counts.commits);
 	status_counter(out, "commit_jobs_total", (int64_t)counts.jobs);
 	status_counter(out, "memory_octets", (int64_t)queued->memory_used);
-	status_counter(
-	    out, "log_behind", queue_outbox_behind(queued->outbox));
+	status_counter(out, "log_behind", queue_outbox_behind(queued->outbox));
 	status_fact(out, "relayd", "%s",
 	    queued->relay != NULL ? "connected" : "not connected");
 }
@@ -318,8 +316,8 @@ static const struct channel_handler handlers[] = {
     {ROLE_NONE, MSG_HELLO, NULL}};
 
 static const struct confinement confinement = {
-    .rights = CONFINE_FILES_READ | CONFINE_FILES_WRITE |
-        CONFINE_CONNECT_UNIX | CONFINE_THREADS};
+    .rights = CONFINE_FILES_READ | CONFINE_FILES_WRITE | CONFINE_CONNECT_UNIX |
+	      CONFINE_THREADS};
 
 static const struct program program = {.role = ROLE_QUEUED,
     .handlers = handlers,

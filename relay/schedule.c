@@ -21,10 +21,10 @@ schedule_init(struct schedule *schedule, const struct settings *settings)
 	    .longest_ms = (int64_t)settings->queue_retry_max * SECOND_MS,
 	    .lifetime_ms = (int64_t)settings->queue_lifetime * SECOND_MS,
 	    .bounce_lifetime_ms =
-	        (int64_t)settings->queue_bounce_lifetime * SECOND_MS,
+		(int64_t)settings->queue_bounce_lifetime * SECOND_MS,
 	    .warning_ms = (int64_t)settings->queue_delay_warning * SECOND_MS};
 	while (schedule->step_count < SCHEDULE_STEPS_MAX &&
-	    setting_list_next(&list, &word))
+	       setting_list_next(&list, &word))
 		if (setting_seconds(word, &seconds) == 0 && seconds > 0)
 			schedule->steps_ms[schedule->step_count++] =
 			    (int64_t)seconds * SECOND_MS;
@@ -46,16 +46,15 @@ schedule_wait(const struct schedule *schedule, uint32_t attempts)
 	for (uint32_t i = schedule->step_count;
 	     i < attempts && wait_ms < schedule->longest_ms; i++)
 		wait_ms += wait_ms / 2;
-	return wait_ms < schedule->longest_ms ? wait_ms
-	                                      : schedule->longest_ms;
+	return wait_ms < schedule->longest_ms ? wait_ms : schedule->longest_ms;
 }
 
 int64_t
 schedule_expiry(
     const struct schedule *schedule, bool is_bounce, int64_t created_ms)
 {
-	return created_ms +
-	    (is_bounce ? schedule->bounce_lifetime_ms : schedule->lifetime_ms);
+	return created_ms + (is_bounce ? schedule->bounce_lifetime_ms
+				       : schedule->lifetime_ms);
 }
 
 bool
@@ -75,8 +74,7 @@ schedule_is_warning_due(const struct schedule *schedule, bool is_bounce,
 		return false;
 	if (warned == 0)
 		return age_ms >= schedule->warning_ms;
-	return warned == 1 && schedule->warning_ms < DAY_MS &&
-	    age_ms >= DAY_MS;
+	return warned == 1 && schedule->warning_ms < DAY_MS && age_ms >= DAY_MS;
 }
 
 void

@@ -20,15 +20,15 @@ parse_recipient(const struct ipc_record_recipient *record, bool is_utf8,
 	struct address address;
 
 	if (address_parse(record->address, is_utf8 ? ADDRESS_MAY_BE_UTF8 : 0,
-	        &address, NULL) == -1 ||
+		&address, NULL) == -1 ||
 	    address.is_bare_postmaster)
 		return -1;
 	(void)address_format(&address, text_r);
 	if (address.is_literal) {
 		const char *at = strrchr(text_r, '@');
 
-		(void)slice_copy(slice_of(at + 1), domain_r,
-		    sizeof(struct domain));
+		(void)slice_copy(
+		    slice_of(at + 1), domain_r, sizeof(struct domain));
 	} else {
 		memcpy(domain_r, address.domain.text, sizeof(struct domain));
 	}
@@ -97,7 +97,7 @@ take_recipients(const struct submission *submission,
 		char domain[sizeof(struct domain)];
 
 		if (parse_recipient(
-		        &record, submission->is_utf8, text, domain) == -1)
+			&record, submission->is_utf8, text, domain) == -1)
 			return smtp_status_set(refusal_r, 501, "5.1.3",
 			    "A recipient address is malformed");
 		recipient->number = (uint32_t)i++;
@@ -115,7 +115,7 @@ static bool
 is_our_domain(const struct snapshot *snapshot, const struct address *address)
 {
 	return !address->is_null && !address->is_literal &&
-	    snapshot_domain(snapshot, &address->domain) != NULL;
+	       snapshot_domain(snapshot, &address->domain) != NULL;
 }
 
 /* The address in the header's only From, or -1 and why it is refused. */
@@ -135,7 +135,7 @@ read_from(struct slice content, bool is_utf8, uint64_t header_limit,
 		(void)smtp_status_set(
 		    refusal_r, 550, "5.7.1", "%s", from.reason);
 	else if (address_parse(from.mailbox.address,
-	             is_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, from_r, NULL) == -1)
+		     is_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, from_r, NULL) == -1)
 		(void)smtp_status_set(refusal_r, 550, "5.7.1",
 		    "The address in From is malformed");
 	else
@@ -158,7 +158,7 @@ check_login(const struct submission_rules *rules,
 		return smtp_status_set(refusal_r, 451, "4.3.0",
 		    "Logins cannot be checked at the moment");
 	if (token_verify(submission->token, rules->token_key,
-	        rules->previous_token_key, rules->now_s, &token, &err) == -1 ||
+		rules->previous_token_key, rules->now_s, &token, &err) == -1 ||
 	    token.session_id != submission->session_id)
 		return smtp_status_set(refusal_r, 550, "5.7.1",
 		    "The login of this session is not valid");
@@ -166,9 +166,8 @@ check_login(const struct submission_rules *rules,
 		return smtp_status_set(refusal_r, 550, "5.7.1",
 		    "This sender address is not yours");
 	if (read_from(content, submission->is_utf8,
-	        rules->snapshot->settings.smtp_max_header_size +
-	            IPC_TRACE_MAX,
-	        &from, refusal_r) == -1)
+		rules->snapshot->settings.smtp_max_header_size + IPC_TRACE_MAX,
+		&from, refusal_r) == -1)
 		return -1;
 	if (!token_allows(&token, &from))
 		return smtp_status_set(refusal_r, 550, "5.7.1",
@@ -187,7 +186,7 @@ check_trusted(const struct submission_rules *rules,
 
 	if (netaddr_parse(submission->client, &client) == -1 ||
 	    !setting_networks_match(
-	        rules->snapshot->settings.smtp_trusted_networks, &client))
+		rules->snapshot->settings.smtp_trusted_networks, &client))
 		return smtp_status_set(refusal_r, 550, "5.7.1",
 		    "This client is not in a trusted network");
 	message->flags |= MSG_FLAG_TRUSTED;
@@ -209,7 +208,7 @@ check_stranger(const struct submission_rules *rules,
 		struct domain domain;
 
 		if (slice_copy(slice_of(message->recipients[i].domain),
-		        domain.text, sizeof(domain.text)) == -1 ||
+			domain.text, sizeof(domain.text)) == -1 ||
 		    snapshot_domain(rules->snapshot, &domain) == NULL)
 			return smtp_status_set(
 			    refusal_r, 550, "5.7.1", "Relaying denied");
@@ -221,8 +220,8 @@ check_stranger(const struct submission_rules *rules,
 		    "Mail in the name of this domain needs a login");
 	/* A From that cannot be read names nobody of ours for sure. */
 	if (read_from(content, submission->is_utf8,
-	        settings->smtp_max_header_size + IPC_TRACE_MAX, &from,
-	        &ignored) == 0 &&
+		settings->smtp_max_header_size + IPC_TRACE_MAX, &from,
+		&ignored) == 0 &&
 	    is_our_domain(rules->snapshot, &from))
 		return smtp_status_set(refusal_r, 550, "5.7.1",
 		    "Mail in the name of this domain needs a login");
@@ -250,24 +249,24 @@ check_shape(const struct submission_rules *rules,
 		return 0;
 	}
 	if (address_parse(submission->reverse_path,
-	        submission->is_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, sender_r,
-	        NULL) == -1 ||
+		submission->is_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, sender_r,
+		NULL) == -1 ||
 	    sender_r->is_bare_postmaster)
-		return smtp_status_set(refusal_r, 501, "5.1.7",
-		    "The sender address is malformed");
+		return smtp_status_set(
+		    refusal_r, 501, "5.1.7", "The sender address is malformed");
 	return 0;
 }
 
 /* Texts that stay with the message. */
 static void
-copy_envelope(const struct submission *submission,
-    const struct address *sender, struct queue_message *message)
+copy_envelope(const struct submission *submission, const struct address *sender,
+    struct queue_message *message)
 {
 	char text[ADDRESS_TEXT_MAX];
 
 	message->session_id = submission->session_id;
-	message->sender = xstrdup(
-	    sender->is_null ? "" : address_format(sender, text));
+	message->sender =
+	    xstrdup(sender->is_null ? "" : address_format(sender, text));
 	if (message->account == NULL)
 		message->account = xstrdup("");
 	message->client = slice_dup(submission->client);
@@ -321,7 +320,7 @@ is_role_address(const char *address)
 	size_t n = at == NULL ? 0 : (size_t)(at - address);
 
 	return (n == 10 && strncasecmp(address, "postmaster", n) == 0) ||
-	    (n == 5 && strncasecmp(address, "abuse", n) == 0);
+	       (n == 5 && strncasecmp(address, "abuse", n) == 0);
 }
 
 bool
@@ -337,12 +336,11 @@ submission_needs_aliases(
 		struct domain domain;
 
 		if (slice_copy(slice_of(recipient->domain), domain.text,
-		        sizeof(domain.text)) == -1)
+			sizeof(domain.text)) == -1)
 			continue;
 		entry = snapshot_domain(snapshot, &domain);
 		if (entry != NULL &&
-		    (entry->has_aliases ||
-		        is_role_address(recipient->address)))
+		    (entry->has_aliases || is_role_address(recipient->address)))
 			return true;
 	}
 	return false;
