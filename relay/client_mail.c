@@ -223,6 +223,20 @@ client_mail_begin(struct client *c)
 
 /* ---- replies ---- */
 
+/* A server that wants no bounces has said nothing about the recipient. */
+static void
+refuse_mail(struct client *c, struct client_recipient *r,
+    const struct smtp_reply *reply)
+{
+	char text[SMTP_REPLY_SUMMARY_MAX];
+
+	if (c->mail->is_callout)
+		client_settle(r, OUTCOME_DEFERRED, reply->code, "4.0.0",
+		    smtp_reply_summary(reply, text));
+	else
+		settle_by_reply(r, reply);
+}
+
 void
 client_mail_reply(struct client *c, const struct smtp_reply *reply)
 {
@@ -233,7 +247,7 @@ client_mail_reply(struct client *c, const struct smtp_reply *reply)
 	c->is_mail_refused = reply->code / 100 != 2;
 	if (c->is_mail_refused) {
 		for (size_t i = 0; i < mail->recipient_count; i++)
-			settle_by_reply(&mail->recipients[i], reply);
+			refuse_mail(c, &mail->recipients[i], reply);
 		if (!c->is_pipelined) {
 			reset(c);
 			return;

@@ -53,7 +53,7 @@ struct routed {
 	bool is_refused; /* with the reason below */
 	enum outcome outcome;
 	const char *enhanced;
-	char text[256];
+	char text[ERR_TEXT_MAX];
 	struct route_match match;
 	size_t part;
 };
@@ -370,13 +370,17 @@ job_answer(const struct job *job, struct channel *queued)
 	    .duration_ms =
 		(uint32_t)(clock_monotonic_ms() - job->start_ms),
 	    .is_host_down = from->is_host_down,
-	    .is_dsn_passed = from->mail.was_dsn_passed};
+	    .is_dsn_passed = true};
 	struct ipc_list_writer results;
 	int rc = 0;
 
 	ipc_list_writer_init(&results, RESULTS_MAX);
-	for (size_t i = 0; rc == 0 && i < job->part_count; i++)
+	for (size_t i = 0; rc == 0 && i < job->part_count; i++) {
 		rc = add_results(&results, &job->parts[i]);
+		/* Where not all do, we tell of success ourselves. */
+		result.is_dsn_passed = result.is_dsn_passed &&
+		    job->parts[i].pool_job.mail.was_dsn_passed;
+	}
 	result.results = ipc_list_of(&results);
 	if (rc == 0)
 		rc = channel_send(queued, MSG_RELAY_RESULT, &result, NULL);

@@ -17,3 +17,23 @@ postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \
 MANUALS += relay/postern-queued.8
 postern-queued_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 	$(OPENSSL_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(THREAD_LIBS)
+
+relay_client_SOURCES = relay/client.c relay/client_mail.c relay/tls_policy.c
+relayd_SOURCES = relay/dns_client.c relay/job.c relay/mx.c relay/plan.c \
+	relay/pool.c relay/route.c $(relay_client_SOURCES)
+PROGRAMS += postern-relayd
+postern-relayd_SOURCES = relay/relayd.c relay/relay_questions.c \
+	$(relayd_SOURCES)
+postern-relayd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(IDN2_LIBS) \
+	$(SECCOMP_LIBS) $(THREAD_LIBS)
+test_route_SOURCES = relay/route.c
+test_mx_SOURCES = relay/mx.c
+test_tls_policy_SOURCES = relay/tls_policy.c
+test_relay_client_SOURCES = $(relay_client_SOURCES)
+
+# queued without its main(), in a world of its own.
+queued_world_SOURCES = tests/unit/queued_world.c tests/unit/channel_pair.c \
+	$(filter-out relay/queued.c relay/queue_admin.c,\
+	$(postern-queued_SOURCES))
+test_queue_spool_SOURCES = $(queued_world_SOURCES)
+test_queue_refill_SOURCES = $(queued_world_SOURCES)
