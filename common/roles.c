@@ -28,6 +28,12 @@ const struct channel_row channel_rows[] = {CHANNELS(CHANNEL_ROW)};
 #undef CHANNEL_ROW
 const size_t channel_row_count = sizeof(channel_rows) / sizeof(channel_rows[0]);
 
+/* Kept, because a confined program cannot read the user database again. */
+static struct {
+	uid_t uid;
+	bool is_known;
+} known_uids[ROLE_COUNT];
+
 static const struct role_row *
 row_of(enum role role)
 {
@@ -78,8 +84,8 @@ role_event_socket_name(enum role writer, char name_r[ROLE_SOCKET_NAME_MAX])
 	    name_r, ROLE_SOCKET_NAME_MAX, "events-from-%s", role_name(writer));
 }
 
-uid_t
-role_uid(enum role role)
+static uid_t
+look_up_uid(enum role role)
 {
 	char user[64];
 	const struct passwd *entry;
@@ -90,4 +96,15 @@ role_uid(enum role role)
 	(void)snprintf(user, sizeof(user), "_postern-%s", role_name(role));
 	entry = getpwnam(user);
 	return entry != NULL ? entry->pw_uid : getuid();
+}
+
+uid_t
+role_uid(enum role role)
+{
+	(void)row_of(role); /* checks it */
+	if (!known_uids[role].is_known) {
+		known_uids[role].uid = look_up_uid(role);
+		known_uids[role].is_known = true;
+	}
+	return known_uids[role].uid;
 }

@@ -85,7 +85,8 @@ void role_event_socket_name(
 /*
  * The user that a program runs as: the system's _postern-<name>; where that
  * does not exist, POSTERN_UID_BASE + role as postern-run exports it; else the
- * caller's own.  Call before confinement (it may read the user database).
+ * caller's own.  Looked up at the first call for each role, which must be
+ * before confinement (it may read the user database).
  */
 uid_t role_uid(enum role role);
 
