@@ -56,9 +56,12 @@ checkd_settings_changed(struct daemon *daemon, struct err *err)
 	        checkd->resolver, daemon_settings(daemon), err) == -1) {
 		daemon_alert_raise(
 		    daemon, ALERT_DNS, "settings", "%s.", err->text);
+		if (checkd->is_configured)
+			return -1;
 		log_notice("%s", err->text);
 		return 0;
 	}
+	checkd->is_configured = true;
 	daemon_alert_clear(daemon, ALERT_DNS, "settings");
 	return 0;
 }

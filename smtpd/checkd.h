@@ -14,6 +14,7 @@
 struct checkd {
 	struct daemon *daemon;
 	struct resolver *resolver;
+	bool is_configured; /* the resolver works with some settings */
 	struct dns_health health;
 	struct dns_message not_asked; /* the answer when it is too busy */
 	uint64_t mail_checks;

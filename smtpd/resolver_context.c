@@ -34,7 +34,7 @@ static const struct option always[] = {
 	 * A server that was away is asked again soon: an outage of the only
 	 * forwarder is not to last longer here than there.
 	 */
-	{"infra-host-ttl:", "60"},
+	{"infra-host-ttl:", "30"},
 	{"infra-keep-probing:", "yes"},
 	/*
 	 * Built-in answers of libunbound, which come before any server is
