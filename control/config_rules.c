@@ -502,14 +502,18 @@ parse_access_pattern(
 	struct netprefix prefix;
 	struct address address;
 	struct domain domain;
+	bool is_single;
 	char prefix_text[NETADDR_TEXT_MAX];
 	char address_text[ADDRESS_TEXT_MAX];
 
 	if (slice_equals(word, SLICE("client"))) {
 		if (netprefix_parse(pattern, &prefix, err) == -1)
 			return -1;
-		return buf_addf(key_r, "client %s",
-		    netprefix_format(&prefix, prefix_text));
+		is_single = prefix.bits ==
+		    (prefix.address.family == NETADDR_IPV4 ? 32 : 128);
+		return buf_addf(key_r, "client %s", is_single
+			? netaddr_format(&prefix.address, prefix_text)
+			: netprefix_format(&prefix, prefix_text));
 	}
 	if (!slice_equals(word, SLICE("sender")))
 		return refuse(err, "entry", word, "client or sender");

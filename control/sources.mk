@@ -37,3 +37,9 @@ MANUALS += control/postern.8
 MANUALS += control/postern-confd.8
 MANUALS += control/postern-filter.7
 MANUALS += control/postern-run.8
+
+test_config_rules_SOURCES = $(confd_SOURCES)
+test_config_text_SOURCES = $(confd_SOURCES)
+test_config_store_SOURCES = $(confd_SOURCES)
+test_times_SOURCES = control/times.c
+test_cli_args_SOURCES = $(cli_SOURCES)
