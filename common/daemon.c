@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -477,10 +478,16 @@ static int
 run_worker(const struct program *program, const char *name)
 {
 	const struct worker_program *worker = program->workers;
+	char title[16]; /* as ps(1) shows it; the kernel has 15 octets */
 
-	for (; worker != NULL && worker->name != NULL; worker++)
-		if (strcmp(worker->name, name) == 0)
-			return worker->main(LISTEN_FDS_START);
+	for (; worker != NULL && worker->name != NULL; worker++) {
+		if (strcmp(worker->name, name) != 0)
+			continue;
+		(void)snprintf(title, sizeof(title), "%s-%s",
+		    role_name(program->role), worker->name);
+		(void)prctl(PR_SET_NAME, title);
+		return worker->main(LISTEN_FDS_START);
+	}
 	usage(program);
 }
 

@@ -54,7 +54,7 @@ clean_environment(char *environment_r[8], char room[8][512])
 static _Noreturn void
 become_worker(const char *binary, char *name, int fd)
 {
-	char *arguments[] = {(char *)(uintptr_t)binary,
+	char *arguments[] = {program_invocation_name,
 	    (char *)(uintptr_t) "--worker", name, NULL};
 	char room[8][512];
 	char *environment[8];
