@@ -546,7 +546,7 @@ client_free(struct client *c)
 void
 client_quit(struct client *c)
 {
-	if (c->stream != NULL && c->state == CLIENT_IDLE) {
+	if (c != NULL && c->stream != NULL && c->state == CLIENT_IDLE) {
 		stream_write(c->stream, "QUIT\r\n", 6);
 		stream_close_after_output(c->stream, QUIT_LINGER_MS);
 		c->stream = NULL;
