@@ -222,12 +222,14 @@ on_resolved(void *arg, int rcode, void *packet, int packet_size, int verdict,
 static void
 delete_context(struct context *context)
 {
-	ub_ctx_delete(context->ub); /* calls nobody back */
-	while (context->first != NULL) {
-		struct resolver_question *question = context->first;
+	struct resolver_question *question = context->first;
 
-		let_go(question);
+	ub_ctx_delete(context->ub); /* calls nobody back */
+	while (question != NULL) {
+		struct resolver_question *next = question->next;
+
 		free_question(question);
+		question = next;
 	}
 	free(context);
 }
