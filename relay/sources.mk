@@ -30,10 +30,3 @@ test_route_SOURCES = relay/route.c
 test_mx_SOURCES = relay/mx.c
 test_tls_policy_SOURCES = relay/tls_policy.c
 test_relay_client_SOURCES = $(relay_client_SOURCES)
-
-# queued without its main(), in a world of its own.
-queued_world_SOURCES = tests/unit/queued_world.c tests/unit/channel_pair.c \
-	$(filter-out relay/queued.c relay/queue_admin.c,\
-	$(postern-queued_SOURCES))
-test_queue_spool_SOURCES = $(queued_world_SOURCES)
-test_queue_refill_SOURCES = $(queued_world_SOURCES)

@@ -4,3 +4,16 @@
 unit_SOURCES =
 test_channel_SOURCES = tests/unit/channel_pair.c
 test_channel_breach_SOURCES = tests/unit/channel_pair.c
+
+# queued without its main(), in a world of its own.
+queued_world_SOURCES = tests/unit/queued_world.c tests/unit/channel_pair.c \
+	$(filter-out relay/queued.c relay/queue_admin.c,\
+	$(postern-queued_SOURCES))
+test_dispatch_SOURCES = relay/dispatch.c relay/queue_message.c
+test_schedule_SOURCES = relay/schedule.c
+test_submission_SOURCES = relay/submission.c relay/queue_message.c
+test_queue_store_SOURCES = relay/queue_store.c relay/queue_message.c
+test_queue_writer_SOURCES = relay/queue_writer.c relay/queue_store.c \
+	relay/queue_message.c
+test_queue_spool_SOURCES = $(queued_world_SOURCES)
+test_queue_refill_SOURCES = $(queued_world_SOURCES)
