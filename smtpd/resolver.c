@@ -222,9 +222,11 @@ on_resolved(void *arg, int rcode, void *packet, int packet_size, int verdict,
 static void
 delete_context(struct context *context)
 {
-	struct resolver_question *question = context->first;
+	struct resolver_question *question;
 
-	ub_ctx_delete(context->ub); /* calls nobody back */
+	/* Its manual denies it, but it calls back for some of its questions. */
+	ub_ctx_delete(context->ub);
+	question = context->first;
 	while (question != NULL) {
 		struct resolver_question *next = question->next;
 
