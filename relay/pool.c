@@ -6,14 +6,11 @@
  * All starting of mails is done at the end of a turn, from a list of
  * destinations that have changed: so events of clients never call each other.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-#include "relay/pool.h"
+#include "relay/pool_parts.h"
 
 /* Idle connections, and deadlines of waiting mails, are looked at this often. */
 #define SWEEP_MS 1000
@@ -23,64 +20,6 @@
 #define FAILED_MS 60000
 /* A connection is not used for ever: load balancers, rotated certificates. */
 #define MAILS_MAX 1000
-
-TAILQ_HEAD(job_list, pool_job);
-TAILQ_HEAD(connection_list, pool_connection);
-
-struct pool_connection {
-	TAILQ_ENTRY(pool_connection) link;      /* of its destination */
-	TAILQ_ENTRY(pool_connection) idle_link; /* of the pool, oldest first */
-	struct pool_destination *destination;
-	struct client *client;
-	struct plan *plan;
-	size_t candidate;
-	struct tls_decision tls;
-	struct pool_job *job; /* NULL: idle */
-	bool is_sending;      /* the job's mail was handed to the client */
-	bool is_idle;
-	unsigned mails; /* sent over it, the current one included */
-	uint64_t idle_since_ms;
-};
-
-struct pool_destination {
-	LIST_ENTRY(pool_destination) link;
-	TAILQ_ENTRY(pool_destination) dirty_link;
-	struct pool *pool;
-	char *key;
-	struct route_target target;
-	char *domain;
-	enum tls_level level;
-	char *user;
-	char *password;
-	struct plan *plan;
-	struct plan_making *making;
-	uint64_t failed_ms[PLAN_CANDIDATES_MAX]; /* of the plan in force */
-	struct job_list waiting;
-	struct connection_list connections;
-	unsigned connection_count;
-	unsigned job_count;
-	bool is_dirty;
-	bool is_retired; /* of earlier settings: ends with its jobs */
-};
-
-LIST_HEAD(destination_list, pool_destination);
-TAILQ_HEAD(dirty_list, pool_destination);
-
-#define BUCKETS 1024u
-
-struct pool {
-	struct loop *loop;
-	struct plan_maker maker;
-	struct pool_settings settings;
-	char *own_name;
-	struct destination_list buckets[BUCKETS];
-	struct destination_list retired;
-	struct dirty_list dirty;
-	struct connection_list idle;
-	struct loop_task task;
-	struct event *sweep;
-	struct pool_numbers numbers;
-};
 
 static void run_dirty(void *arg);
 static void on_sweep(int fd, short what, void *arg);
@@ -97,9 +36,8 @@ bucket_of(struct pool *pool, const char *key)
 	return &pool->buckets[(h ^ h >> 32) % BUCKETS];
 }
 
-/* It is looked at again at the end of this turn. */
-static void
-touch(struct pool_destination *d)
+void
+pool_touch(struct pool_destination *d)
 {
 	struct pool *pool = d->pool;
 
@@ -160,15 +98,15 @@ free_destination(struct pool_destination *d)
 
 /* ---- jobs ---- */
 
-static void
-put_in_front(struct pool_job *job)
+void
+pool_put_in_front(struct pool_job *job)
 {
 	struct pool_destination *d = job->destination;
 
 	job->connection = NULL;
 	TAILQ_INSERT_HEAD(&d->waiting, job, link);
 	d->pool->numbers.waiting++;
-	touch(d);
+	pool_touch(d);
 }
 
 static void
@@ -178,8 +116,8 @@ take_out(struct pool_job *job)
 	job->destination->pool->numbers.waiting--;
 }
 
-static void
-set_reason(struct pool_job *job, unsigned code, const char *enhanced,
+void
+pool_set_reason(struct pool_job *job, unsigned code, const char *enhanced,
     const char *text)
 {
 	job->code = code;
@@ -187,8 +125,8 @@ set_reason(struct pool_job *job, unsigned code, const char *enhanced,
 	(void)snprintf(job->text, sizeof(job->text), "%s", text);
 }
 
-static bool
-has_open_recipients(const struct pool_job *job)
+bool
+pool_has_open_recipients(const struct pool_job *job)
 {
 	for (size_t i = 0; i < job->mail.recipient_count; i++) {
 		if (!job->mail.recipients[i].is_settled)
@@ -197,14 +135,13 @@ has_open_recipients(const struct pool_job *job)
 	return false;
 }
 
-/* What is not settled gets the latest reason.  The job must wait nowhere. */
-static void
-complete(struct pool_job *job, enum outcome outcome)
+void
+pool_complete(struct pool_job *job, enum outcome outcome)
 {
 	struct pool_destination *d = job->destination;
 
 	job->is_host_down = !job->was_reached &&
-	    outcome == OUTCOME_DEFERRED && has_open_recipients(job);
+	    outcome == OUTCOME_DEFERRED && pool_has_open_recipients(job);
 	for (size_t i = 0; i < job->mail.recipient_count; i++)
 		client_settle(&job->mail.recipients[i], outcome, job->code,
 		    job->enhanced, job->text);
@@ -212,7 +149,7 @@ complete(struct pool_job *job, enum outcome outcome)
 	job->plan = NULL;
 	job->connection = NULL;
 	d->job_count--;
-	touch(d);
+	pool_touch(d);
 	job->done(job);
 }
 
@@ -233,353 +170,9 @@ complete_waiting(struct pool_destination *d, const struct pool_job *like)
 	/* What is submitted meanwhile is not of this list. */
 	while (count-- > 0 && (job = TAILQ_FIRST(&d->waiting)) != NULL) {
 		take_out(job);
-		set_reason(job, code, enhanced, text);
-		complete(job, OUTCOME_DEFERRED);
+		pool_set_reason(job, code, enhanced, text);
+		pool_complete(job, OUTCOME_DEFERRED);
 	}
-}
-
-static uint32_t
-host_candidates(const struct plan *plan, size_t host)
-{
-	uint32_t set = 0;
-
-	for (size_t i = 0; i < plan->candidate_count; i++) {
-		if (plan->candidates[i].host == host)
-			set |= 1u << i;
-	}
-	return set;
-}
-
-static bool
-has_untried(const struct pool_job *job)
-{
-	return job->plan != NULL &&
-	    job->tried != (1u << job->plan->candidate_count) - 1;
-}
-
-/*
- * Recipients that this server puts off are tried at the next host, if there is
- * one (RFC 5321 §5.1); what the last one says stands.
- */
-static void
-after_mail(struct pool_job *job, const struct pool_connection *c)
-{
-	size_t host = c->plan->candidates[c->candidate].host;
-	bool is_again = false;
-
-	if (job->plan == c->plan)
-		job->tried |= host_candidates(c->plan, host);
-	if (has_untried(job) && job->plan == c->plan &&
-	    !job->mail.is_callout &&
-	    clock_monotonic_ms() < job->mail.deadline_ms) {
-		for (size_t i = 0; i < job->mail.recipient_count; i++) {
-			struct client_recipient *r = &job->mail.recipients[i];
-
-			if (r->outcome != OUTCOME_DEFERRED || !r->is_settled)
-				continue;
-			r->is_settled = false;
-			set_reason(job, r->code, r->enhanced,
-			    r->reply != NULL ? r->reply : "");
-			is_again = true;
-		}
-	}
-	if (is_again)
-		put_in_front(job);
-	else
-		complete(job, OUTCOME_DEFERRED);
-}
-
-/* ---- connections ---- */
-
-static void
-set_idle(struct pool_connection *c, bool is_idle)
-{
-	struct pool *pool = c->destination->pool;
-
-	if (c->is_idle == is_idle)
-		return;
-	c->is_idle = is_idle;
-	if (!is_idle) {
-		TAILQ_REMOVE(&pool->idle, c, idle_link);
-		pool->numbers.idle--;
-		return;
-	}
-	c->idle_since_ms = clock_monotonic_ms();
-	TAILQ_INSERT_TAIL(&pool->idle, c, idle_link);
-	pool->numbers.idle++;
-}
-
-static void
-free_connection(struct pool_connection *c, bool is_polite)
-{
-	struct pool_destination *d = c->destination;
-
-	set_idle(c, false);
-	TAILQ_REMOVE(&d->connections, c, link);
-	d->connection_count--;
-	d->pool->numbers.connections--;
-	if (is_polite)
-		client_quit(c->client);
-	else
-		client_free(c->client);
-	plan_release(c->plan);
-	free(c);
-	touch(d);
-}
-
-static void
-describe(struct pool_job *job, const struct pool_connection *c)
-{
-	const struct plan_candidate *candidate =
-	    &c->plan->candidates[c->candidate];
-
-	(void)snprintf(job->host, sizeof(job->host), "%s",
-	    c->plan->hosts[candidate->host].name);
-	job->address[0] = '\0';
-	if (candidate->address.family != NETADDR_NONE)
-		(void)netaddr_format(&candidate->address, job->address);
-	if (c->client != NULL)
-		(void)client_tls_words(c->client, job->tls, sizeof(job->tls));
-}
-
-static void
-send_job(struct pool_connection *c, struct pool_job *job)
-{
-	set_idle(c, false);
-	c->job = job;
-	c->is_sending = true;
-	c->mails++;
-	job->connection = c;
-	if (job->plan == NULL)
-		job->plan = plan_keep(c->plan);
-	job->was_reached = true;
-	describe(job, c);
-	client_send(c->client, &job->mail);
-}
-
-static void
-on_ready(void *arg)
-{
-	struct pool_connection *c = arg;
-
-	if (c->job != NULL) {
-		send_job(c, c->job);
-		return;
-	}
-	/* Its job was cancelled meanwhile. */
-	set_idle(c, true);
-	touch(c->destination);
-}
-
-static void
-on_done(void *arg, bool is_reusable)
-{
-	struct pool_connection *c = arg;
-	struct pool_job *job = c->job;
-
-	if (!is_reusable)
-		return; /* on_ended() is next, and knows why */
-	c->job = NULL;
-	c->is_sending = false;
-	set_idle(c, true);
-	touch(c->destination);
-	after_mail(job, c);
-}
-
-/* The session ended while a mail was on its way. */
-static void
-mail_broken_off(struct pool_connection *c, const struct client_end *end)
-{
-	struct pool_job *job = c->job;
-
-	describe(job, c);
-	if (!job->mail.was_answered && c->mails > 1 &&
-	    clock_monotonic_ms() < job->mail.deadline_ms) {
-		/* It had grown old and was closed: no fault of the mail. */
-		put_in_front(job);
-		return;
-	}
-	if (job->mail.was_dot_sent)
-		set_reason(job, 0, "4.4.2",
-		    "the connection ended after the message was sent, before "
-		    "the server's answer");
-	else
-		set_reason(job, end->code, end->enhanced, end->text);
-	if (!has_open_recipients(job))
-		after_mail(job, c);
-	else if (job->mail.was_dot_sent || job->plan != c->plan)
-		complete(job, OUTCOME_DEFERRED);
-	else {
-		job->tried |= 1u << c->candidate;
-		if (has_untried(job) && !job->mail.is_callout)
-			put_in_front(job);
-		else
-			complete(job, OUTCOME_DEFERRED);
-	}
-}
-
-/* The session ended before it could take its first mail. */
-static void
-opening_failed(struct pool_connection *c, const struct client_end *end)
-{
-	struct pool_destination *d = c->destination;
-	struct pool_job *job = c->job;
-
-	if (end->is_tls_failure && c->tls.action == TLS_MAY) {
-		c->plan->candidates[c->candidate].is_tls_broken = true;
-		put_in_front(job);
-		return;
-	}
-	describe(job, c);
-	set_reason(job, end->code, end->enhanced, end->text);
-	job->was_reached = job->was_reached || end->is_reached;
-	if (end->is_loop) {
-		complete(job, OUTCOME_FAILED);
-		return;
-	}
-	job->tried |= 1u << c->candidate;
-	if (d->plan == c->plan)
-		d->failed_ms[c->candidate] = clock_monotonic_ms();
-	put_in_front(job);
-}
-
-static void
-on_ended(void *arg, const struct client_end *end)
-{
-	struct pool_connection *c = arg;
-	bool was_sending = c->is_sending;
-	struct pool_job *job = c->job;
-
-	/* Off the list first: what follows may look for connections. */
-	if (job != NULL) {
-		if (was_sending)
-			mail_broken_off(c, end);
-		else
-			opening_failed(c, end);
-	}
-	free_connection(c, false);
-}
-
-static const struct client_events client_handlers = {
-    .ready = on_ready, .done = on_done, .ended = on_ended};
-
-/* A socket that connects; -1 with errno. */
-static int
-start_connect(const struct plan *plan, const struct plan_candidate *candidate,
-    uint16_t mx_port)
-{
-	struct sockaddr_storage sa = {0};
-	struct sockaddr_un *path = (struct sockaddr_un *)&sa;
-	uint16_t port =
-	    plan->target.kind == ROUTE_MX ? mx_port : plan->target.port;
-	socklen_t size = sizeof(*path);
-	int fd;
-	int saved_errno;
-
-	if (candidate->address.family == NETADDR_NONE) {
-		path->sun_family = AF_UNIX;
-		(void)slice_copy(slice_of(plan->target.path), path->sun_path,
-		    sizeof(path->sun_path));
-	} else {
-		size = netaddr_to_sockaddr(&candidate->address, port, &sa);
-	}
-	fd = socket(
-	    sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd == -1 || connect(fd, (struct sockaddr *)&sa, size) == 0 ||
-	    errno == EINPROGRESS)
-		return fd;
-	saved_errno = errno;
-	close_if_open(&fd);
-	errno = saved_errno;
-	return -1;
-}
-
-/* -1: TLS cannot be set up, in words. */
-static int
-prepare_tls(struct pool_connection *c, SSL **ssl_r, struct err *err)
-{
-	struct pool *pool = c->destination->pool;
-	const struct plan_candidate *candidate =
-	    &c->plan->candidates[c->candidate];
-	const struct plan_host *host = &c->plan->hosts[candidate->host];
-	const char *names[] = {host->name, c->plan->domain};
-	size_t usable = 0;
-
-	*ssl_r = NULL;
-	c->tls = host->tls;
-	if (candidate->is_tls_broken && c->tls.action == TLS_MAY) {
-		c->tls.action = TLS_PLAIN;
-		c->tls.why = "STARTTLS does not work there";
-	}
-	if (c->tls.action == TLS_PLAIN)
-		return 0;
-	if (pool->settings.tls == NULL)
-		return err_set(err, "TLS could not be set up on this host");
-	*ssl_r = tls_client_connect(pool->settings.tls, host->tls_name, names,
-	    c->plan->target.kind == ROUTE_MX && c->plan->domain[0] != '['
-		? 2
-		: 1,
-	    c->tls.check, host->records, host->record_count, &usable, err);
-	if (*ssl_r == NULL)
-		return -1;
-	if (c->tls.check == TLS_CHECK_DANE && usable == 0) {
-		c->tls.check = TLS_CHECK_NONE;
-		c->tls.why = "no usable TLSA record";
-	}
-	return 0;
-}
-
-/* Opens the candidate for the job, which is on no list. */
-static void
-open_connection(struct pool_job *job, size_t candidate)
-{
-	struct pool_destination *d = job->destination;
-	struct pool *pool = d->pool;
-	struct pool_connection *c = xcalloc(1, sizeof(*c));
-	struct client_config config;
-	struct err err = {""};
-	SSL *ssl = NULL;
-	int fd = -1;
-
-	c->destination = d;
-	c->plan = plan_keep(job->plan);
-	c->candidate = candidate;
-	if (prepare_tls(c, &ssl, &err) == 0 &&
-	    (fd = start_connect(
-		 c->plan, &c->plan->candidates[candidate], pool->settings.mx_port)) == -1)
-		err_set(&err, "connect: %s", strerror(errno));
-	if (fd == -1) {
-		SSL_free(ssl);
-		describe(job, c);
-		set_reason(job, 0, "4.4.1", err.text);
-		job->tried |= 1u << candidate;
-		plan_release(c->plan);
-		free(c);
-		put_in_front(job);
-		return;
-	}
-	config = (struct client_config){.loop = pool->loop,
-	    .events = &client_handlers,
-	    .arg = c,
-	    .own_name = pool->own_name,
-	    .host = c->plan->hosts[c->plan->candidates[candidate].host].name,
-	    .is_lmtp = d->target.kind == ROUTE_LMTP ||
-		d->target.kind == ROUTE_LMTP_UNIX,
-	    .is_own_name_a_loop =
-		d->target.kind == ROUTE_MX && !pool->settings.may_be_local,
-	    .tls = c->tls,
-	    .ssl = ssl,
-	    .user = d->user,
-	    .password = d->password,
-	    .connect_ms = pool->settings.connect_ms,
-	    .command_ms = pool->settings.command_ms,
-	    .dot_ms = pool->settings.dot_ms};
-	c->job = job;
-	job->connection = c;
-	TAILQ_INSERT_TAIL(&d->connections, c, link);
-	d->connection_count++;
-	pool->numbers.connections++;
-	c->client = client_new(&config, fd);
 }
 
 /* ---- starting mails ---- */
@@ -632,7 +225,7 @@ on_plan(void *arg, struct plan *plan)
 	plan_release(d->plan);
 	d->plan = plan;
 	memset(d->failed_ms, 0, sizeof(d->failed_ms));
-	touch(d);
+	pool_touch(d);
 }
 
 /* Whether the destination has a plan; if not, one is being made. */
@@ -655,8 +248,8 @@ has_plan(struct pool_destination *d)
 static void
 fail_by_plan(struct pool_job *job, const struct plan *plan)
 {
-	set_reason(job, plan->code, plan->enhanced, plan->text);
-	complete(job,
+	pool_set_reason(job, plan->code, plan->enhanced, plan->text);
+	pool_complete(job,
 	    plan->verdict == PLAN_FAIL ? OUTCOME_FAILED : OUTCOME_DEFERRED);
 }
 
@@ -685,12 +278,12 @@ start_opening(struct pool_job *job)
 	candidate = next_candidate(d, job);
 	take_out(job);
 	if (candidate < job->plan->candidate_count) {
-		open_connection(job, candidate);
+		pool_connection_open(job, candidate);
 		return true;
 	}
 	if (!job->was_reached && d->connection_count == 0)
 		complete_waiting(d, job);
-	complete(job, OUTCOME_DEFERRED);
+	pool_complete(job, OUTCOME_DEFERRED);
 	return true;
 }
 
@@ -703,7 +296,7 @@ drop_idle(struct pool_destination *d)
 	for (c = TAILQ_FIRST(&d->connections); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		if (c->is_idle)
-			free_connection(c, true);
+			pool_connection_free(c, true);
 	}
 }
 
@@ -716,10 +309,10 @@ run_destination(struct pool_destination *d)
 		struct pool_connection *c = idle_connection(d, job);
 
 		if (c != NULL && c->mails >= MAILS_MAX) {
-			free_connection(c, true);
+			pool_connection_free(c, true);
 		} else if (c != NULL) {
 			take_out(job);
-			send_job(c, job);
+			pool_connection_send(c, job);
 		} else if (!start_opening(job)) {
 			return;
 		}
@@ -755,7 +348,7 @@ run_dirty(void *arg)
 			free_destination(d);
 	}
 	while (pool->numbers.idle > IDLE_MAX)
-		free_connection(TAILQ_FIRST(&pool->idle), true);
+		pool_connection_free(TAILQ_FIRST(&pool->idle), true);
 	if (pool->numbers.destinations > 0 &&
 	    !evtimer_pending(pool->sweep, NULL))
 		loop_arm(pool->sweep, SWEEP_MS);
@@ -775,12 +368,24 @@ sweep_waiting(struct pool_destination *d, uint64_t now)
 			continue;
 		take_out(job);
 		if (job->text[0] == '\0')
-			set_reason(job, 0, "4.4.5",
+			pool_set_reason(job, 0, "4.4.5",
 			    "no connection was free for too long");
 		/* Others are busy there, so it is not down. */
 		job->was_reached = true;
-		complete(job, OUTCOME_DEFERRED);
+		pool_complete(job, OUTCOME_DEFERRED);
 		next = TAILQ_FIRST(&d->waiting);
+	}
+}
+
+static void
+sweep_list(const struct destination_list *list, uint64_t now)
+{
+	struct pool_destination *d;
+
+	LIST_FOREACH(d, list, link) {
+		sweep_waiting(d, now);
+		if (is_of_no_use(d))
+			pool_touch(d);
 	}
 }
 
@@ -795,16 +400,10 @@ on_sweep(int fd, short what, void *arg)
 	(void)what;
 	while ((c = TAILQ_FIRST(&pool->idle)) != NULL &&
 	    now - c->idle_since_ms >= pool->settings.idle_ms)
-		free_connection(c, true);
-	for (unsigned i = 0; i < BUCKETS; i++) {
-		struct pool_destination *d;
-
-		LIST_FOREACH(d, &pool->buckets[i], link) {
-			sweep_waiting(d, now);
-			if (is_of_no_use(d))
-				touch(d);
-		}
-	}
+		pool_connection_free(c, true);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		sweep_list(&pool->buckets[i], now);
+	sweep_list(&pool->retired, now);
 	loop_at_turn_end(pool->loop, &pool->task);
 }
 
@@ -843,7 +442,7 @@ retire_all(struct pool *pool)
 			LIST_REMOVE(d, link);
 			LIST_INSERT_HEAD(&pool->retired, d, link);
 			d->is_retired = true;
-			touch(d);
+			pool_touch(d);
 		}
 	}
 }
@@ -872,7 +471,7 @@ free_list(struct destination_list *list)
 		struct pool_connection *c;
 
 		while ((c = TAILQ_FIRST(&d->connections)) != NULL)
-			free_connection(c, c->is_idle);
+			pool_connection_free(c, c->is_idle);
 		free_destination(d);
 	}
 }
@@ -912,7 +511,7 @@ pool_submit(struct pool *pool, struct pool_job *job,
 	d->job_count++;
 	TAILQ_INSERT_TAIL(&d->waiting, job, link);
 	pool->numbers.waiting++;
-	touch(d);
+	pool_touch(d);
 }
 
 void
@@ -927,12 +526,12 @@ pool_cancel(struct pool *pool, struct pool_job *job)
 	} else {
 		c->job = NULL;
 		if (c->is_sending)
-			free_connection(c, false);
+			pool_connection_free(c, false);
 	}
 	plan_release(job->plan);
 	job->plan = NULL;
 	d->job_count--;
-	touch(d);
+	pool_touch(d);
 }
 
 struct pool_numbers

@@ -20,7 +20,7 @@ postern-queued_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 
 relay_client_SOURCES = relay/client.c relay/client_mail.c relay/tls_policy.c
 relayd_SOURCES = relay/dns_client.c relay/job.c relay/mx.c relay/plan.c \
-	relay/pool.c relay/route.c $(relay_client_SOURCES)
+	relay/pool.c relay/pool_connection.c relay/route.c $(relay_client_SOURCES)
 PROGRAMS += postern-relayd
 postern-relayd_SOURCES = relay/relayd.c relay/relay_questions.c \
 	$(relayd_SOURCES)
