@@ -183,10 +183,10 @@ mark_slot(uint64_t message_id)
 	return (size_t)(message_id * 11400714819323198485u >> 32) % MARKS;
 }
 
-void
+uint32_t
 dispatch_mark(struct dispatch *dispatch)
 {
-	dispatch->mark++;
+	return ++dispatch->mark;
 }
 
 void
@@ -196,10 +196,10 @@ dispatch_touch(struct dispatch *dispatch, uint64_t message_id)
 }
 
 bool
-dispatch_is_touched(const struct dispatch *dispatch, uint64_t message_id)
+dispatch_is_touched(
+    const struct dispatch *dispatch, uint64_t message_id, uint32_t mark)
 {
-	return dispatch->mark != 0 &&
-	       dispatch->touched[mark_slot(message_id)] == dispatch->mark;
+	return dispatch->touched[mark_slot(message_id)] >= mark;
 }
 
 static void

@@ -106,15 +106,15 @@ struct queue_message *dispatch_message(
     struct dispatch *dispatch, uint64_t message_id);
 
 /*
- * What is read from disk beside the loop is old when it arrives.  Mark before
- * the reading; of a message that is touched afterwards (a delivery of it left
- * memory, or dispatch_remove() or dispatch_touch() was called for it) what was
- * read does not count.  Rarely an untouched message is said to be touched.
+ * What is read from disk beside the loop is old when it arrives.  Take a mark
+ * before the reading; of a message that was touched since (a delivery of it
+ * left memory, or dispatch_remove() or dispatch_touch() was called for it)
+ * what was read does not count.  Rarely an untouched one is said to be.
  */
-void dispatch_mark(struct dispatch *dispatch);
+uint32_t dispatch_mark(struct dispatch *dispatch);
 void dispatch_touch(struct dispatch *dispatch, uint64_t message_id);
 bool dispatch_is_touched(
-    const struct dispatch *dispatch, uint64_t message_id);
+    const struct dispatch *dispatch, uint64_t message_id, uint32_t mark);
 
 size_t dispatch_waiting(const struct dispatch *dispatch);
 size_t dispatch_active(const struct dispatch *dispatch);

@@ -66,6 +66,7 @@ struct request {
 	json_t *arguments;
 	struct queue_filter filter;
 	int64_t now_ms;
+	uint32_t mark; /* of dispatch, before the look */
 
 	struct queue_message **found;
 	size_t found_count;
@@ -389,6 +390,8 @@ on_state_set(struct pool_task *task)
 	struct queued *queued = request->queued;
 
 	queue_outbox_send(queued->outbox, job);
+	/* What the refill loaded before the commit. */
+	(void)dispatch_remove(queued->dispatch, job->message->id);
 	if (job->status == QUEUE_JOB_DONE)
 		count_change(request, job->message->id);
 	queue_refill_missed(queued->refill);
@@ -462,6 +465,7 @@ on_given_up(void *arg, bool is_done)
 	struct giving_up *giving_up = arg;
 	struct request *request = giving_up->request;
 
+	(void)dispatch_remove(request->queued->dispatch, giving_up->id);
 	if (is_done)
 		count_change(request, giving_up->id);
 	free(giving_up);
@@ -504,6 +508,15 @@ act_bounce(struct request *request, struct queue_message *message)
 	    false);
 }
 
+/* Delivered, or put off, while it was read: it is not as it was found. */
+static bool
+has_changed(
+    const struct request *request, const struct queue_message *message)
+{
+	return dispatch_is_touched(
+	    request->queued->dispatch, message->id, request->mark);
+}
+
 static void
 act_on_all(struct request *request)
 {
@@ -515,7 +528,7 @@ act_on_all(struct request *request)
 	for (size_t i = 0; i < request->found_count; i++) {
 		if (is_dry)
 			count_change(request, request->found[i]->id);
-		else
+		else if (!has_changed(request, request->found[i]))
 			request->verb->act(request, request->found[i]);
 	}
 	request->pending--;
@@ -700,6 +713,7 @@ queue_admin_request(struct channel *channel, const struct channel_frame *frame)
 	} else {
 		request->task.run = run_look;
 		request->task.done = done_look;
+		request->mark = dispatch_mark(request->queued->dispatch);
 		pool_submit(request->queued->reader_pool, &request->task);
 	}
 	return 0;

@@ -50,6 +50,7 @@ struct page {
 	struct pool_task task;
 	struct queue_refill *refill;
 	int64_t now_ms;
+	uint32_t mark; /* of the moment before it began */
 	struct due_row after; /* in: where to begin; out: the last row seen */
 	struct due_row rows[2 * PAGE_ROWS];
 	size_t row_count;
@@ -178,6 +179,13 @@ run_load(struct pool_task *task)
 
 /* ---- rows ---- */
 
+static bool
+is_touched(const struct queue_refill *refill, uint64_t message_id)
+{
+	return dispatch_is_touched(
+	    refill->queued->dispatch, message_id, refill->page.mark);
+}
+
 /* May this recipient come into memory?  Notes what is to be done if not. */
 static bool
 is_wanted(struct queue_refill *refill, const struct due_row *row)
@@ -189,7 +197,7 @@ is_wanted(struct queue_refill *refill, const struct due_row *row)
 	if (dispatch_knows(queued->dispatch, row->message_id, row->number) ||
 	    is_skipped(refill, row->domain))
 		return false;
-	if (dispatch_is_touched(queued->dispatch, row->message_id)) {
+	if (is_touched(refill, row->message_id)) {
 		refill->has_missed = true;
 		return false;
 	}
@@ -267,7 +275,7 @@ take(struct queue_refill *refill, struct queue_message *message)
 	struct queue_message *ours =
 	    dispatch_message(queued->dispatch, message->id);
 
-	if (dispatch_is_touched(queued->dispatch, message->id)) {
+	if (is_touched(refill, message->id)) {
 		refill->has_missed = true;
 	} else if (ours != NULL) {
 		merge(queued->dispatch, ours, message);
@@ -356,7 +364,7 @@ start_step(struct queue_refill *refill)
 	page->task.run = run_scan;
 	page->task.done = done_scan;
 	refill->is_running = true;
-	dispatch_mark(refill->queued->dispatch);
+	page->mark = dispatch_mark(refill->queued->dispatch);
 	pool_submit(refill->queued->reader_pool, &page->task);
 }
 
