@@ -201,11 +201,13 @@ write_text(const struct wire_name *name, char out[DNS_NAME_SIZE])
 {
 	size_t used = 0;
 
-	for (size_t at = 0; name->octets[at] != 0; at += 1u + name->octets[at]) {
+	const uint8_t *label = name->octets;
+
+	for (; label[0] != 0; label += 1 + label[0]) {
 		if (used > 0)
 			out[used++] = '.';
-		for (size_t i = 1; i <= name->octets[at]; i++) {
-			uint8_t c = name->octets[at + i];
+		for (size_t i = 1; i <= label[0]; i++) {
+			uint8_t c = label[i];
 
 			if (!is_plain(c)) {
 				out[0] = '\0';
@@ -475,8 +477,8 @@ rcode_text(unsigned rcode)
 }
 
 static bool
-is_our_question(
-    struct slice packet, size_t *at, const struct wire_name *name, uint16_t type)
+is_our_question(struct slice packet, size_t *at, const struct wire_name *name,
+    uint16_t type)
 {
 	struct wire_name asked;
 	uint16_t asked_type;

@@ -184,8 +184,8 @@ read_outcome(
 	}
 	if (dns_message_read(packet, question->name, question->type, message,
 	        &err) == -1) {
-		(void)snprintf(
-		    reason, sizeof(reason), "malformed answer: %.200s", err.text);
+		(void)snprintf(reason, sizeof(reason),
+		    "malformed answer: %.200s", err.text);
 		dns_message_set(message, DNS_TEMPORARY, reason);
 		return;
 	}

@@ -63,8 +63,8 @@ set(struct ub_ctx *ub, const char *name, const char *value, struct err *err)
 	int rc = ub_ctx_set_option(ub, name, value);
 
 	if (rc != UB_NOERROR)
-		return err_set(
-		    err, "DNS library: %s %s: %s", name, value, ub_strerror(rc));
+		return err_set(err, "DNS library: %s %s: %s", name, value,
+		    ub_strerror(rc));
 	return 0;
 }
 
@@ -120,7 +120,8 @@ set_servers(struct ub_ctx *ub, const char *servers, struct err *err)
 		int rc;
 
 		if (setting_listen_address(word, DNS_PORT, &server) == -1)
-			return err_set(err, "dns.servers: no address in \"%.*s\"",
+			return err_set(err,
+			    "dns.servers: no address in \"%.*s\"",
 			    SLICE_ARG(word));
 		(void)snprintf(text, sizeof(text), "%s@%u",
 		    netaddr_format(&server.address, host), server.port);

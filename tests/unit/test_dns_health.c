@@ -25,7 +25,8 @@ main(void)
 		if (fail_name(&health, i % 4, (uint64_t)i))
 			fail("raised by four names");
 	ok(!health.is_failing, "four broken names are theirs, not ours");
-	ok(fail_name(&health, 5, 100) && health.is_failing, "five are too many");
+	ok(fail_name(&health, 5, 100) && health.is_failing,
+	    "five are too many");
 	ok(!fail_name(&health, 6, 101), "it is said once");
 	ok(dns_health_note(&health, "ok.test", true, 102) && !health.is_failing,
 	    "one answer ends it");

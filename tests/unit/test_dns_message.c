@@ -92,7 +92,8 @@ test_types(void)
 
 	begin(0x8180, 1, DNS_TYPE_TXT);
 	RECORD(QUESTION, DNS_TYPE_TXT, "\3one\0\2\0\377");
-	ok(read_as(DNS_TYPE_TXT) == 0, "TXT with an empty string and any octet");
+	ok(read_as(DNS_TYPE_TXT) == 0,
+	    "TXT with an empty string and any octet");
 	is_u64(message.records[0].data.n, 8, "with its lengths");
 
 	begin(0x8180, 1, DNS_TYPE_TLSA);
@@ -103,11 +104,12 @@ test_types(void)
 	RECORD(QUESTION, DNS_TYPE_SOA,
 	    "\2ns" QUESTION "\4root" QUESTION "12345678901234567890");
 	ok(read_as(DNS_TYPE_SOA) == 0, "SOA");
-	is_str(message.records[0].name, "ns.example.test", "its primary server");
+	is_str(message.records[0].name, "ns.example.test", "its server");
 	begin(0x8180, 1, DNS_TYPE_PTR);
 	RECORD(QUESTION, DNS_TYPE_PTR, "\3a_b" QUESTION);
 	ok(read_as(DNS_TYPE_PTR) == 0, "PTR");
-	is_str(message.records[0].name, "a_b.example.test", "with an underscore");
+	is_str(message.records[0].name, "a_b.example.test",
+	    "with an underscore");
 	ok(dns_type_is_known(DNS_TYPE_NS) && !dns_type_is_known(255),
 	    "ANY is not asked");
 }
