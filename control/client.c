@@ -41,9 +41,25 @@ struct client {
 
 /* ---- programs for this command alone ---- */
 
-static void
-name_programs(unsigned owners, struct buf *names)
+/*
+ * The log is for what the command changes; a gateway that has none does
+ * without it.
+ */
+static bool
+is_log_missing(const struct instance *instance)
 {
+	char path[INSTANCE_PATH_MAX];
+
+	instance_program(instance, ROLE_LOGHUB, path);
+	return access(path, X_OK) == -1;
+}
+
+static void
+name_programs(
+    const struct instance *instance, unsigned owners, struct buf *names)
+{
+	if (is_log_missing(instance))
+		owners &= ~(1u << ROLE_LOGHUB);
 	(void)buf_add_text(names, role_name(ROLE_CONFD));
 	for (int role = 0; role < ROLE_COUNT; role++)
 		if ((owners & (1u << role)) != 0 && role != ROLE_CONFD)
@@ -126,7 +142,7 @@ start_manager(struct client *client, const struct instance *instance,
 	int code = CODE_FAILED;
 
 	buf_init(&names, 512);
-	name_programs(owners, &names);
+	name_programs(instance, owners, &names);
 	if (pipe2(input, O_CLOEXEC) == -1 || pipe2(output, O_CLOEXEC) == -1) {
 		(void)err_set(err, "pipe: %s", strerror(errno));
 		goto out;

@@ -78,6 +78,10 @@ on_status(void *arg, const struct channel_frame *frame)
 		(void)json_object_set_new(part->program, "state",
 		    json_string(status->is_ready ? "running" : "starting"));
 		take_facts(part->program, status->facts, status->counters);
+		/* Its own word: an answer to a snapshot may have been late. */
+		(void)json_object_set(part->program, "revision",
+		    json_object_get(json_object_get(part->program, "counters"),
+			"revision"));
 	}
 	part_done(part->ask, part->done);
 	free(part);

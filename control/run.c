@@ -395,8 +395,7 @@ begin_stop(struct run *run)
 	for (int i = 0; i < ROLE_COUNT; i++)
 		if (run->children[i].is_wanted)
 			(void)event_del(run->children[i].timer);
-	run_alert_free(run->alerts);
-	run->alerts = NULL;
+	run_alert_stop(run->alerts);
 	(void)signal_stage(run, 0, SIGTERM);
 	stop_stage(run);
 }
@@ -528,11 +527,41 @@ set_up_children(struct run *run)
 			start_child(&run->children[i]);
 }
 
+static void
+free_event(struct event *event)
+{
+	if (event != NULL)
+		event_free(event);
+}
+
+static void
+tear_down(struct run *run)
+{
+	for (size_t i = 0; i < sizeof(run->signals) / sizeof(run->signals[0]);
+	     i++)
+		free_event(run->signals[i]);
+	for (int i = 0; i < ROLE_COUNT; i++)
+		free_event(run->children[i].timer);
+	free_event(run->notified);
+	free_event(run->input);
+	free_event(run->ready_limit);
+	free_event(run->stage_limit);
+	run_alert_stop(run->alerts);
+	loop_free(run->loop);
+	run_alert_free(run->alerts);
+	run_sockets_close(&run->sockets);
+	close_if_open(&run->notify_fd);
+	(void)unlink(run->notify_path);
+}
+
 static int
 supervise(struct run *run)
 {
+	bool is_wanted[ROLE_COUNT];
 	struct err err;
 
+	for (int i = 0; i < ROLE_COUNT; i++)
+		is_wanted[i] = run->children[i].is_wanted;
 	run_choose_users();
 	if (run_make_folders(&run->instance, &err) == -1) {
 		say("%s", err.text);
@@ -542,8 +571,8 @@ supervise(struct run *run)
 		say("%s", err.text);
 		return EXIT_CONFLICT;
 	}
-	if (run_sockets_open(&run->sockets, &run->instance, run->is_managing,
-		&err) == -1 ||
+	if (run_sockets_open(&run->sockets, &run->instance, is_wanted,
+		run->is_managing, &err) == -1 ||
 	    (run->notify_fd = run_notify_open(
 		 &run->instance, run->notify_path, &err)) == -1) {
 		say("%s", err.text);
@@ -557,8 +586,7 @@ supervise(struct run *run)
 	set_up_events(run);
 	set_up_children(run);
 	loop_run(run->loop);
-	run_sockets_close(&run->sockets);
-	(void)unlink(run->notify_path);
+	tear_down(run);
 	return run->exit_code;
 }
 

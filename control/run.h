@@ -47,9 +47,14 @@ struct run_sockets {
 	size_t count;
 };
 
-/* Every socket of the tables; owned by the peer, 0600, so he alone connects. */
+/*
+ * The sockets of those servers that are wanted (by role), from the tables;
+ * owned by the peer, 0600, so he alone connects.  Nobody then waits at the
+ * socket of a program that will not come.
+ */
 int run_sockets_open(struct run_sockets *sockets,
-    const struct instance *instance, bool is_managing, struct err *err);
+    const struct instance *instance, const bool *is_wanted, bool is_managing,
+    struct err *err);
 void run_sockets_close(struct run_sockets *sockets); /* removes the files */
 
 /* Datagrams of sd_notify(3), with the sender's process id by the kernel. */

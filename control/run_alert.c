@@ -98,14 +98,20 @@ run_alert_new(struct loop *loop, const struct instance *instance)
 }
 
 void
-run_alert_free(struct run_alert *alerts)
+run_alert_stop(struct run_alert *alerts)
 {
 	if (alerts == NULL)
 		return;
-	/* Answers that are still due come with NULL at the turn's end, so
-	 * the memory must outlive this turn; the process ends soon. */
+	/* Answers that are due come, as NULL, at the end of the turn. */
 	link_free(alerts->link);
 	alerts->link = NULL;
+}
+
+void
+run_alert_free(struct run_alert *alerts)
+{
+	run_alert_stop(alerts);
+	free(alerts);
 }
 
 void

@@ -12,6 +12,8 @@ struct run_alert;
 
 struct run_alert *run_alert_new(
     struct loop *loop, const struct instance *instance);
+/* Says no more; the memory is freed when the loop is over. */
+void run_alert_stop(struct run_alert *alerts);
 void run_alert_free(struct run_alert *alerts);
 
 /* end: how it ended.  Told to confd as soon as it is there. */

@@ -90,7 +90,8 @@ add_socket(struct run_sockets *sockets, const struct instance *instance,
 
 int
 run_sockets_open(struct run_sockets *sockets,
-    const struct instance *instance, bool is_managing, struct err *err)
+    const struct instance *instance, const bool *is_wanted, bool is_managing,
+    struct err *err)
 {
 	struct run_socket row;
 
@@ -100,12 +101,14 @@ run_sockets_open(struct run_sockets *sockets,
 	for (size_t i = 0; i < channel_row_count; i++) {
 		row = (struct run_socket){.server = channel_rows[i].server,
 		    .peer = channel_rows[i].peer};
+		if (!is_wanted[row.server])
+			continue;
 		role_socket_name(row.server, row.peer, row.name);
 		if (add_socket(sockets, instance, &row, is_managing, err) == -1)
 			return -1;
 	}
 	for (int role = 0; role < ROLE_COUNT; role++) {
-		if (!role_is_daemon((enum role)role))
+		if (!role_is_daemon((enum role)role) || !is_wanted[ROLE_LOGHUB])
 			continue;
 		row = (struct run_socket){
 		    .server = ROLE_LOGHUB, .peer = (enum role)role};
