@@ -199,9 +199,8 @@ is_plain(uint8_t c)
 static void
 write_text(const struct wire_name *name, char out[DNS_NAME_SIZE])
 {
-	size_t used = 0;
-
 	const uint8_t *label = name->octets;
+	size_t used = 0;
 
 	for (; label[0] != 0; label += 1 + label[0]) {
 		if (used > 0)
