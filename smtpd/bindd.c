@@ -252,8 +252,10 @@ keep_wanted(struct bindd *bindd, bool may_change_kind)
 		struct slice word;
 
 		while (setting_list_next(&list, &word))
-			(void)keep_word(bindd, (enum listener_kind)kind, word,
-			    may_change_kind);
+			if (!keep_word(
+			        bindd, (enum listener_kind)kind, word, false))
+				(void)keep_word(bindd, (enum listener_kind)kind,
+				    word, may_change_kind);
 	}
 }
 

@@ -131,6 +131,13 @@ int session_ask(struct session *session, enum role role, enum ipc_type type,
 void session_answered(struct session *session);
 
 void session_set_deadline(struct session *session, uint64_t ms_from_now);
+uint64_t session_command_wait_ms(const struct session *session);
+
+/* The handshake; then the session begins anew. */
+void session_start_tls(struct session *session);
+
+/* One step; false when there is nothing to do with what is there. */
+bool session_take_input(struct session *session);
 
 /*
  * Adds " [ref XXXXXXXX]" to the refusal's text: what the client is told is

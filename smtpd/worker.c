@@ -5,6 +5,7 @@
  * programs come from the acceptor.
  * Runs in: postern-smtpd, worker role.  Trusts: the acceptor.
  */
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,12 @@ static const char *const policy_names[LISTENER_KIND_COUNT] = {
     [LISTENER_SUBMISSION] = "submission",
     [LISTENER_SUBMISSIONS] = "submissions",
 };
+
+/*
+ * How long after a handshake free pages are given back to the system: it costs
+ * a walk over the heap, so busy workers do it only that often.
+ */
+#define TRIM_MS 5000
 
 const struct settings *
 worker_settings(const struct worker *worker)
@@ -54,6 +61,24 @@ worker_of(const struct channel *channel)
 	return channel_owner(channel);
 }
 
+/* ---- memory ---- */
+
+static void
+on_trim(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	(void)malloc_trim(0);
+}
+
+void
+worker_trim_soon(struct worker *worker)
+{
+	if (!event_pending(worker->trim, EV_TIMEOUT, NULL))
+		loop_arm(worker->trim, TRIM_MS);
+}
+
 /* ---- sessions ---- */
 
 static void
@@ -78,6 +103,8 @@ worker_session_ended(struct worker *worker, struct session *session)
 	else
 		worker->sessions = session->next;
 	worker->session_count--;
+	if (session->tls != NULL)
+		worker_trim_soon(worker);
 	(void)channel_send(
 	    worker->acceptor, MSG_CLIENT_CLOSED, &message, NULL);
 	end_if_drained(worker);
@@ -317,6 +344,10 @@ smtp_worker(int channel_fd)
 	worker->log = log_new(worker->loop, -1, NULL);
 	if (confine(&nothing, NULL, &err) == -1)
 		fatal("%s", err.text);
+	worker->trim =
+	    event_new(loop_base(worker->loop), -1, 0, on_trim, worker);
+	if (worker->trim == NULL)
+		fatal("out of memory for a timer");
 	config.loop = worker->loop;
 	worker->acceptor = channel_new(&config, channel_fd);
 	loop_run(worker->loop);

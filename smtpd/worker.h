@@ -33,6 +33,7 @@ struct worker {
 	/* Octets of messages being received (smtp.worker_memory). */
 	uint64_t message_memory;
 	bool is_draining;
+	struct event *trim; /* armed while a handshake left memory behind */
 };
 
 const struct settings *worker_settings(const struct worker *worker);
@@ -40,6 +41,12 @@ const struct settings *worker_settings(const struct worker *worker);
 /* Takes octets off the budget; false when it has no more. */
 bool worker_charge(struct worker *worker, size_t octets);
 void worker_refund(struct worker *worker, size_t octets);
+
+/*
+ * A TLS handshake takes three times the memory that the session will need,
+ * and leaves holes, as does its end.  They are given back a little later.
+ */
+void worker_trim_soon(struct worker *worker);
 
 /* A session ended: the acceptor has its slot back. */
 void worker_session_ended(struct worker *worker, struct session *session);
