@@ -48,6 +48,7 @@ struct indexer {
 
 	/* The thread's own. */
 	struct log_index *index;
+	bool is_checked; /* the index goes on where the segment does */
 	struct segment_reader reader;
 	uint32_t done_segment; /* all up to this one are indexed */
 	struct log_day other;  /* where carried messages were accepted */
@@ -207,7 +208,7 @@ wait_for_work(struct indexer *indexer, bool has_failed,
 	*written_r = indexer->written;
 	*expire_r = indexer->expire;
 	indexer->expire = 0;
-	goes_on = !indexer->is_ending;
+	goes_on = !indexer->is_ending || *expire_r != 0;
 	(void)pthread_mutex_unlock(&indexer->lock);
 	return goes_on;
 }
@@ -276,6 +277,7 @@ use_day(struct indexer *indexer, int32_t day, struct err *err)
 	if (log_index_open(indexer->path, day, false, &indexer->index, err) ==
 	    -1)
 		return -1;
+	indexer->is_checked = false;
 	indexer->index->find_accepted = find_accepted;
 	indexer->index->arg = indexer;
 	return 0;
@@ -314,13 +316,28 @@ index_batch(struct indexer *indexer, const struct segment_name *name,
 	return parsed == PARSE_OK ? 1 : 0;
 }
 
+/*
+ * In a power cut the log may lose an unsynced tail that its index has: then
+ * the next record is not where the index ended, or is another one.
+ */
 static bool
-is_beyond(const struct log_progress *progress,
-    const struct segment_position *written)
+goes_on_there(struct indexer *indexer, const struct segment_name *name,
+    const struct log_progress *progress)
 {
-	return progress->segment > written->name.number ||
-	    (progress->segment == written->name.number &&
-	        progress->offset > written->offset);
+	struct record record;
+	enum parse_result parsed;
+
+	if (progress->offset == 0)
+		return true;
+	if (segment_reader_seek(
+	        &indexer->reader, name, progress->offset, NULL) == -1)
+		return false;
+	parsed = segment_reader_next(
+	    &indexer->reader, UINT64_MAX, &record, NULL);
+	if (parsed == PARSE_MORE)
+		return segment_reader_size(&indexer->reader) >=
+		    progress->offset;
+	return parsed == PARSE_OK && record.number == progress->number + 1;
 }
 
 static bool
@@ -345,13 +362,15 @@ index_segment(struct indexer *indexer, const struct segment_name *name,
 	if (use_day(indexer, name->day, err) == -1 ||
 	    log_index_progress(indexer->index, &progress, err) == -1)
 		return -1;
-	/* The log lost its tail in a power cut, and the index did not. */
-	if (is_beyond(&progress, written))
+	if (progress.segment > written->name.number)
 		return err_set(err, "the index knows more than the log has");
 	if (progress.segment > name->number)
 		return 0;
 	if (progress.segment < name->number)
 		progress.offset = 0;
+	if (!indexer->is_checked && !goes_on_there(indexer, name, &progress))
+		return err_set(err, "the index knows more than the log has");
+	indexer->is_checked = true;
 	do {
 		rc = index_batch(indexer, name,
 		    is_last ? written->offset : UINT64_MAX, &progress, err);

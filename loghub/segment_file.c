@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -257,4 +258,12 @@ segment_reader_next(struct segment_reader *reader, uint64_t end,
 	if (result == PARSE_OK)
 		reader->offset += record_r->size;
 	return result;
+}
+
+uint64_t
+segment_reader_size(const struct segment_reader *reader)
+{
+	struct stat st;
+
+	return fstat(reader->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }

@@ -59,6 +59,9 @@ void segment_reader_clear(struct segment_reader *reader);
 int segment_reader_seek(struct segment_reader *reader,
     const struct segment_name *name, uint64_t offset, struct err *err);
 
+/* Octets of the open file. */
+uint64_t segment_reader_size(const struct segment_reader *reader);
+
 /*
  * The next record, before end (UINT64_MAX: the end of the file).  It is good
  * until the next call.  PARSE_MORE: there is none; offset then stands at the

@@ -91,7 +91,8 @@ judge(const struct walk *walk, const struct segment_position *head,
 {
 	const struct segment_position *at = &walk->writer->written;
 
-	if (head->number > at->number)
+	/* What an earlier segment lost is found when that one is walked. */
+	if (head->name.number >= at->name.number && head->number > at->number)
 		return size > at->offset ? SEGMENT_END_ALTERED
 		                         : SEGMENT_END_MISSING;
 	if (size == at->offset)

@@ -1,0 +1,836 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The log on disk: what a crash leaves, what somebody changed, and what the
+ * disk refuses; beside it the writers' numbers and the set of life events.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/loop.h"
+#include "loghub/life_seen.h"
+#include "loghub/segment.h"
+#include "loghub/segment_head.h"
+#include "loghub/verify.h"
+#include "loghub/writers.h"
+#include "tests/unit/tap.h"
+
+static const uint64_t day_us = (uint64_t)86400 * 1000000;
+/* 2026-01-31 12:00 UTC. */
+static const uint64_t noon_us = (uint64_t)1769860800 * 1000000;
+
+static char folder[] = "/tmp/test_segment.XXXXXX";
+static unsigned folders;
+static atomic_bool is_never;
+
+static void
+fresh(char path[64])
+{
+	(void)snprintf(path, 64, "%s/%u", folder, ++folders);
+}
+
+static void
+remove_tree(const char *path)
+{
+	struct segment_list list = {0};
+	int fd = open(path, O_RDONLY | O_DIRECTORY);
+
+	if (fd == -1)
+		return;
+	if (segment_list_read(fd, &list, NULL) == 0)
+		for (size_t i = 0; i < list.count; i++) {
+			char file[SEGMENT_FILE_NAME_SIZE];
+
+			segment_file_name(&list.names[i], file);
+			(void)unlinkat(fd, file, 0);
+		}
+	segment_list_clear(&list);
+	(void)unlinkat(fd, "head", 0);
+	(void)close(fd);
+	(void)rmdir(path);
+}
+
+static struct segment_recovery
+open_log(struct segment_writer *writer, const char *path)
+{
+	struct segment_recovery recovery;
+	struct err err;
+
+	if (segment_writer_open(
+	        writer, path, NULL, NULL, &recovery, &err) == -1)
+		fatal("%s", err.text);
+	return recovery;
+}
+
+static int
+add(struct segment_writer *writer, uint64_t now_us, unsigned i)
+{
+	char text[64];
+	struct event_program_notice notice = {.program = SLICE("test")};
+	struct buf event;
+	int rc;
+
+	(void)snprintf(text, sizeof(text), "event %u", i);
+	notice.text = slice_of(text);
+	buf_init(&event, 4096);
+	(void)log_encode(&event, (struct log_context){0, 0}, now_us,
+	    EV_PROGRAM_NOTICE, &notice);
+	rc = segment_append(
+	    writer, ROLE_CONFD, now_us, 0, buf_slice(&event), NULL);
+	buf_clear(&event);
+	return rc;
+}
+
+static void
+sync_log(struct segment_writer *writer)
+{
+	struct segment_sync sync;
+
+	if (segment_flush(writer, NULL) == 0 &&
+	    segment_sync_take(writer, &sync))
+		segment_sync_run(&sync);
+}
+
+/* count events a day over some days: a segment for each. */
+static struct segment_position
+write_days(const char *path, unsigned days, unsigned count)
+{
+	struct segment_position end;
+	struct segment_writer writer;
+
+	(void)open_log(&writer, path);
+	for (unsigned d = 0; d < days; d++)
+		for (unsigned i = 0; i < count; i++)
+			(void)add(&writer, noon_us + d * day_us, i);
+	sync_log(&writer);
+	end = writer.written;
+	segment_writer_clear(&writer);
+	return end;
+}
+
+static struct verify_result
+verify(const char *path, const struct segment_position *end)
+{
+	struct verify_result result;
+	int fd = open(path, O_RDONLY | O_DIRECTORY);
+
+	verify_run(fd, end, &is_never, &result);
+	(void)close(fd);
+	return result;
+}
+
+static void
+segment_path(const char *path, uint32_t number, char file_r[128])
+{
+	struct segment_name name = {
+	    .number = number,
+	    .day = day_of_us(noon_us) + (int32_t)number - 1};
+	char file[SEGMENT_FILE_NAME_SIZE];
+
+	segment_file_name(&name, file);
+	(void)snprintf(file_r, 128, "%s/%s", path, file);
+}
+
+static uint64_t
+file_size(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* The whole file; the caller frees. */
+static char *
+slurp(const char *path, size_t *n_r)
+{
+	size_t n = (size_t)file_size(path);
+	char *octets = xmalloc(n + 1);
+	int fd = open(path, O_RDONLY);
+
+	if (read(fd, octets, n) != (ssize_t)n)
+		fatal("read %s", path);
+	(void)close(fd);
+	*n_r = n;
+	return octets;
+}
+
+static void
+spew(const char *path, const char *octets, size_t n)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	if (write(fd, octets, n) != (ssize_t)n)
+		fatal("write %s", path);
+	(void)close(fd);
+}
+
+/* Where the record with that place in the file begins. */
+static size_t
+offset_of(const char *octets, size_t n, unsigned place)
+{
+	size_t at = 0;
+	struct record record;
+
+	while (place-- > 0 &&
+	    record_read((struct slice){octets + at, n - at}, &record) ==
+	        PARSE_OK)
+		at += record.size;
+	return at;
+}
+
+/* ---- names ---- */
+
+static void
+test_names(void)
+{
+	static const char *const bad[] = {"", "1.2026-01-31.segment",
+	    "00000001.2026-02-31.segment", "00000001.2026-01-31.segmen",
+	    "00000000.2026-01-31.segment", "00000001.2026-01-31.segment~",
+	    "99999999999.2026-01-31.segment", "head"};
+	struct segment_name name = {.number = 7, .day = day_of_us(noon_us)};
+	char text[SEGMENT_FILE_NAME_SIZE];
+
+	segment_file_name(&name, text);
+	is_str(text, "00000007.2026-01-31.segment", "a segment's name");
+	name.number = 0;
+	ok(segment_file_parse(text, &name) == 0 && name.number == 7,
+	    "the name is read back");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		is_int(segment_file_parse(bad[i], &name), -1,
+		    "no segment: \"%s\"", bad[i]);
+	name.number = 123456789;
+	segment_file_name(&name, text);
+	is_int(segment_file_parse(text, &name), 0,
+	    "a number of nine digits is one");
+}
+
+/* ---- writing and reading ---- */
+
+static void
+test_chain(void)
+{
+	char path[64];
+	struct segment_position end;
+	struct verify_result result;
+	struct segment_writer writer;
+	struct segment_recovery recovery;
+
+	fresh(path);
+	end = write_days(path, 3, 10);
+	is_u64(end.name.number, 3, "each day has its segment");
+	is_u64(end.number, 33, "records count through, openings included");
+	result = verify(path, &end);
+	is_str(verify_problem_names[result.problem], "none",
+	    "an untouched log verifies");
+	is_u64(result.records, 33, "all records were looked at");
+	recovery = open_log(&writer, path);
+	is_str(segment_end_names[recovery.end], "whole",
+	    "an orderly end is seen as one");
+	(void)add(&writer, noon_us + 2 * day_us, 1);
+	sync_log(&writer);
+	is_u64(writer.written.name.number, 4, "each start begins a segment");
+	result = verify(path, &writer.written);
+	is_str(verify_problem_names[result.problem], "none",
+	    "the chain goes on over a start");
+	segment_writer_clear(&writer);
+	remove_tree(path);
+}
+
+static void
+test_clock(void)
+{
+	char path[64];
+	struct segment_writer writer;
+
+	fresh(path);
+	(void)open_log(&writer, path);
+	(void)add(&writer, noon_us, 1);
+	(void)add(&writer, noon_us - day_us / 2 - 1, 2);
+	is_u64(writer.written.name.number, 1,
+	    "a clock that goes back over midnight reopens no day");
+	(void)add(&writer, noon_us - 10 * day_us, 3);
+	is_u64(writer.written.name.number, 2,
+	    "a clock that goes back ten days begins a segment there");
+	sync_log(&writer);
+	segment_writer_clear(&writer);
+	remove_tree(path);
+}
+
+/* ---- crashes ---- */
+
+static void
+test_torn(void)
+{
+	char path[64];
+	char file[128];
+	struct segment_position end;
+	unsigned whole = 0;
+	size_t size;
+	char *octets;
+
+	fresh(path);
+	end = write_days(path, 1, 5);
+	segment_path(path, 1, file);
+	octets = slurp(file, &size);
+	/* Every length that an unsynced tail of the last record can have. */
+	for (size_t cut = offset_of(octets, size, 5); cut < size; cut += 7) {
+		struct segment_writer writer;
+		struct segment_recovery recovery;
+		struct segment_position head = end;
+		struct verify_result result;
+		char head_file[80];
+		int fd;
+
+		spew(file, octets, cut);
+		/* Synced was only what came before. */
+		head.number = 5;
+		(void)snprintf(head_file, sizeof(head_file), "%s/head", path);
+		fd = open(head_file, O_RDWR | O_CREAT, 0600);
+		segment_head_write(fd, &head);
+		(void)close(fd);
+		recovery = open_log(&writer, path);
+		(void)add(&writer, noon_us, 9);
+		sync_log(&writer);
+		result = verify(path, &writer.written);
+		whole += recovery.after_number == 5 &&
+		    (recovery.end == SEGMENT_END_TORN ||
+		        cut == offset_of(octets, size, 5)) &&
+		    result.problem == VERIFY_NONE &&
+		    file_size(file) == offset_of(octets, size, 5);
+		segment_writer_clear(&writer);
+		remove_tree(path);
+		(void)mkdir(path, 0700);
+		fd = open(file, O_RDWR | O_CREAT, 0600);
+		(void)close(fd);
+	}
+	is_u64(whole, (size - offset_of(octets, size, 5) + 6) / 7,
+	    "a tail torn at any octet is cut, and the log verifies");
+	free(octets);
+	remove_tree(path);
+}
+
+static void
+test_torn_opening(void)
+{
+	char path[64];
+	char file[128];
+	struct segment_position end;
+	struct segment_writer writer;
+	struct segment_recovery recovery;
+	struct verify_result result;
+
+	fresh(path);
+	end = write_days(path, 1, 5);
+	segment_path(path, 2, file);
+	spew((close(open(file, O_CREAT | O_RDWR, 0600)), file), "torn", 4);
+	recovery = open_log(&writer, path);
+	is_str(segment_end_names[recovery.end], "torn by a crash",
+	    "a segment without even its opening is torn");
+	is_u64(recovery.after_number, end.number,
+	    "the segment before it is the log's end");
+	is_u64(file_size(file), 0, "the torn one is gone");
+	(void)add(&writer, noon_us + day_us, 1);
+	sync_log(&writer);
+	result = verify(path, &writer.written);
+	is_str(verify_problem_names[result.problem], "none",
+	    "its number is taken again");
+	segment_writer_clear(&writer);
+	remove_tree(path);
+}
+
+/* ---- tampering ---- */
+
+struct tampering {
+	const char *what;
+	enum verify_problem problem;
+	uint32_t segment;
+	uint64_t number;
+	void (*tamper)(const char *path);
+};
+
+static void
+alter_octet(const char *path)
+{
+	char file[128];
+	size_t n;
+	char *octets;
+
+	segment_path(path, 2, file);
+	octets = slurp(file, &n);
+	octets[offset_of(octets, n, 4) + RECORD_HEAD_SIZE + 40] ^= 1;
+	spew(file, octets, n);
+	free(octets);
+}
+
+static void
+alter_role(const char *path)
+{
+	char file[128];
+	size_t n;
+	char *octets;
+
+	segment_path(path, 2, file);
+	octets = slurp(file, &n);
+	octets[offset_of(octets, n, 4) + 5] = ROLE_SMTPD;
+	spew(file, octets, n);
+	free(octets);
+}
+
+static void
+delete_record(const char *path)
+{
+	char file[128];
+	size_t n;
+	size_t a;
+	size_t b;
+	char *octets;
+
+	segment_path(path, 2, file);
+	octets = slurp(file, &n);
+	a = offset_of(octets, n, 4);
+	b = offset_of(octets, n, 5);
+	memmove(octets + a, octets + b, n - b);
+	spew(file, octets, n - (b - a));
+	free(octets);
+}
+
+static void
+swap_records(const char *path)
+{
+	char file[128];
+	size_t n;
+	size_t a;
+	size_t b;
+	char *octets;
+	char *other;
+
+	segment_path(path, 2, file);
+	octets = slurp(file, &n);
+	other = slurp(file, &n);
+	a = offset_of(octets, n, 4);
+	b = offset_of(octets, n, 5);
+	/* Events of equal size, so the two change places whole. */
+	memcpy(octets + a, other + b, b - a);
+	memcpy(octets + b, other + a, b - a);
+	spew(file, octets, n);
+	free(octets);
+	free(other);
+}
+
+static void
+truncate_sealed(const char *path)
+{
+	char file[128];
+	size_t n;
+	char *octets;
+
+	segment_path(path, 2, file);
+	octets = slurp(file, &n);
+	spew(file, octets, offset_of(octets, n, 4));
+	free(octets);
+}
+
+static void
+truncate_last(const char *path)
+{
+	char file[128];
+	size_t n;
+	char *octets;
+
+	segment_path(path, 3, file);
+	octets = slurp(file, &n);
+	spew(file, octets, offset_of(octets, n, 4));
+	free(octets);
+}
+
+static void
+delete_middle(const char *path)
+{
+	char file[128];
+
+	segment_path(path, 2, file);
+	(void)unlink(file);
+}
+
+static void
+delete_first(const char *path)
+{
+	char file[128];
+
+	segment_path(path, 1, file);
+	(void)unlink(file);
+}
+
+static void
+delete_last(const char *path)
+{
+	char file[128];
+
+	segment_path(path, 3, file);
+	(void)unlink(file);
+}
+
+static void
+exchange_files(const char *path)
+{
+	char one[128];
+	char two[128];
+	size_t n;
+	size_t m;
+	char *a;
+	char *b;
+
+	segment_path(path, 1, one);
+	segment_path(path, 2, two);
+	a = slurp(one, &n);
+	b = slurp(two, &m);
+	spew(one, b, m);
+	spew(two, a, n);
+	free(a);
+	free(b);
+}
+
+static void
+overwrite_head(const char *path)
+{
+	char file[128];
+	size_t n;
+	char *octets;
+
+	segment_path(path, 2, file);
+	octets = slurp(file, &n);
+	memset(octets + offset_of(octets, n, 4), 0xff, 8);
+	spew(file, octets, n);
+	free(octets);
+}
+
+static const struct tampering tamperings[] = {
+	{"an octet of a text is changed", VERIFY_ALTERED, 2, 16, alter_octet},
+	{"the writer of a record is changed", VERIFY_ALTERED, 2, 16,
+	    alter_role},
+	{"the size of a record is overwritten", VERIFY_ALTERED, 2, 16,
+	    overwrite_head},
+	{"a record is taken out", VERIFY_MISSING, 2, 16, delete_record},
+	{"two records are exchanged", VERIFY_MISSING, 2, 16, swap_records},
+	{"a sealed segment is cut between records", VERIFY_TRUNCATED, 2, 16,
+	    truncate_sealed},
+	{"the last segment is cut between records", VERIFY_TRUNCATED, 3, 27,
+	    truncate_last},
+	{"a segment in the middle is deleted", VERIFY_SEGMENT_MISSING, 2, 12,
+	    delete_middle},
+	{"the first segment is deleted", VERIFY_SEGMENT_MISSING, 1, 0,
+	    delete_first},
+	{"the last segment is deleted", VERIFY_SEGMENT_MISSING, 3, 23,
+	    delete_last},
+};
+
+static void
+test_tampering(void)
+{
+	for (size_t i = 0; i < sizeof(tamperings) / sizeof(*tamperings); i++) {
+		const struct tampering *t = &tamperings[i];
+		struct segment_position end;
+		struct verify_result result;
+		char path[64];
+
+		fresh(path);
+		end = write_days(path, 3, 10);
+		t->tamper(path);
+		result = verify(path, &end);
+		is_str(verify_problem_names[result.problem],
+		    verify_problem_names[t->problem], "%s: found", t->what);
+		is_u64(result.segment, t->segment, "%s: the segment",
+		    t->what);
+		is_u64(result.number, t->number, "%s: the first record",
+		    t->what);
+		if (result.problem != t->problem)
+			diag("%s", result.text);
+		remove_tree(path);
+	}
+}
+
+/* The hub was stopped, somebody edits, the hub starts: it must not heal. */
+static void
+test_tampering_while_stopped(void)
+{
+	static const struct {
+		const char *what;
+		void (*tamper)(const char *path);
+		enum segment_end end;
+		enum verify_problem problem;
+		uint64_t number;
+	} rows[] = {
+		{"the last segment was cut", truncate_last,
+		    SEGMENT_END_MISSING, VERIFY_TRUNCATED, 27},
+		{"the last segment was deleted", delete_last,
+		    SEGMENT_END_MISSING, VERIFY_SEGMENT_MISSING, 23},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct segment_writer writer;
+		struct segment_recovery recovery;
+		struct verify_result result;
+		char path[64];
+
+		fresh(path);
+		(void)write_days(path, 3, 10);
+		rows[i].tamper(path);
+		recovery = open_log(&writer, path);
+		is_str(segment_end_names[recovery.end],
+		    segment_end_names[rows[i].end], "%s: seen at start",
+		    rows[i].what);
+		(void)add(&writer, noon_us + 3 * day_us, 1);
+		sync_log(&writer);
+		result = verify(path, &writer.written);
+		is_str(verify_problem_names[result.problem],
+		    verify_problem_names[rows[i].problem],
+		    "%s: verify still finds it", rows[i].what);
+		is_u64(result.number, rows[i].number, "%s: and names it",
+		    rows[i].what);
+		segment_writer_clear(&writer);
+		remove_tree(path);
+	}
+}
+
+static void
+test_exchanged_files(void)
+{
+	char path[64];
+	struct segment_position end;
+	struct verify_result result;
+
+	fresh(path);
+	end = write_days(path, 3, 10);
+	exchange_files(path);
+	result = verify(path, &end);
+	ok(result.problem != VERIFY_NONE,
+	    "two segments under each other's name are found (%s)",
+	    verify_problem_names[result.problem]);
+	remove_tree(path);
+}
+
+static void
+test_expired(void)
+{
+	char path[64];
+	struct segment_writer writer;
+	struct event_log_expired expired = {
+	    .segment = 2, .day = SLICE("2026-02-01")};
+	struct verify_result result;
+	struct buf event;
+
+	fresh(path);
+	(void)write_days(path, 4, 5);
+	(void)open_log(&writer, path);
+	buf_init(&event, 4096);
+	(void)log_encode(&event, (struct log_context){0, 0}, noon_us,
+	    EV_LOG_EXPIRED, &expired);
+	(void)segment_append(&writer, ROLE_LOGHUB, noon_us + 3 * day_us, 0,
+	    buf_slice(&event), NULL);
+	sync_log(&writer);
+	delete_first(path);
+	delete_middle(path);
+	result = verify(path, &writer.written);
+	is_str(verify_problem_names[result.problem], "none",
+	    "segments that the log says it deleted are not missed");
+	buf_clear(&event);
+	segment_writer_clear(&writer);
+	remove_tree(path);
+}
+
+/* ---- a full disk ---- */
+
+static void
+test_full(void)
+{
+	struct rlimit limit;
+	struct rlimit small;
+	struct segment_writer writer;
+	struct verify_result result;
+	char path[64];
+	unsigned stored = 0;
+
+	fresh(path);
+	(void)open_log(&writer, path);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	(void)getrlimit(RLIMIT_FSIZE, &limit);
+	small = limit;
+	small.rlim_cur = 4000;
+	(void)setrlimit(RLIMIT_FSIZE, &small);
+	for (unsigned i = 0; i < 100; i++) {
+		(void)add(&writer, noon_us, i);
+		stored += segment_flush(&writer, NULL) == 0;
+	}
+	(void)setrlimit(RLIMIT_FSIZE, &limit);
+	ok(stored > 0 && stored < 100, "%u of 100 events fit", stored);
+	is_u64(writer.lost[ROLE_CONFD], 100 - stored,
+	    "the others are counted as lost");
+	(void)add(&writer, noon_us, 200);
+	sync_log(&writer);
+	result = verify(path, &writer.written);
+	is_str(verify_problem_names[result.problem], "none",
+	    "the chain goes on when there is space again");
+	is_u64(result.records, stored + 2, "with all that was stored");
+	segment_writer_clear(&writer);
+	remove_tree(path);
+}
+
+static void
+test_full_at_begin(void)
+{
+	struct rlimit limit;
+	struct rlimit none;
+	struct segment_writer writer;
+	struct verify_result result;
+	char path[64];
+
+	fresh(path);
+	(void)write_days(path, 1, 3);
+	(void)open_log(&writer, path);
+	(void)getrlimit(RLIMIT_FSIZE, &limit);
+	none = limit;
+	none.rlim_cur = 10;
+	(void)setrlimit(RLIMIT_FSIZE, &none);
+	(void)add(&writer, noon_us + day_us, 1);
+	is_int(segment_flush(&writer, NULL), -1,
+	    "a segment that cannot be begun fails");
+	(void)setrlimit(RLIMIT_FSIZE, &limit);
+	is_u64(writer.written.name.number, 1, "and leaves no trace");
+	result = verify(path, &writer.written);
+	is_str(verify_problem_names[result.problem], "none",
+	    "what stands verifies meanwhile");
+	(void)add(&writer, noon_us + day_us, 1);
+	sync_log(&writer);
+	result = verify(path, &writer.written);
+	is_str(verify_problem_names[result.problem], "none",
+	    "and afterwards");
+	is_u64(writer.written.number, 6, "with no number left out");
+	segment_writer_clear(&writer);
+	remove_tree(path);
+}
+
+/* ---- writers ---- */
+
+static void
+test_writers(void)
+{
+	struct writers *w = xcalloc(1, sizeof(*w));
+	struct writer_news news;
+
+	writers_note(w, ROLE_SMTPD, 77, 1, 5, &news);
+	ok(news.is_new && news.lost == 0, "a new boot id is news");
+	writers_note(w, ROLE_SMTPD, 77, 6, 2, &news);
+	ok(!news.is_new && news.lost == 0 && news.repeated == 0,
+	    "the next number loses nothing");
+	writers_note(w, ROLE_SMTPD, 77, 11, 1, &news);
+	is_u64(news.lost, 3, "three numbers left out are three events lost");
+	writers_note(w, ROLE_SMTPD, 77, 10, 4, &news);
+	is_u64(news.repeated, 2, "two of four were here before");
+	writers_note(w, ROLE_AUTHD, 77, 1, 1, &news);
+	ok(news.is_new, "a boot id counts with its role");
+	writers_note(w, ROLE_SMTPD, 5, UINT64_MAX, 9, &news);
+	writers_note(w, ROLE_SMTPD, 5, 1, 9, &news);
+	is_u64(news.lost, 0, "numbers that run over lose nothing");
+	for (unsigned i = 0; i < 1000; i++)
+		writers_note(w, ROLE_SMTPD, 1000 + i, 1, 1, &news);
+	writers_note(w, ROLE_AUTHD, 77, 2, 1, &news);
+	ok(!news.is_new,
+	    "a role that invents boot ids does not push out another's");
+	free(w);
+}
+
+static void
+test_budget(void)
+{
+	struct writers *w = xcalloc(1, sizeof(*w));
+	uint64_t allowed = 0;
+
+	/* 100,000 events a second, in datagrams of 100, for 30 seconds. */
+	for (uint64_t ms = 1; ms <= 30000; ms++)
+		if (writers_may(w, ROLE_SMTPD, ms, 100, 20000))
+			allowed += 100;
+	ok(allowed <= WRITER_EVENTS_BURST + 30 * WRITER_EVENTS_PER_S,
+	    "a flood gets its budget: %llu of 3,000,000 events",
+	    (unsigned long long)allowed);
+	ok(allowed >= 100000, "and no less");
+	ok(writers_may(w, ROLE_AUTHD, 30000, 100, 20000),
+	    "another role's budget is its own");
+	free(w);
+}
+
+static void
+test_writers_file(void)
+{
+	struct writers *w = xcalloc(1, sizeof(*w));
+	struct writer_news news;
+	char path[80];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/writers", folder);
+	fd = open(path, O_RDWR | O_CREAT, 0600);
+	writers_note(w, ROLE_SMTPD, 77, 1, 5, &news);
+	writers_save(w, fd);
+	memset(w, 0, sizeof(*w));
+	writers_load(w, fd);
+	writers_note(w, ROLE_SMTPD, 77, 9, 1, &news);
+	ok(!news.is_new && news.lost == 3,
+	    "a gap over a crash of the hub is seen");
+	(void)!write(fd, "garbage that is no file of writers", 30);
+	writers_load(w, fd);
+	pass("a damaged file of writers is survived");
+	(void)close(fd);
+	(void)unlink(path);
+	free(w);
+}
+
+static void
+test_life_seen(void)
+{
+	struct life_seen *seen = life_seen_new();
+	unsigned again = 0;
+	unsigned kept = 0;
+
+	ok(life_seen_add(seen, 5, 1), "a life event is new once");
+	ok(!life_seen_add(seen, 5, 1), "and then known");
+	ok(life_seen_add(seen, 5, 2), "another number is another event");
+	for (uint64_t i = 0; i < 100000; i++) {
+		again += !life_seen_add(seen, 1000 + i / 4, 1 + i % 4);
+		again += life_seen_add(seen, 1000 + i / 4, 1 + i % 4);
+	}
+	is_u64(again, 0, "100,000 events: each new once, then known");
+	for (uint64_t i = 100000 - LIFE_SEEN_MAX; i < 100000; i++)
+		kept += !life_seen_add(seen, 1000 + i / 4, 1 + i % 4);
+	is_u64(kept, LIFE_SEEN_MAX, "the last ones are all kept");
+	life_seen_free(seen);
+}
+
+int
+main(void)
+{
+	if (mkdtemp(folder) == NULL)
+		fatal("mkdtemp: %s", strerror(errno));
+	test_names();
+	test_chain();
+	test_clock();
+	test_torn();
+	test_torn_opening();
+	test_tampering();
+	test_tampering_while_stopped();
+	test_exchanged_files();
+	test_expired();
+	test_full();
+	test_full_at_begin();
+	test_writers();
+	test_budget();
+	test_writers_file();
+	test_life_seen();
+	(void)rmdir(folder);
+	return tap_done();
+}
