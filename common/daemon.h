@@ -80,8 +80,10 @@ const struct settings *daemon_settings(const struct daemon *daemon);
 /*
  * For confd, which has no confd: puts a snapshot (taken over) in force and
  * calls settings_changed when the program was started.  To be called in start.
+ * -1 when settings_changed failed; the snapshot is in force all the same.
  */
-void daemon_set_snapshot(struct daemon *daemon, struct snapshot *snapshot);
+int daemon_set_snapshot(
+    struct daemon *daemon, struct snapshot *snapshot, struct err *err);
 
 /* The facts and counters of this program, as STATUS_ASK is answered. */
 void daemon_write_status(

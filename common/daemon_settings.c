@@ -15,20 +15,20 @@
 
 #include "common/daemon_state.h"
 
-void
-daemon_set_snapshot(struct daemon *daemon, struct snapshot *snapshot)
+int
+daemon_set_snapshot(
+    struct daemon *daemon, struct snapshot *snapshot, struct err *err)
 {
 	struct snapshot *old = daemon->snapshot;
+	int rc = 0;
 
 	daemon->snapshot = snapshot;
 	/* The program may still compare with the old one while it changes. */
-	if (daemon->is_started && daemon->program->settings_changed != NULL) {
-		struct err err;
-
-		if (daemon->program->settings_changed(daemon, &err) == -1)
-			log_notice("settings: %s", err.text);
-	}
+	if (daemon->is_started && daemon->program->settings_changed != NULL &&
+	    (rc = daemon->program->settings_changed(daemon, err)) == -1)
+		log_notice("settings: %s", err->text);
 	snapshot_free(old);
+	return rc;
 }
 
 /*
@@ -75,7 +75,8 @@ apply_snapshot(struct daemon *daemon, const struct ipc_conf_snapshot *message,
 
 	if (snapshot_read(message, &snapshot, err) == -1)
 		return -1;
-	daemon_set_snapshot(daemon, snapshot);
+	if (daemon_set_snapshot(daemon, snapshot, err) == -1)
+		return -1;
 	if (!daemon->is_started)
 		daemon_finish_start(daemon);
 	return 0;

@@ -215,9 +215,9 @@ publish_own(struct confd *confd, struct err *err)
 	const int rc = snapshot_read(&message, &snapshot, err);
 
 	clear_lists(&lists);
-	if (rc == 0)
-		daemon_set_snapshot(confd->daemon, snapshot);
-	return rc;
+	if (rc == -1)
+		return -1;
+	return daemon_set_snapshot(confd->daemon, snapshot, err);
 }
 
 /* ---- sending, and who took it ---- */
