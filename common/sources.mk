@@ -26,6 +26,7 @@ common_SOURCES += common/daemon_settings.c
 common_SOURCES += common/daemon_status.c
 common_SOURCES += common/domain.c
 common_SOURCES += common/err.c
+common_SOURCES += common/event_text.c
 common_SOURCES += common/events.c
 common_SOURCES += common/frame_out.c
 common_SOURCES += common/from_header.c

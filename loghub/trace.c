@@ -35,6 +35,8 @@ struct search {
 	uint64_t until_us;
 	uint64_t below; /* newest first: only smaller numbers */
 	size_t limit;
+	struct number_list numbers; /* records of the day in work */
+	struct number_list shown;   /* messages of the pages before */
 	struct match matches[TRACE_LIMIT_MAX + 1];
 	size_t count;
 };
@@ -144,6 +146,7 @@ look_at(struct search *s, struct log_day *day, uint64_t number)
 	if (rc != 1 || log_event_view(&record, &event) == -1 ||
 	    event.head.time_us < s->since_us ||
 	    event.head.time_us > s->until_us || !event_has_key(s, &event) ||
+	    number_list_has(&s->shown, event.head.message_id) ||
 	    is_known(s, event.head.message_id, event.head.session_id))
 		return;
 	s->matches[s->count++] = (struct match){
@@ -153,31 +156,41 @@ look_at(struct search *s, struct log_day *day, uint64_t number)
 	};
 }
 
+/* A key leads to several events of a message; the newest stands for it. */
+static void
+note_posting(void *arg, const struct posting *posting)
+{
+	struct search *s = arg;
+
+	if (posting->number < s->below)
+		number_list_add(&s->numbers, posting->number);
+	else if (posting->message != 0)
+		number_list_add(&s->shown, posting->message);
+}
+
 static void
 search_day(struct search *s, int32_t number)
 {
 	struct log_day *day = log_view_day(s->view, number);
 	bool has_at = slice_find(s->key, '@', 0) < s->key.n;
-	struct number_list numbers;
 
 	if (day == NULL)
 		return;
-	number_list_init(&numbers, DAY_MATCHES_MAX);
+	number_list_clear(&s->numbers);
 	for (size_t i = 0; i < sizeof(meanings) / sizeof(*meanings); i++)
 		if ((has_at || !meanings[i].has_at) &&
-		    log_index_numbers(day->index,
-		        term_hash(meanings[i].kind, s->key), &numbers,
+		    log_index_find(day->index,
+		        term_hash(meanings[i].kind, s->key), note_posting, s,
 		        NULL) == -1)
 			log_view_failed(s->view);
-	if (numbers.is_cut)
+	if (s->numbers.is_cut)
 		s->view->is_cut = true;
-	number_list_sort(&numbers);
-	for (size_t i = numbers.count; i > 0 && s->count <= s->limit &&
+	number_list_sort(&s->numbers);
+	number_list_sort(&s->shown);
+	for (size_t i = s->numbers.count; i > 0 && s->count <= s->limit &&
 	     !log_view_is_late(s->view);
 	     i--)
-		if (numbers.values[i - 1] < s->below)
-			look_at(s, day, numbers.values[i - 1]);
-	number_list_clear(&numbers);
+		look_at(s, day, s->numbers.values[i - 1]);
 }
 
 /* ---- the answer ---- */
@@ -312,6 +325,8 @@ trace_query(struct log_view *view, const json_t *arguments,
 	s->view = view;
 	s->until_us = UINT64_MAX;
 	s->below = UINT64_MAX;
+	number_list_init(&s->numbers, DAY_MATCHES_MAX);
+	number_list_init(&s->shown, DAY_MATCHES_MAX);
 	if (search_read(s, arguments, err) == -1) {
 		free(s);
 		return 2;
@@ -327,6 +342,8 @@ trace_query(struct log_view *view, const json_t *arguments,
 		search_day(s, view->days[i - 1]);
 	tell_matches(s, traces, result);
 	code = json_array_size(traces) > 0 ? 0 : 3;
+	number_list_clear(&s->numbers);
+	number_list_clear(&s->shown);
 	(void)json_object_set_new(result, "traces", traces);
 	log_view_tell(view, result);
 	free(s);
