@@ -230,13 +230,40 @@ is_constraint(struct accounts *accounts)
 	       SQLITE_CONSTRAINT;
 }
 
+int
+accounts_begin(struct accounts *accounts, struct err *err)
+{
+	return accounts->is_batch ? 0 : sql_begin(accounts->sql, err);
+}
+
 enum accounts_result
 accounts_end(struct accounts *accounts, int rc, struct err *err)
 {
+	if (accounts->is_batch)
+		return rc == 0 ? ACCOUNTS_OK : ACCOUNTS_FAILED;
 	if (rc == 0 && sql_commit(accounts->sql, err) == 0)
 		return ACCOUNTS_OK;
 	sql_rollback(accounts->sql);
 	return ACCOUNTS_FAILED;
+}
+
+int
+accounts_batch_begin(struct accounts *accounts, struct err *err)
+{
+	if (sql_begin(accounts->sql, err) == -1)
+		return -1;
+	accounts->is_batch = true;
+	return 0;
+}
+
+int
+accounts_batch_end(struct accounts *accounts, bool is_kept, struct err *err)
+{
+	accounts->is_batch = false;
+	if (is_kept)
+		return sql_commit(accounts->sql, err);
+	sql_rollback(accounts->sql);
+	return 0;
 }
 
 enum accounts_result
@@ -251,7 +278,7 @@ accounts_add(struct accounts *accounts, const char *name,
 
 	if (verifier != NULL)
 		(void)scram_verifier_format(verifier, text);
-	if (sql_begin(accounts->sql, err) == -1)
+	if (accounts_begin(accounts, err) == -1)
 		return ACCOUNTS_FAILED;
 	if (accounts_next_revision(accounts, &revision, err) == -1)
 		return accounts_end(accounts, -1, err);
@@ -262,7 +289,7 @@ accounts_add(struct accounts *accounts, const char *name,
 	sql_bind_i64(stmt, 4, now_s);
 	rc = sql_run(accounts->sql, stmt, err);
 	if (rc == -1 && is_constraint(accounts)) {
-		sql_rollback(accounts->sql);
+		(void)accounts_end(accounts, -1, NULL);
 		(void)err_set(err, "there is a user %s already", name);
 		return ACCOUNTS_EXISTS;
 	}
@@ -280,7 +307,7 @@ begin_change(struct accounts *accounts, const char *name,
 
 	if (result != ACCOUNTS_OK)
 		return result;
-	if (sql_begin(accounts->sql, err) == -1)
+	if (accounts_begin(accounts, err) == -1)
 		return ACCOUNTS_FAILED;
 	if (accounts_next_revision(accounts, revision_r, err) == -1)
 		return accounts_end(accounts, -1, err);
@@ -292,7 +319,7 @@ accounts_set_password(struct accounts *accounts, const char *name,
     const struct scram_verifier *verifier, int64_t now_s, struct err *err)
 {
 	struct account account;
-	char text[SCRAM_TEXT_MAX];
+	char text[SCRAM_TEXT_MAX] = "";
 	uint64_t revision;
 	sqlite3_stmt *stmt;
 	enum accounts_result result =
@@ -300,7 +327,8 @@ accounts_set_password(struct accounts *accounts, const char *name,
 
 	if (result != ACCOUNTS_OK)
 		return result;
-	(void)scram_verifier_format(verifier, text);
+	if (verifier != NULL)
+		(void)scram_verifier_format(verifier, text);
 	stmt = sql_use(accounts->sql, ACCOUNTS_USER_PASSWORD);
 	sql_bind_i64(stmt, 1, account.id);
 	sql_bind_text(stmt, 2, slice_of(text));

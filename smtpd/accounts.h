@@ -38,6 +38,14 @@ const unsigned char *accounts_secret(const struct accounts *accounts);
 int accounts_next_revision(
     struct accounts *accounts, uint64_t *revision_r, struct err *err);
 
+/*
+ * Many changes in one transaction.  Within it a change that is refused changes
+ * nothing; one that failed fails the whole.
+ */
+int accounts_batch_begin(struct accounts *accounts, struct err *err);
+int accounts_batch_end(
+    struct accounts *accounts, bool is_kept, struct err *err);
+
 /* ---- keys of tokens ---- */
 
 struct token_keys {

@@ -148,12 +148,12 @@ accounts_app_add(struct accounts *accounts, const struct account *account,
 
 	if (result != ACCOUNTS_OK)
 		return result;
-	if (sql_begin(accounts->sql, err) == -1)
+	if (accounts_begin(accounts, err) == -1)
 		return ACCOUNTS_FAILED;
 	rc = insert_app(accounts, account, app, now_s, id_r, err);
 	if (rc == -1 && (sqlite3_errcode(sql_handle(accounts->sql)) & 0xff) ==
 			    SQLITE_CONSTRAINT) {
-		sql_rollback(accounts->sql);
+		(void)accounts_end(accounts, -1, NULL);
 		(void)err_set(err, "%s has an app password %s already",
 		    account->name, app->label);
 		return ACCOUNTS_EXISTS;
@@ -430,7 +430,7 @@ accounts_flush(struct accounts *accounts, struct err *err)
 
 	if (accounts->note_count == 0)
 		return 0;
-	if (sql_begin(accounts->sql, err) == -1)
+	if (accounts_begin(accounts, err) == -1)
 		return -1;
 	for (size_t i = 0; rc == 0 && i < accounts->note_count; i++)
 		rc = write_note(accounts, &accounts->notes[i], err);

@@ -25,9 +25,13 @@ struct accounts {
 	unsigned char secret[SCRAM_KEY_SIZE];
 	struct login_note notes[ACCOUNTS_NOTES_MAX];
 	size_t note_count;
+	bool is_batch; /* a transaction of accounts_batch_begin() is open */
 };
 
-/* Commits when rc is 0, else rolls back. */
+/* Begins a transaction, unless a batch has one open. */
+int accounts_begin(struct accounts *accounts, struct err *err);
+
+/* Commits when rc is 0, else rolls back; in a batch that is for its end. */
 enum accounts_result accounts_end(
     struct accounts *accounts, int rc, struct err *err);
 

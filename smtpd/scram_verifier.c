@@ -85,6 +85,26 @@ derive(struct slice prepared, const unsigned char salt[SCRAM_SALT_SIZE],
 	explicit_bzero(client_key, sizeof(client_key));
 }
 
+/* A new password, in the form that is hashed. */
+static int
+prepare_new(struct slice password, char out[PREPARED_MAX], struct err *err)
+{
+	if (password.n < SCRAM_PASSWORD_MIN)
+		return err_set(err, "a password has at least %d octets",
+		    SCRAM_PASSWORD_MIN);
+	return prepare(password, out, err);
+}
+
+int
+scram_password_check(struct slice password, struct err *err)
+{
+	char prepared[PREPARED_MAX];
+	int rc = prepare_new(password, prepared, err);
+
+	explicit_bzero(prepared, sizeof(prepared));
+	return rc;
+}
+
 int
 scram_verifier_make(struct slice password,
     const unsigned char salt[SCRAM_SALT_SIZE],
@@ -92,10 +112,7 @@ scram_verifier_make(struct slice password,
 {
 	char prepared[PREPARED_MAX];
 
-	if (password.n < SCRAM_PASSWORD_MIN)
-		return err_set(err, "a password has at least %d octets",
-		    SCRAM_PASSWORD_MIN);
-	if (prepare(password, prepared, err) == -1)
+	if (prepare_new(password, prepared, err) == -1)
 		return -1;
 	derive(slice_of(prepared), salt, verifier_r);
 	explicit_bzero(prepared, sizeof(prepared));

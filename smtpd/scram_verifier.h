@@ -38,6 +38,9 @@ int scram_verifier_make(struct slice password,
     const unsigned char salt[SCRAM_SALT_SIZE],
     struct scram_verifier *verifier_r, struct err *err);
 
+/* Would scram_verifier_make() take it?  Costs nothing. */
+int scram_password_check(struct slice password, struct err *err);
+
 /* The form of RFC 5803, which Cyrus SASL reads.  Returns out. */
 const char *scram_verifier_format(
     const struct scram_verifier *verifier, char out[SCRAM_TEXT_MAX]);

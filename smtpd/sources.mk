@@ -43,3 +43,15 @@ test_dns_message_SOURCES = smtpd/dns_message.c
 test_dns_health_SOURCES = smtpd/dns_health.c
 test_client_check_SOURCES = smtpd/client_check.c smtpd/dns_message.c
 fuzz_dns_message_SOURCES = smtpd/dns_message.c
+directory_SOURCES = smtpd/directory.c smtpd/directory_store.c
+PROGRAMS += postern-authd
+postern-authd_SOURCES = smtpd/authd.c smtpd/authd_directory.c \
+	smtpd/authd_login.c smtpd/auth_admin.c smtpd/auth_admin_apps.c \
+	smtpd/auth_admin_directory.c smtpd/auth_admin_import.c \
+	smtpd/auth_admin_users.c smtpd/csv.c smtpd/login_log.c \
+	$(directory_SOURCES) $(auth_session_SOURCES)
+postern-authd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) \
+	$(SASL_LIBS) $(SQLITE_LIBS) $(IDN2_LIBS) $(STRINGPREP_LIBS) \
+	$(JANSSON_LIBS) $(THREAD_LIBS)
+test_csv_SOURCES = smtpd/csv.c
+test_directory_SOURCES = $(directory_SOURCES) $(accounts_SOURCES)
