@@ -14,6 +14,8 @@
  *
  * rcpt has no rowid: its rows lie together by message, and the index of due
  * rows holds all that the scheduler reads, so that it never touches bodies.
+ * It holds state, too, though that is 0 in all of it: without, SQLite looks
+ * into each row for it (a million rows in 5.5 s instead of 0.5 s).
  */
 #ifndef RELAY_QUEUE_SQL_H
 #define RELAY_QUEUE_SQL_H
@@ -74,7 +76,7 @@ static const char *const queue_migrations[] = {
     " last_reply TEXT NOT NULL,"
     " last_host TEXT NOT NULL,"
     " PRIMARY KEY (msg, number)) WITHOUT ROWID;"
-    "CREATE INDEX rcpt_due ON rcpt(next_ms, msg, number, domain)"
+    "CREATE INDEX rcpt_due ON rcpt(next_ms, msg, number, domain, state)"
     " WHERE state = 0;"
     "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, events BLOB NOT NULL);",
 };
@@ -127,9 +129,6 @@ static const char *const queue_migrations[] = {
 	    " INDEXED BY rcpt_due WHERE state=0 AND next_ms<=?1" \
 	    " AND (next_ms, msg, number) > (?2, ?3, ?4)" \
 	    " ORDER BY next_ms, msg, number LIMIT ?5") \
-	Q(NEXT_DUE, \
-	    "SELECT min(next_ms) FROM rcpt INDEXED BY rcpt_due" \
-	    " WHERE state=0 AND next_ms>?1") \
 	Q(FILE_KNOWN, \
 	    "SELECT 1 FROM output WHERE msg=?1 AND is_file=1 LIMIT 1") \
 	Q(TOTALS, \

@@ -481,20 +481,6 @@ queue_store_due(struct sql *store, int64_t now_ms, const struct due_row *after,
 }
 
 int
-queue_store_next_due(
-    struct sql *store, int64_t now_ms, int64_t *next_ms_r, struct err *err)
-{
-	sqlite3_stmt *stmt = sql_use(store, Q_NEXT_DUE);
-
-	sql_bind_i64(stmt, 1, now_ms);
-	if (sql_step(store, stmt, err) != 1)
-		return -1;
-	*next_ms_r = sql_i64(stmt, 0); /* NULL reads as 0 */
-	(void)sqlite3_reset(stmt);
-	return 0;
-}
-
-int
 queue_store_totals(
     struct sql *store, struct queue_totals *totals_r, struct err *err)
 {

@@ -72,10 +72,6 @@ int queue_store_due(struct sql *store, int64_t now_ms,
     const struct due_row *after, struct due_row *rows, size_t limit,
     size_t *count_r, struct err *err);
 
-/* When the next one after now_ms is due; 0 when none is. */
-int queue_store_next_due(
-    struct sql *store, int64_t now_ms, int64_t *next_ms_r, struct err *err);
-
 struct queue_totals {
 	int64_t messages;
 	int64_t octets;
