@@ -14,6 +14,9 @@ enum listener_kind {
 	LISTENER_KIND_COUNT
 };
 
+/* Of a message that the gateway itself made. */
+#define LISTENER_NONE LISTENER_KIND_COUNT
+
 /* Which recipients of one of our domains exist. */
 enum domain_mode {
 	DOMAIN_ANY,     /* every local part */

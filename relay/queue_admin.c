@@ -618,7 +618,7 @@ act_notify(struct request *request)
 	buf_clear(&content);
 	job = queue_job_new(QUEUE_JOB_ACCEPT, message, on_notice_committed);
 	job->arg = request;
-	queue_intake_note(job, message, 0);
+	queue_intake_note(job, message);
 	queue_message_unref(message);
 	queue_writer_submit(request->queued->writer, job);
 }

@@ -61,6 +61,7 @@ queue_own_message(struct queued *queued, const char *to, struct slice content,
 	message->flags = (uint16_t)(MSG_FLAG_BOUNCE | MSG_FLAG_TRUSTED |
 				    (is_8bit ? MSG_FLAG_8BIT : 0) |
 				    (is_utf8 ? MSG_FLAG_UTF8 : 0));
+	message->listener_kind = LISTENER_NONE;
 	message->size = content.n;
 	message->content = xmalloc(content.n);
 	memcpy(message->content, content.p, content.n);

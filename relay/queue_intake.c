@@ -115,8 +115,7 @@ free_intake(struct intake *intake)
 }
 
 void
-queue_intake_note(struct queue_job *job, struct queue_message *message,
-    uint16_t listener_kind)
+queue_intake_note(struct queue_job *job, struct queue_message *message)
 {
 	uint64_t now_us = clock_wall_us();
 	struct event_accepted accepted = {.from = slice_of(message->sender),
@@ -125,7 +124,7 @@ queue_intake_note(struct queue_job *job, struct queue_message *message,
 	    .client = slice_of(message->client),
 	    .account = slice_of(message->account),
 	    .header_message_id = slice_of(message->header_message_id),
-	    .listener = listener_kind};
+	    .listener = message->listener_kind};
 
 	queue_job_event(job, message, now_us, EV_ACCEPTED, &accepted);
 	for (size_t i = 0; i < message->recipient_count; i++) {
@@ -219,7 +218,7 @@ commit(struct intake *intake, struct queue_message *message)
 		    queued, message->recipients[i].domain);
 	job->arg = intake;
 	job->now_ms = message->created_ms;
-	queue_intake_note(job, message, 0);
+	queue_intake_note(job, message);
 	queue_writer_submit(queued->writer, job);
 }
 

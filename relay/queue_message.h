@@ -41,6 +41,7 @@ struct queue_message {
 	char *header_message_id;
 	uint16_t ret;
 	uint16_t flags;
+	uint16_t listener_kind; /* where it came in; not kept on disk */
 	uint32_t events; /* life events so far */
 	uint32_t warned; /* delay warnings sent */
 	uint64_t size;

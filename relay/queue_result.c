@@ -145,7 +145,7 @@ note_dsn(struct settling *settling, struct queue_message *dsn,
 
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
 	    EV_NOTIFIED, &notified);
-	queue_intake_note(settling->job, dsn, 0);
+	queue_intake_note(settling->job, dsn);
 }
 
 /* Builds the notifications with what was read, and commits everything. */

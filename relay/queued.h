@@ -142,8 +142,7 @@ void queue_intake_committed(
     struct queued *queued, struct queue_message *message);
 
 /* Notes EV_ACCEPTED and EV_RECIPIENT in the job that inserts the message. */
-void queue_intake_note(struct queue_job *job, struct queue_message *message,
-    uint16_t listener_kind);
+void queue_intake_note(struct queue_job *job, struct queue_message *message);
 
 /* ---- queue_delivery ---- */
 

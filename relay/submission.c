@@ -273,6 +273,7 @@ copy_envelope(const struct submission *submission, const struct address *sender,
 	message->envid = slice_dup(submission->envid);
 	message->header_message_id = slice_dup(submission->header_message_id);
 	message->ret = submission->ret;
+	message->listener_kind = submission->listener_kind;
 	if (submission->is_8bit)
 		message->flags |= MSG_FLAG_8BIT;
 	if (submission->is_utf8)
