@@ -1,0 +1,1022 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * postern-relayd as it runs: this test plays confd, queued, checkd and authd
+ * over the channels, and the mail servers of the world on 127.0.0.x.
+ *
+ *	127.0.0.1	takes everything
+ *	127.0.0.2	listens not
+ *	127.0.0.3	puts every recipient off
+ *	127.0.0.4	offers STARTTLS and then refuses it
+ *	127.0.0.5	has STARTTLS, with a certificate of its own
+ *	127.0.0.6	knows no recipients
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/link.h"
+#include "common/settings.h"
+#include "common/smtp_data.h"
+#include "common/stream.h"
+#include "common/tls.h"
+#include "relay/dns_client.h"
+#include "tests/unit/tap.h"
+
+#define PATIENCE_MS 30000
+#define SERVERS 6
+#define CONTENT "Subject: x\r\n\r\n.hello\r\n"
+
+struct fake_server {
+	unsigned last; /* of its address, 127.0.0.last */
+	int fd;
+	struct event *listening;
+	unsigned connections;
+	unsigned mails;
+};
+
+struct session {
+	struct fake_server *server;
+	struct stream *stream;
+	struct smtp_data data;
+	bool is_in_data;
+	bool is_lmtp;
+	unsigned recipients; /* taken by RCPT */
+};
+
+/* The latest result, with its texts kept. */
+struct result {
+	uint64_t job_id;
+	char host[256];
+	char address[64];
+	char tls[256];
+	bool is_host_down;
+	unsigned count;
+	struct {
+		uint64_t id;
+		unsigned outcome, code;
+		char enhanced[16];
+		char reply[1025];
+	} results[4];
+};
+
+/* The one state of this test. */
+static struct {
+	char root[64];
+	pid_t pid;
+	struct loop *loop;
+	struct event *patience;
+	struct fake_server servers[SERVERS];
+	uint16_t port;
+	SSL_CTX *tls;
+	unsigned char key_hash[32]; /* for TLSA 3 1 1 */
+	struct buf content;         /* of the latest mail */
+	struct channel *confd;
+	struct channel *queued;
+	struct channel *authd;
+	unsigned ready_jobs;
+	unsigned applied;
+	bool was_queued_closed;
+	struct result result;
+	unsigned verdict;
+	char callout_reply[1025];
+	char facts[4096];
+	uint64_t next_job;
+} t;
+
+/* ---- the servers ---- */
+
+static void
+say(struct session *s, const char *text)
+{
+	stream_write(s->stream, text, strlen(text));
+}
+
+static void
+keep_content(void *context, const char *p, size_t n)
+{
+	(void)context;
+	(void)buf_add(&t.content, p, n);
+}
+
+static void
+hello(struct session *s)
+{
+	bool offers = s->server->last == 4 ||
+	    (s->server->last == 5 && stream_ssl(s->stream) == NULL);
+
+	say(s, "250-fake\r\n250-PIPELINING\r\n250-8BITMIME\r\n");
+	say(s, offers ? "250 STARTTLS\r\n" : "250 DSN\r\n");
+}
+
+static void
+starttls(struct session *s)
+{
+	SSL *ssl;
+
+	if (s->server->last == 4) {
+		say(s, "454 4.7.0 not today\r\n");
+		return;
+	}
+	ssl = SSL_new(t.tls);
+	SSL_set_accept_state(ssl);
+	say(s, "220 go\r\n");
+	(void)stream_start_tls(s->stream, ssl);
+}
+
+static void
+take_line(struct session *s, struct slice line)
+{
+	unsigned last = s->server->last;
+
+	if (slice_starts_nocase(line, "EHLO") ||
+	    slice_starts_nocase(line, "LHLO")) {
+		s->is_lmtp = line.p[0] == 'L';
+		hello(s);
+	} else if (slice_starts_nocase(line, "STARTTLS")) {
+		starttls(s);
+	} else if (slice_starts_nocase(line, "RCPT") && last == 3) {
+		say(s, "450 4.2.0 later\r\n");
+	} else if (slice_starts_nocase(line, "RCPT") && last == 6) {
+		say(s, "550 5.1.1 nobody\r\n");
+	} else if (slice_starts_nocase(line, "DATA") && (last == 3 || last == 6)) {
+		say(s, "554 no recipients\r\n");
+	} else if (slice_starts_nocase(line, "DATA")) {
+		say(s, "354 go\r\n");
+		s->is_in_data = true;
+		buf_reset(&t.content);
+		smtp_data_init(&s->data);
+	} else if (!slice_starts_nocase(line, "QUIT")) {
+		s->recipients += slice_starts_nocase(line, "RCPT");
+		say(s, "250 2.0.0 ok\r\n");
+	}
+}
+
+static void
+server_input(void *arg)
+{
+	struct session *s = arg;
+
+	for (;;) {
+		struct slice in = stream_input(s->stream);
+		size_t used;
+
+		if (in.n == 0)
+			return;
+		if (s->is_in_data) {
+			bool is_over = smtp_data_feed(&s->data, in,
+					   keep_content, NULL, &used) ==
+			    PARSE_OK;
+
+			stream_consume(s->stream, used);
+			if (!is_over)
+				return;
+			s->is_in_data = false;
+			s->server->mails++;
+			for (unsigned i = s->is_lmtp ? s->recipients : 1;
+			     i > 0; i--)
+				say(s, "250 2.0.0 taken\r\n");
+			s->recipients = 0;
+			continue;
+		}
+		used = slice_find(in, '\n', 0);
+		if (used == in.n)
+			return;
+		stream_consume(s->stream, used + 1);
+		take_line(s, (struct slice){in.p, used});
+	}
+}
+
+static void
+server_secured(void *arg)
+{
+	(void)arg;
+}
+
+static void
+server_ended(void *arg, enum stream_end how)
+{
+	struct session *s = arg;
+
+	(void)how;
+	stream_close(s->stream);
+	free(s);
+}
+
+static const struct stream_events server_events = {.input = server_input,
+    .secured = server_secured,
+    .ended = server_ended};
+
+static void
+on_connection(int fd, short what, void *arg)
+{
+	struct fake_server *server = arg;
+	struct session *s = xcalloc(1, sizeof(*s));
+	int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)what;
+	if (client == -1)
+		fatal("accept: %s", strerror(errno));
+	server->connections++;
+	s->server = server;
+	s->stream = stream_new(t.loop, client, &server_events, s, 65536);
+	say(s, "220 fake\r\n");
+}
+
+static int
+listen_at(unsigned last, uint16_t port)
+{
+	struct sockaddr_in sa = {
+	    .sin_family = AF_INET, .sin_port = htons(port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	sa.sin_addr.s_addr = htonl(0x7f000000 + last);
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == -1 ||
+	    listen(fd, 64) == -1)
+		fatal("127.0.0.%u: %s", last, strerror(errno));
+	return fd;
+}
+
+static void
+open_servers(void)
+{
+	struct sockaddr_in sa;
+	socklen_t n = sizeof(sa);
+
+	for (unsigned i = 0; i < SERVERS; i++) {
+		struct fake_server *server = &t.servers[i];
+
+		server->last = i + 1;
+		if (server->last == 2)
+			continue;
+		server->fd = listen_at(server->last, t.port);
+		if (i == 0) {
+			(void)getsockname(
+			    server->fd, (struct sockaddr *)&sa, &n);
+			t.port = ntohs(sa.sin_port);
+		}
+		server->listening = event_new(loop_base(t.loop), server->fd,
+		    EV_READ | EV_PERSIST, on_connection, server);
+		(void)event_add(server->listening, NULL);
+	}
+}
+
+static void
+make_tls(void)
+{
+	struct buf chain;
+	struct buf key;
+	struct err err = {""};
+	unsigned char *der = NULL;
+	unsigned n;
+	int size;
+
+	buf_init(&chain, 65536);
+	buf_init(&key, 65536);
+	if (tls_self_signed("dane.test", (int64_t)time(NULL), &chain, &key,
+		&err) == -1 ||
+	    (t.tls = tls_server_new(buf_slice(&chain), buf_slice(&key), "a",
+		 (struct slice){NULL, 0}, &err)) == NULL)
+		fatal("%s", err.text);
+	size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(
+				   SSL_CTX_get0_certificate(t.tls)), &der);
+	(void)EVP_Digest(
+	    der, (size_t)size, t.key_hash, &n, EVP_sha256(), NULL);
+	OPENSSL_free(der);
+	buf_clear(&chain);
+	buf_clear(&key);
+}
+
+/* ---- checkd ---- */
+
+static const struct {
+	const char *name;
+	enum dns_type type;
+	enum dns_status status;
+	bool is_secure;
+	unsigned preference;
+	const char *value; /* a name, the last octet of 127.0.0.x, or TLSA */
+} zone[] = {
+    {"one.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx1.test"},
+    {"down.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx2.test"},
+    {"backup.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx2.test"},
+    {"backup.test", DNS_TYPE_MX, DNS_OK, false, 20, "mx1.test"},
+    {"later.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx3.test"},
+    {"later.test", DNS_TYPE_MX, DNS_OK, false, 20, "mx1.test"},
+    {"grey.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx3.test"},
+    {"null.test", DNS_TYPE_MX, DNS_OK, false, 0, "."},
+    {"loop.test", DNS_TYPE_MX, DNS_OK, false, 0, "gw.example.test"},
+    {"servfail.test", DNS_TYPE_MX, DNS_TEMPORARY, false, 0, ""},
+    {"bogus.test", DNS_TYPE_MX, DNS_BOGUS, false, 0, ""},
+    {"address.test", DNS_TYPE_A, DNS_OK, false, 0, "1"},
+    {"address.test", DNS_TYPE_MX, DNS_NODATA, false, 0, ""},
+    {"broken-tls.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx4.test"},
+    {"dane.test", DNS_TYPE_MX, DNS_OK, true, 10, "mx5.test"},
+    {"danebad.test", DNS_TYPE_MX, DNS_OK, true, 10, "mx5bad.test"},
+    {"danebogus.test", DNS_TYPE_MX, DNS_OK, true, 10, "mx5bogus.test"},
+    {"mx1.test", DNS_TYPE_A, DNS_OK, false, 0, "1"},
+    {"mx2.test", DNS_TYPE_A, DNS_OK, false, 0, "2"},
+    {"mx3.test", DNS_TYPE_A, DNS_OK, false, 0, "3"},
+    {"mx4.test", DNS_TYPE_A, DNS_OK, false, 0, "4"},
+    {"mx5.test", DNS_TYPE_A, DNS_OK, true, 0, "5"},
+    {"mx5bad.test", DNS_TYPE_A, DNS_OK, true, 0, "5"},
+    {"mx5bogus.test", DNS_TYPE_A, DNS_OK, true, 0, "5"},
+    {"mx5.test", DNS_TYPE_TLSA, DNS_OK, true, 0, "good"},
+    {"mx5bad.test", DNS_TYPE_TLSA, DNS_OK, true, 0, "bad"},
+    {"mx5bogus.test", DNS_TYPE_TLSA, DNS_BOGUS, false, 0, ""},
+};
+
+static void
+fill_record(struct ipc_record_rr *rr, size_t i, char data[40])
+{
+	*rr = (struct ipc_record_rr){.type = (uint16_t)zone[i].type,
+	    .preference = (uint16_t)zone[i].preference,
+	    .ttl_s = 300};
+	if (zone[i].type == DNS_TYPE_MX) {
+		rr->name = slice_of(zone[i].value);
+	} else if (zone[i].type == DNS_TYPE_A) {
+		memcpy(data, "\177\0\0", 3);
+		data[3] = (char)(zone[i].value[0] - '0');
+		rr->data = (struct slice){data, 4};
+	} else {
+		memcpy(data, "\3\1\1", 3);
+		memcpy(data + 3, t.key_hash, 32);
+		data[3] = (char)(data[3] ^ (zone[i].value[0] == 'b'));
+		rr->data = (struct slice){data, 35};
+	}
+}
+
+static int
+on_dns(struct channel *channel, const struct channel_frame *frame)
+{
+	const struct ipc_dns_query *query = &frame->message->dns_query;
+	struct ipc_dns_answer answer = {.status = DNS_NXDOMAIN};
+	struct ipc_list_writer records;
+	struct slice name = query->name;
+	bool is_known = false;
+
+	ipc_list_writer_init(&records, 65536);
+	/* "_port._tcp." stands before the names of TLSA records. */
+	if (query->type == DNS_TYPE_TLSA) {
+		size_t at = slice_find(name, '.', slice_find(name, '.', 0) + 1);
+
+		name = (struct slice){name.p + at + 1, name.n - at - 1};
+	}
+	for (size_t i = 0; i < sizeof(zone) / sizeof(zone[0]); i++) {
+		struct ipc_record_rr rr;
+		char data[40];
+
+		if (!slice_equals(name, slice_of(zone[i].name)))
+			continue;
+		if (!is_known)
+			answer.status = DNS_NODATA;
+		if (zone[i].type != query->type)
+			continue;
+		is_known = true;
+		answer.status = (uint16_t)zone[i].status;
+		answer.is_secure = zone[i].is_secure;
+		if (zone[i].status != DNS_OK)
+			continue;
+		fill_record(&rr, i, data);
+		(void)ipc_rr_add(&records, &rr, NULL);
+	}
+	answer.records = ipc_list_of(&records);
+	(void)channel_answer(
+	    channel, frame->request_id, MSG_DNS_ANSWER, &answer);
+	ipc_list_writer_clear(&records);
+	return 0;
+}
+
+/* ---- confd, queued, authd ---- */
+
+static void
+add_setting(struct ipc_list_writer *list, unsigned index, uint64_t number,
+    const char *text)
+{
+	struct ipc_record_setting record = {.index = (uint16_t)index,
+	    .number = number,
+	    .text = slice_of(text)};
+	struct err err;
+
+	if (ipc_setting_add(list, &record, &err) == -1)
+		fatal("%s", err.text);
+}
+
+static void
+add_route(struct ipc_list_writer *list, const char *pattern,
+    const char *target, const char *tls)
+{
+	struct ipc_record_route record = {.pattern = slice_of(pattern),
+	    .target = slice_of(target),
+	    .tls = slice_of(tls)};
+
+	(void)ipc_route_add(list, &record, NULL);
+}
+
+static void
+on_applied(void *arg, const struct channel_frame *frame)
+{
+	const struct ipc_conf_applied *m;
+
+	(void)arg;
+	if (frame == NULL)
+		return;
+	m = &frame->message->conf_applied;
+	if (m->error.n > 0)
+		diag("relayd: %.*s", SLICE_ARG(m->error));
+	t.applied = (unsigned)m->revision;
+}
+
+static void
+send_settings(uint64_t revision, bool may_be_local)
+{
+	struct ipc_conf_snapshot snapshot = {.revision = revision};
+	struct ipc_list_writer settings;
+	struct ipc_list_writer domains;
+	struct ipc_list_writer routes;
+	struct ipc_record_domain domain = {.name = SLICE("inner.test")};
+	char target[64];
+	char port[8];
+
+	ipc_list_writer_init(&settings, 65536);
+	ipc_list_writer_init(&domains, 65536);
+	ipc_list_writer_init(&routes, 65536);
+	(void)snprintf(port, sizeof(port), "%u", t.port);
+	add_setting(&settings, SET_smtp_hostname, 0, "gw.example.test");
+	add_setting(&settings, SET_relay_mx_port, t.port, port);
+	if (may_be_local)
+		add_setting(&settings, SET_relay_allow_loopback, 1, "on");
+	(void)snprintf(target, sizeof(target), "smtp://127.0.0.1:%u", t.port);
+	domain.to = slice_of(target);
+	(void)ipc_domain_add(&domains, &domain, NULL);
+	add_route(&routes, "routed.test", target, "none");
+	(void)snprintf(target, sizeof(target), "smtp://127.0.0.6:%u", t.port);
+	add_route(&routes, "nobody@split.test", target, "");
+	add_route(&routes, "unknown.test", target, "");
+	(void)snprintf(target, sizeof(target), "lmtp://127.0.0.1:%u", t.port);
+	add_route(&routes, "split.test", target, "");
+	(void)snprintf(target, sizeof(target), "smtp://127.0.0.2:%u", t.port);
+	add_route(&routes, "dead.test", target, "");
+	snapshot.settings = ipc_list_of(&settings);
+	snapshot.domains = ipc_list_of(&domains);
+	snapshot.routes = ipc_list_of(&routes);
+	if (channel_request(t.confd, MSG_CONF_SNAPSHOT, &snapshot, NULL,
+		MSG_CONF_APPLIED, 20000, on_applied, NULL) == 0)
+		fatal("the snapshot breaks its row");
+	ipc_list_writer_clear(&settings);
+	ipc_list_writer_clear(&domains);
+	ipc_list_writer_clear(&routes);
+}
+
+static int
+on_ready(struct channel *channel, const struct channel_frame *frame)
+{
+	t.queued = channel;
+	t.ready_jobs = frame->message->relay_ready.jobs;
+	return 0;
+}
+
+static int
+on_result(struct channel *channel, const struct channel_frame *frame)
+{
+	const struct ipc_relay_result *m = &frame->message->relay_result;
+	struct ipc_list list = m->results;
+	struct ipc_record_result record;
+	struct result *r = &t.result;
+
+	(void)channel;
+	*r = (struct result){
+	    .job_id = m->job_id, .is_host_down = m->is_host_down};
+	(void)slice_copy(m->host, r->host, sizeof(r->host));
+	(void)slice_copy(m->address, r->address, sizeof(r->address));
+	(void)slice_copy(m->tls, r->tls, sizeof(r->tls));
+	while (r->count < 4 && ipc_result_next(&list, &record)) {
+		r->results[r->count].id = record.id;
+		r->results[r->count].outcome = record.outcome;
+		r->results[r->count].code = record.code;
+		(void)slice_copy(record.enhanced,
+		    r->results[r->count].enhanced, 16);
+		(void)slice_copy(
+		    record.reply, r->results[r->count].reply, 1025);
+		r->count++;
+	}
+	return 0;
+}
+
+static const struct channel_handler handlers[] = {
+    {ROLE_RELAYD, MSG_DNS_QUERY, on_dns},
+    {ROLE_RELAYD, MSG_RELAY_READY, on_ready},
+    {ROLE_RELAYD, MSG_RELAY_RESULT, on_result},
+    {ROLE_NONE, MSG_COUNT, NULL},
+};
+
+static void
+confd_up(struct channel *channel)
+{
+	t.confd = channel;
+	send_settings(1, true);
+}
+
+static void
+authd_up(struct channel *channel)
+{
+	t.authd = channel;
+}
+
+static void
+queued_closed(struct channel *channel, const char *reason)
+{
+	(void)channel;
+	(void)reason;
+	t.queued = NULL;
+	t.was_queued_closed = true;
+}
+
+static void
+open_door(enum role self, void (*up)(struct channel *channel),
+    void (*closed)(struct channel *channel, const char *reason))
+{
+	struct channel_config config = {.loop = t.loop,
+	    .self = self,
+	    .peer = ROLE_RELAYD,
+	    .handlers = handlers,
+	    .up = up,
+	    .closed = closed};
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	char name[ROLE_SOCKET_NAME_MAX];
+	int fd = socket(
+	    AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	role_socket_name(self, ROLE_RELAYD, name);
+	(void)snprintf(sa.sun_path, sizeof(sa.sun_path),
+	    "%.40s/run/postern/%.40s.sock", t.root, name);
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == -1 ||
+	    listen(fd, 8) == -1)
+		fatal("%s: %s", sa.sun_path, strerror(errno));
+	(void)door_new(&config, fd, 8);
+}
+
+/* ---- running ---- */
+
+static void
+make_dir(const char *below)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s%s", t.root, below);
+	if (mkdir(path, 0755) == -1)
+		fatal("%s: %s", path, strerror(errno));
+}
+
+static void
+start_relayd(void)
+{
+	if ((t.pid = fork()) == 0) {
+		/* It serves nobody, so no sockets are given to it. */
+		(void)setenv("LISTEN_FDS", "0", 1);
+		(void)setenv("LISTEN_FDNAMES", "", 1);
+		(void)execl("./postern-relayd", "postern-relayd", "--root",
+		    t.root, (char *)NULL);
+		_exit(127);
+	}
+}
+
+static void
+on_patience(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	fail("waited in vain");
+	(void)kill(t.pid, SIGKILL);
+	exit(tap_done());
+}
+
+/* One turn of the loop, with its tasks. */
+static void
+turn(void)
+{
+	loop_stop(t.loop);
+	loop_run(t.loop);
+	(void)event_base_loop(loop_base(t.loop), EVLOOP_ONCE);
+	loop_stop(t.loop);
+	loop_run(t.loop);
+}
+
+static void
+begin_waiting(void)
+{
+	loop_arm(t.patience, PATIENCE_MS);
+}
+
+/* ---- jobs ---- */
+
+static struct ipc_relay_job
+job_for(const char *domain, struct ipc_list_writer *recipients,
+    const char *const *addresses, size_t count)
+{
+	struct ipc_relay_job job = {.job_id = ++t.next_job,
+	    .message_id = 77,
+	    .domain = slice_of(domain),
+	    .reverse_path = SLICE("from@example.org"),
+	    .size_octets = sizeof(CONTENT) - 1,
+	    .content = SLICE(CONTENT)};
+
+	ipc_list_writer_init(recipients, 65536);
+	for (size_t i = 0; i < count; i++) {
+		struct ipc_record_recipient record = {
+		    .id = i + 1, .address = slice_of(addresses[i])};
+
+		(void)ipc_recipient_add(recipients, &record, NULL);
+	}
+	job.recipients = ipc_list_of(recipients);
+	return job;
+}
+
+static void
+wait_for_result(void)
+{
+	begin_waiting();
+	while (t.result.job_id != t.next_job && t.queued != NULL)
+		turn();
+}
+
+static void
+deliver(const char *domain)
+{
+	char address[300];
+	const char *const addresses[] = {address};
+	struct ipc_list_writer recipients;
+	struct ipc_relay_job job;
+
+	(void)snprintf(address, sizeof(address), "to@%s", domain);
+	job = job_for(domain, &recipients, addresses, 1);
+	if (channel_send(t.queued, MSG_RELAY_JOB, &job, NULL) == -1)
+		fatal("the job breaks its row");
+	ipc_list_writer_clear(&recipients);
+	wait_for_result();
+}
+
+struct expected {
+	const char *domain;
+	enum outcome outcome;
+	const char *enhanced; /* "": any */
+	const char *host;
+	const char *words; /* in the reply */
+	const char *tls;   /* in the TLS words */
+	bool is_host_down;
+};
+
+static void
+expect(const struct expected *e)
+{
+	const struct result *r = &t.result;
+
+	deliver(e->domain);
+	is_u64(r->results[0].outcome, e->outcome, "%s: outcome (%s)",
+	    e->domain, r->results[0].reply);
+	if (e->enhanced[0] != '\0')
+		is_str(r->results[0].enhanced, e->enhanced,
+		    "%s: enhanced code", e->domain);
+	is_str(r->host, e->host, "%s: host", e->domain);
+	ok(strstr(r->results[0].reply, e->words) != NULL, "%s: says \"%s\"",
+	    e->domain, r->results[0].reply);
+	ok(strstr(r->tls, e->tls) != NULL, "%s: TLS \"%s\"", e->domain,
+	    r->tls);
+	ok(r->is_host_down == e->is_host_down, "%s: down or not", e->domain);
+}
+
+static void
+test_deliveries(void)
+{
+	static const struct expected rows[] = {
+	    {"one.test", OUTCOME_DELIVERED, "2.0.0", "mx1.test", "taken",
+		"dane (no DNSSEC): plain text", false},
+	    {"address.test", OUTCOME_DELIVERED, "", "address.test", "", "",
+		false},
+	    {"routed.test", OUTCOME_DELIVERED, "", "127.0.0.1", "",
+		"none (not wanted): plain", false},
+	    {"inner.test", OUTCOME_DELIVERED, "", "127.0.0.1", "", "", false},
+	    {"[127.0.0.1]", OUTCOME_DELIVERED, "", "[127.0.0.1]", "", "",
+		false},
+	    {"backup.test", OUTCOME_DELIVERED, "", "mx1.test", "taken", "",
+		false},
+	    {"later.test", OUTCOME_DELIVERED, "", "mx1.test", "taken", "",
+		false},
+	    {"grey.test", OUTCOME_DEFERRED, "4.2.0", "mx3.test", "450", "",
+		false},
+	    {"down.test", OUTCOME_DEFERRED, "4.4.1", "mx2.test", "refused",
+		"no session", true},
+	    {"dead.test", OUTCOME_DEFERRED, "4.4.1", "127.0.0.2", "refused",
+		"", true},
+	    {"null.test", OUTCOME_FAILED, "5.1.10", "", "null MX", "", false},
+	    {"nowhere.test", OUTCOME_FAILED, "5.1.2", "", "does not exist",
+		"", false},
+	    {"loop.test", OUTCOME_FAILED, "5.4.6", "", "loops", "", false},
+	    {"servfail.test", OUTCOME_DEFERRED, "4.4.3", "", "no answer", "",
+		true},
+	    {"bogus.test", OUTCOME_DEFERRED, "4.4.3", "", "DNSSEC", "", true},
+	    {"unknown.test", OUTCOME_FAILED, "5.1.1", "127.0.0.6", "nobody",
+		"", false},
+	    {"broken-tls.test", OUTCOME_DELIVERED, "", "mx4.test", "",
+		"STARTTLS does not work there): plain text", false},
+	    {"dane.test", OUTCOME_DELIVERED, "", "mx5.test", "",
+		"verified by TLSA 3 1 1, TLSv1.3", false},
+	    {"danebad.test", OUTCOME_DEFERRED, "4.7.5", "mx5bad.test",
+		"certificate", "no session", false},
+	    {"danebogus.test", OUTCOME_DEFERRED, "4.4.3", "",
+		"TLSA records fail DNSSEC", "", true},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		expect(&rows[i]);
+	is_slice(buf_slice(&t.content), CONTENT, "the content is what it was");
+	is_u64(t.servers[4].mails, 1, "nothing went where TLSA did not fit");
+}
+
+static void
+test_reuse(void)
+{
+	unsigned before;
+
+	deliver("one.test");
+	before = t.servers[0].connections;
+	deliver("one.test");
+	deliver("one.test");
+	is_u64(t.servers[0].connections, before,
+	    "a connection is used again");
+	is_u64(t.result.results[0].outcome, OUTCOME_DELIVERED,
+	    "and delivers");
+}
+
+static void
+test_split(void)
+{
+	const char *const addresses[] = {"a@split.test", "nobody@split.test",
+	    "b@split.test", "no address"};
+	struct ipc_list_writer recipients;
+	struct ipc_relay_job job =
+	    job_for("split.test", &recipients, addresses, 4);
+	unsigned outcomes[5] = {9, 9, 9, 9, 9};
+
+	(void)channel_send(t.queued, MSG_RELAY_JOB, &job, NULL);
+	ipc_list_writer_clear(&recipients);
+	wait_for_result();
+	for (unsigned i = 0; i < t.result.count; i++)
+		outcomes[t.result.results[i].id] =
+		    t.result.results[i].outcome;
+	is_u64(t.result.count, 4, "two routes, one result");
+	is_u64(outcomes[1], OUTCOME_DELIVERED, "one by LMTP");
+	is_u64(outcomes[2], OUTCOME_FAILED, "one to where nobody is");
+	is_u64(outcomes[3], OUTCOME_DELIVERED, "another by LMTP");
+	is_u64(outcomes[4], OUTCOME_FAILED, "and what is no address fails");
+}
+
+static void
+test_file(void)
+{
+	const char *const addresses[] = {"to@one.test"};
+	struct ipc_list_writer recipients;
+	struct ipc_relay_job job =
+	    job_for("one.test", &recipients, addresses, 1);
+	struct ipc_relay_file m = {.job_id = job.job_id,
+	    .domain = job.domain,
+	    .reverse_path = job.reverse_path,
+	    .recipients = job.recipients};
+	struct buf all;
+	char path[128];
+	int fd;
+
+	buf_init(&all, 1048576);
+	for (unsigned i = 0; i < 20000; i++)
+		(void)buf_addf(&all, ".line %u\r\n", i);
+	(void)snprintf(path, sizeof(path), "%s/spooled", t.root);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (write(fd, all.p, all.n) != (ssize_t)all.n)
+		fatal("no file");
+	m.size_octets = all.n;
+	(void)channel_send(t.queued, MSG_RELAY_FILE, &m, &fd);
+	wait_for_result();
+	is_u64(t.result.results[0].outcome, OUTCOME_DELIVERED,
+	    "a file is delivered");
+	ok(slice_equals(buf_slice(&t.content), buf_slice(&all)),
+	    "as it is");
+	(void)close(fd);
+	buf_clear(&all);
+	ipc_list_writer_clear(&recipients);
+}
+
+static void
+on_called(void *arg, const struct channel_frame *frame)
+{
+	(void)arg;
+	t.verdict = frame == NULL ? 99 : frame->message->called_out.verdict;
+	if (frame != NULL)
+		(void)slice_copy(frame->message->called_out.reply,
+		    t.callout_reply, sizeof(t.callout_reply));
+}
+
+static void
+test_callouts(void)
+{
+	static const struct {
+		const char *address;
+		enum rcpt_verdict verdict;
+	} rows[] = {
+	    {"a@inner.test", RCPT_EXISTS},
+	    {"a@unknown.test", RCPT_UNKNOWN},
+	    {"a@dead.test", RCPT_TEMPORARY},
+	    {"a@one.test", RCPT_TEMPORARY},
+	    {"none", RCPT_TEMPORARY},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ipc_callout m = {.address = slice_of(rows[i].address)};
+
+		t.verdict = 77;
+		(void)channel_request(t.authd, MSG_CALLOUT, &m, NULL,
+		    MSG_CALLED_OUT, 20000, on_called, NULL);
+		begin_waiting();
+		while (t.verdict == 77)
+			turn();
+		is_u64(t.verdict, rows[i].verdict, "callout of %s: %s",
+		    rows[i].address, t.callout_reply);
+	}
+}
+
+static void
+on_tested(void *arg, const struct channel_frame *frame)
+{
+	struct ipc_record_fact fact;
+	struct ipc_list list;
+	size_t n = 0;
+
+	(void)arg;
+	t.facts[0] = '\0';
+	if (frame == NULL)
+		return;
+	list = frame->message->route_tested.facts;
+	while (ipc_fact_next(&list, &fact))
+		n += (size_t)snprintf(t.facts + n, sizeof(t.facts) - n,
+		    "%.*s=%.*s\n", SLICE_ARG(fact.name),
+		    SLICE_ARG(fact.value));
+	(void)snprintf(t.facts + n, sizeof(t.facts) - n, "error=%.*s",
+	    SLICE_ARG(frame->message->route_tested.error));
+}
+
+static void
+test_route(const char *address, const char *facts)
+{
+	struct ipc_route_test m = {.address = slice_of(address)};
+
+	t.facts[0] = 'x';
+	(void)channel_request(t.confd, MSG_ROUTE_TEST, &m, NULL,
+	    MSG_ROUTE_TESTED, 20000, on_tested, NULL);
+	begin_waiting();
+	while (t.facts[0] == 'x')
+		turn();
+	is_str(t.facts, facts, "route test of %s", address);
+}
+
+static void
+test_route_tests(void)
+{
+	test_route("a@backup.test",
+	    "address=a@backup.test\nrule=default\ntarget=mx\n"
+	    "mx=10 mx2.test 127.0.0.2\ntls=mx2.test: dane (no DNSSEC)\n"
+	    "mx=20 mx1.test 127.0.0.1\ntls=mx1.test: dane (no DNSSEC)\n"
+	    "error=");
+	test_route("a@null.test",
+	    "address=a@null.test\nrule=default\ntarget=mx\n"
+	    "refused=5.1.10 null.test accepts no mail (null MX)\nerror=");
+	test_route("nobody",
+	    "error=address has no domain");
+}
+
+static void
+test_loopback(void)
+{
+	send_settings(2, false);
+	begin_waiting();
+	while (t.applied != 2)
+		turn();
+	expect(&(struct expected){"one.test", OUTCOME_FAILED, "5.4.6", "",
+	    "loops", "", false});
+	expect(&(struct expected){"routed.test", OUTCOME_DELIVERED, "",
+	    "127.0.0.1", "", "", false});
+}
+
+static void
+test_breach(void)
+{
+	const char *const addresses[] = {"to@one.test"};
+	struct ipc_list_writer recipients;
+	struct ipc_relay_job job =
+	    job_for("one.test", &recipients, addresses, 1);
+
+	job.reverse_path = SLICE("a> SIZE=1");
+	t.was_queued_closed = false;
+	(void)channel_send(t.queued, MSG_RELAY_JOB, &job, NULL);
+	ipc_list_writer_clear(&recipients);
+	begin_waiting();
+	while (!t.was_queued_closed)
+		turn();
+	pass("a sender that would break the line ends the channel");
+	while (t.queued == NULL)
+		turn();
+	pass("and relayd comes again");
+}
+
+static void
+on_child(int number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	(void)arg;
+}
+
+static void
+test_stop(void)
+{
+	struct event *child =
+	    evsignal_new(loop_base(t.loop), SIGCHLD, on_child, NULL);
+	int status = -1;
+
+	(void)event_add(child, NULL); /* wakes the loop */
+	(void)kill(t.pid, SIGTERM);
+	begin_waiting();
+	while (waitpid(t.pid, &status, WNOHANG) == 0)
+		turn();
+	event_free(child);
+	is_int(status, 0, "it ends in order");
+}
+
+static void
+clear_root(void)
+{
+	char command[128];
+	pid_t pid;
+
+	(void)snprintf(command, sizeof(command), "%s", t.root);
+	if ((pid = fork()) == 0) {
+		(void)execlp("rm", "rm", "-rf", command, (char *)NULL);
+		_exit(127);
+	}
+	(void)waitpid(pid, NULL, 0);
+}
+
+int
+main(void)
+{
+	if (access("./postern-relayd", X_OK) == -1) {
+		skip(1, "postern-relayd is not built here");
+		return tap_done();
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)snprintf(t.root, sizeof(t.root), "/tmp/test_relayd.XXXXXX");
+	if (mkdtemp(t.root) == NULL)
+		fatal("no folder");
+	(void)chmod(t.root, 0755);
+	make_dir("/run");
+	make_dir("/run/postern");
+	make_dir("/var");
+	make_dir("/var/lib");
+	make_dir("/var/lib/postern");
+	make_dir("/var/lib/postern/relayd");
+	tls_prepare();
+	t.loop = loop_new();
+	t.patience = event_new(loop_base(t.loop), -1, 0, on_patience, NULL);
+	buf_init(&t.content, 4194304);
+	make_tls();
+	open_servers();
+	open_door(ROLE_CONFD, confd_up, NULL);
+	open_door(ROLE_QUEUED, NULL, queued_closed);
+	open_door(ROLE_CHECKD, NULL, NULL);
+	open_door(ROLE_AUTHD, authd_up, NULL);
+	start_relayd();
+	begin_waiting();
+	while (t.queued == NULL || t.authd == NULL)
+		turn();
+	is_u64(t.ready_jobs, 200, "relayd is ready for its jobs");
+	test_deliveries();
+	test_reuse();
+	test_split();
+	test_file();
+	test_callouts();
+	test_route_tests();
+	test_loopback();
+	test_breach();
+	test_stop();
+	clear_root();
+	buf_clear(&t.content);
+	return tap_done();
+}
