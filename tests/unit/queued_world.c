@@ -373,7 +373,7 @@ world_insert(struct world *world, uint64_t id, int64_t next_ms,
 	}
 	job = queue_job_new(QUEUE_JOB_ACCEPT, message, free_inserted);
 	job->arg = world->queued.outbox;
-	queue_intake_note(job, message, 0);
+	queue_intake_note(job, message);
 	queue_writer_submit(world->queued.writer, job);
 	queue_message_unref(message);
 }
