@@ -22,6 +22,7 @@ relay_client_SOURCES = relay/client.c relay/client_mail.c relay/tls_policy.c
 relayd_SOURCES = relay/dns_client.c relay/job.c relay/mx.c relay/plan.c \
 	relay/pool.c relay/pool_connection.c relay/route.c $(relay_client_SOURCES)
 PROGRAMS += postern-relayd
+MANUALS += relay/postern-relayd.8
 postern-relayd_SOURCES = relay/relayd.c relay/relay_questions.c \
 	$(relayd_SOURCES)
 postern-relayd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(IDN2_LIBS) \
