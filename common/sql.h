@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * SQLite as every owner of a store uses it: one table of statements,
- * prepared when the file is opened, values bound and never printed into text, forward
- * migrations by PRAGMA user_version in one transaction (DESIGN §3, GUIDE §10).
+ * prepared when the file is opened, values bound and never printed into
+ * text, forward migrations by PRAGMA user_version in one transaction (DESIGN
+ * §3, GUIDE §10).
  */
 #ifndef COMMON_SQL_H
 #define COMMON_SQL_H
