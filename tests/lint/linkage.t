@@ -59,7 +59,8 @@ for p in $programs; do
 	grep -q 'BIND_NOW\|FLAGS_1.*NOW' <<<"$headers" ||
 		weak+="no immediate binding "
 	grep -q 'GNU_STACK.*RWE' <<<"$headers" && weak+="executable stack "
-	readelf -sW --dyn-syms "$build/$p" | grep -q __stack_chk_fail ||
+	# Read to its end: readelf would fail at a pipe that closed.
+	readelf -sW --dyn-syms "$build/$p" | grep __stack_chk_fail >/dev/null ||
 		weak+="no stack protector "
 	holds "$p is hardened" "$weak"
 done
