@@ -67,10 +67,10 @@ struct cli_table {
 struct cli;
 
 struct cli_verb {
-	const char *words;     /* "domain add" */
-	const char *request;   /* "domain.add"; NULL: none */
-	unsigned owners;       /* programs it needs, a set of 1 << role */
-	const char *help;      /* one line */
+	const char *words;   /* "domain add" */
+	const char *request; /* "domain.add"; NULL: none */
+	unsigned owners;     /* programs it needs, a set of 1 << role */
+	const char *help;    /* one line */
 	struct cli_argument arguments[CLI_ARGUMENTS_MAX];
 	struct cli_option options[CLI_OPTIONS_MAX];
 	struct cli_table table;
@@ -103,8 +103,8 @@ struct cli {
  * Finds the verb and reads its arguments.  0, or CLI_USAGE with a sentence;
  * cli->verb is set as soon as it is known.  now: seconds since 1970.
  */
-int cli_parse(struct cli *cli, int argc, char **argv, int64_t now,
-    struct err *err);
+int cli_parse(
+    struct cli *cli, int argc, char **argv, int64_t now, struct err *err);
 
 /* How many leading words of that line are those of the verb; 0: another. */
 size_t cli_verb_match(

@@ -33,8 +33,9 @@ cli_verb_match(
 		const size_t end = slice_find(rest, ' ', 0);
 		const size_t used = end < rest.n ? end + 1 : end;
 
-		if (matched == count || !slice_equals(
-		    (struct slice){rest.p, end}, slice_of(words[matched])))
+		if (matched == count ||
+		    !slice_equals(
+			(struct slice){rest.p, end}, slice_of(words[matched])))
 			return 0;
 		matched++;
 		rest = (struct slice){rest.p + used, rest.n - used};
@@ -77,8 +78,8 @@ read_file(const char *path, struct buf *text, struct err *err)
 		char *room = buf_reserve(text, 65536);
 
 		if (room == NULL) {
-			rc = err_set(err, "%s has more than %u octets", path,
-			    FILE_MAX);
+			rc = err_set(
+			    err, "%s has more than %u octets", path, FILE_MAX);
 		} else if ((n = read(fd, room, 65536)) > 0) {
 			buf_extend(text, (size_t)n);
 		} else if (n == -1 && errno == EINTR) {
@@ -126,23 +127,24 @@ put_number(json_t *arguments, const char *key, const char *name,
 }
 
 static int
-put_time(json_t *arguments, const char *key, const char *name,
-    const char *word, int64_t now, int ahead, struct err *err)
+put_time(json_t *arguments, const char *key, const char *name, const char *word,
+    int64_t now, int ahead, struct err *err)
 {
 	int64_t time;
 	char shown[80];
 
 	if (times_parse_from(slice_of(word), now, ahead, &time) == -1)
-		return err_set(err, "%s is a date such as 2030-01-31, a time "
+		return err_set(err,
+		    "%s is a date such as 2030-01-31, a time "
 		    "such as 2030-01-31T12:00:00Z, or a span such as 12h, not "
-		    "\"%s\"", name,
-		    printable(slice_of(word), shown, sizeof(shown)));
+		    "\"%s\"",
+		    name, printable(slice_of(word), shown, sizeof(shown)));
 	return json_object_set_new(arguments, key, json_integer(time));
 }
 
 static int
-put_text(json_t *arguments, const char *key, const char *name,
-    const char *word, struct err *err)
+put_text(json_t *arguments, const char *key, const char *name, const char *word,
+    struct err *err)
 {
 	json_t *value = json_string(word);
 
@@ -171,9 +173,10 @@ put_pair(json_t *arguments, const char *key, const char *word, struct err *err)
 	name = xstrndup(word, (size_t)(equals - word));
 	value = json_string(equals + 1);
 	if (value == NULL || json_object_get(object, name) != NULL) {
-		(void)err_set(err, value == NULL
-			? "the value of %s is not UTF-8"
-			: "%s is set twice", name);
+		(void)err_set(err,
+		    value == NULL ? "the value of %s is not UTF-8"
+				  : "%s is set twice",
+		    name);
 		json_decref(value);
 	} else {
 		rc = json_object_set_new(object, name, value);
@@ -192,8 +195,8 @@ static int
 put_filter_word(json_t *object, struct slice word, struct err *err)
 {
 	const size_t equals = slice_find(word, '=', 0);
-	const struct slice value = {word.p + equals + 1,
-	    equals < word.n ? word.n - equals - 1 : 0};
+	const struct slice value = {
+	    word.p + equals + 1, equals < word.n ? word.n - equals - 1 : 0};
 	uint64_t seconds;
 	char name[32];
 	char shown[80];
@@ -201,8 +204,10 @@ put_filter_word(json_t *object, struct slice word, struct err *err)
 	if (equals == word.n || value.n == 0 ||
 	    slice_copy((struct slice){word.p, equals}, name, sizeof(name)) ==
 		-1)
-		return err_set(err, "a filter is written NAME=VALUE, not "
-		    "\"%s\"", printable(word, shown, sizeof(shown)));
+		return err_set(err,
+		    "a filter is written NAME=VALUE, not "
+		    "\"%s\"",
+		    printable(word, shown, sizeof(shown)));
 	if (strcmp(name, "older") != 0)
 		return json_object_set_new(
 		    object, name, json_stringn(value.p, value.n));
@@ -227,11 +232,10 @@ put_filter(
 	while (rest.n > 0) {
 		const size_t end = slice_find(rest, ' ', 0);
 
-		if (put_filter_word(
-		    object, (struct slice){rest.p, end}, err) == -1)
+		if (put_filter_word(object, (struct slice){rest.p, end}, err) ==
+		    -1)
 			return -1;
-		rest = slice_trim(
-		    (struct slice){rest.p + end, rest.n - end});
+		rest = slice_trim((struct slice){rest.p + end, rest.n - end});
 	}
 	return 0;
 }
@@ -309,7 +313,7 @@ is_option(const char *word, const char *name)
 	const size_t n = strlen(name);
 
 	return strncmp(word, name, n) == 0 &&
-	    (word[n] == '\0' || (word[n] == '=' && n > 2));
+	       (word[n] == '\0' || (word[n] == '=' && n > 2));
 }
 
 /* 1 when the word was one of those for every verb. */
@@ -321,7 +325,8 @@ take_global(struct cli *cli, struct words *words, struct err *err)
 	if (is_option(word, "--root")) {
 		cli->root = option_value(words, word);
 		return cli->root == NULL || cli->root[0] == '\0'
-		    ? err_set(err, "--root needs a folder") : 1;
+			   ? err_set(err, "--root needs a folder")
+			   : 1;
 	}
 	if (strcmp(word, "--json") == 0)
 		cli->is_json = true;
@@ -338,20 +343,19 @@ take_global(struct cli *cli, struct words *words, struct err *err)
 
 /* More words of a list: "--from A B" up to the next option. */
 static int
-take_more(struct cli *cli, const struct cli_option *option,
-    struct words *words, struct err *err)
+take_more(struct cli *cli, const struct cli_option *option, struct words *words,
+    struct err *err)
 {
-	while (words->at + 1 < words->argc &&
-	    words->argv[words->at + 1][0] != '-')
+	while (
+	    words->at + 1 < words->argc && words->argv[words->at + 1][0] != '-')
 		if (put_value(cli, option->type, option->key, option->name,
-		    words->argv[++words->at], 0, err) == -1)
+			words->argv[++words->at], 0, err) == -1)
 			return -1;
 	return 0;
 }
 
 static int
-take_option(
-    struct cli *cli, struct words *words, int64_t now, struct err *err)
+take_option(struct cli *cli, struct words *words, int64_t now, struct err *err)
 {
 	const char *word = words->argv[words->at];
 	const struct cli_option *option = cli->verb->options;
@@ -360,7 +364,7 @@ take_option(
 	char shown[80];
 
 	while (option < end && option->name != NULL &&
-	    !is_option(word, option->name))
+	       !is_option(word, option->name))
 		option++;
 	if (option == end || option->name == NULL)
 		return err_set(err, "\"%s\" takes no option %s",
@@ -370,13 +374,15 @@ take_option(
 		return err_set(err, "%s takes no value", option->name);
 	if (option->placeholder != NULL &&
 	    (value = option_value(words, word)) == NULL)
-		return err_set(err, "%s needs %s", option->name,
-		    option->placeholder);
+		return err_set(
+		    err, "%s needs %s", option->name, option->placeholder);
 	if (put_value(cli, option->type, option->key, option->name, value, now,
-	    err) == -1)
+		err) == -1)
 		return -1;
-	return strchr(word, '=') == NULL && (option->type == CLI_LIST ||
-	    option->type == CLI_FILTER) ? take_more(cli, option, words, err) : 0;
+	return strchr(word, '=') == NULL &&
+		       (option->type == CLI_LIST || option->type == CLI_FILTER)
+		   ? take_more(cli, option, words, err)
+		   : 0;
 }
 
 /* ---- the whole line ---- */
@@ -402,8 +408,7 @@ static int
 take_argument(struct cli *cli, size_t *position, const char *word, int64_t now,
     struct err *err)
 {
-	const struct cli_argument *argument =
-	    &cli->verb->arguments[*position];
+	const struct cli_argument *argument = &cli->verb->arguments[*position];
 	char shown[80];
 
 	if (*position == CLI_ARGUMENTS_MAX || argument->key == NULL)
@@ -420,13 +425,12 @@ static int
 check_complete(const struct cli *cli, struct err *err)
 {
 	for (size_t i = 0; i < CLI_ARGUMENTS_MAX; i++) {
-		const struct cli_argument *argument =
-		    &cli->verb->arguments[i];
+		const struct cli_argument *argument = &cli->verb->arguments[i];
 
 		if (argument->key != NULL && !argument->is_optional &&
 		    json_object_get(cli->arguments, argument->key) == NULL)
-			return err_set(err, "\"%s\" needs %s",
-			    cli->verb->words, argument->placeholder);
+			return err_set(err, "\"%s\" needs %s", cli->verb->words,
+			    argument->placeholder);
 	}
 	return 0;
 }
@@ -456,8 +460,8 @@ leading_words(int argc, char **argv, const char *plain_r[WORDS_MAX])
 }
 
 static int
-take_words(struct cli *cli, struct words *words, size_t verb_words,
-    int64_t now, struct err *err)
+take_words(struct cli *cli, struct words *words, size_t verb_words, int64_t now,
+    struct err *err)
 {
 	size_t position = 0;
 	bool are_options_over = false;
@@ -500,8 +504,7 @@ take_early(struct cli *cli, int argc, char **argv)
 }
 
 int
-cli_parse(
-    struct cli *cli, int argc, char **argv, int64_t now, struct err *err)
+cli_parse(struct cli *cli, int argc, char **argv, int64_t now, struct err *err)
 {
 	const char *plain[WORDS_MAX];
 	const size_t count = leading_words(argc, argv, plain);

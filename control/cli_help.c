@@ -17,8 +17,8 @@ cli_usage_line(const struct cli_verb *verb, struct buf *line_r)
 	(void)buf_add_text(line_r, verb->words);
 	for (size_t i = 0; i < CLI_ARGUMENTS_MAX; i++) {
 		const struct cli_argument *argument = &verb->arguments[i];
-		const bool is_many = argument->type == CLI_LIST ||
-		    argument->type == CLI_PAIRS;
+		const bool is_many =
+		    argument->type == CLI_LIST || argument->type == CLI_PAIRS;
 
 		if (argument->key == NULL)
 			break;
@@ -39,7 +39,9 @@ show_verb(const struct cli_verb *verb)
 	cli_usage_line(verb, &line);
 	(void)printf("  %-*s %s%s\n", COLUMN, buf_text(&line),
 	    line.n > COLUMN ? "\n                                       "
-			      "          " : "", verb->help);
+			      "          "
+			    : "",
+	    verb->help);
 	buf_clear(&line);
 }
 
@@ -76,7 +78,7 @@ begins_with(const struct cli_verb *verb, size_t count, const char *const *words)
 		const size_t used = end < rest.n ? end + 1 : end;
 
 		if (!slice_equals(
-		    (struct slice){rest.p, end}, slice_of(words[i])))
+			(struct slice){rest.p, end}, slice_of(words[i])))
 			return false;
 		rest = (struct slice){rest.p + used, rest.n - used};
 	}
@@ -145,12 +147,11 @@ print_words(const struct cli_verb *verb)
 static void
 print_options(const struct cli_verb *verb)
 {
-	(void)printf("\t'%s:' | '%s '*) options='", verb->words,
-	    verb->words);
+	(void)printf("\t'%s:' | '%s '*) options='", verb->words, verb->words);
 	for (size_t i = 0; i < CLI_OPTIONS_MAX; i++)
 		if (verb->options[i].name != NULL)
-			(void)printf("%s%s", i > 0 ? " " : "",
-			    verb->options[i].name);
+			(void)printf(
+			    "%s%s", i > 0 ? " " : "", verb->options[i].name);
 	(void)puts("' ;;");
 }
 
@@ -197,7 +198,7 @@ cli_run_completion(struct cli *cli)
 {
 	(void)cli;
 	(void)puts("# bash: source this file, or put it where bash-completion "
-	    "looks.\n_postern_verbs=(");
+		   "looks.\n_postern_verbs=(");
 	for (const struct cli_verb *verb = cli_verbs; verb->words != NULL;
 	     verb++)
 		print_words(verb);

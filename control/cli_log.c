@@ -26,7 +26,7 @@ is_shown(const char *key, const json_t *value)
 		if (strcmp(key, keys[i]) == 0)
 			return true;
 	return json_is_null(value) ||
-	    (json_is_string(value) && json_string_length(value) == 0);
+	       (json_is_string(value) && json_string_length(value) == 0);
 }
 
 static void
@@ -65,9 +65,10 @@ print_event(json_t *event, const json_t *id)
 	cli_value_text(json_object_get(event, "event"), '\0', &head);
 	(void)printf("%s%s", buf_text(&head), cli_plain());
 	buf_clear(&head);
-	json_object_foreach (event, key, value)
-		if (!is_shown(key, value) && (id == NULL ||
-		    strcmp(key, "id") != 0 || !json_equal(id, value)))
+	json_object_foreach(event, key, value)
+		if (!is_shown(key, value) &&
+		    (id == NULL || strcmp(key, "id") != 0 ||
+			!json_equal(id, value)))
 			print_field(key, value);
 	(void)putchar('\n');
 }
@@ -78,7 +79,7 @@ print_events(const struct cli *cli, const json_t *events, const json_t *id)
 	json_t *event;
 	size_t i;
 
-	json_array_foreach (events, i, event) {
+	json_array_foreach(events, i, event) {
 		if (cli->is_jsonl || cli->is_json)
 			cli_show_json(event);
 		else
@@ -103,7 +104,7 @@ say_state(const json_t *reply)
 		cli_say("%s", warning);
 	else if (json_is_true(json_object_get(reply, "partial")))
 		cli_say("the answer is partial: it took too long; ask for less "
-		    "time with --since");
+			"time with --since");
 }
 
 /* ---- trace ---- */
@@ -129,8 +130,8 @@ print_trace(const struct cli *cli, const json_t *trace)
 	const json_t *rows = json_object_get(trace, "recipients");
 
 	if (!cli->is_jsonl && cli_is_terminal() && id != NULL) {
-		(void)printf("%s%s%s", cli_bold(), json_string_value(id),
-		    cli_plain());
+		(void)printf(
+		    "%s%s%s", cli_bold(), json_string_value(id), cli_plain());
 		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 			print_member(trace, keys[i]);
 		(void)putchar('\n');
@@ -177,9 +178,9 @@ join_filters(json_t *arguments)
 	size_t i;
 
 	buf_init(&text, 8192);
-	json_array_foreach (filters, i, word)
-		(void)buf_addf(&text, "%s%s", i > 0 ? " " : "",
-		    json_string_value(word));
+	json_array_foreach(filters, i, word)
+		(void)buf_addf(
+		    &text, "%s%s", i > 0 ? " " : "", json_string_value(word));
 	(void)json_object_set_new(
 	    arguments, "filter", json_string(buf_text(&text)));
 	(void)json_object_del(arguments, "filters");
@@ -230,8 +231,7 @@ follow(struct cli *cli, json_t *position)
 			return CLI_FAILED;
 		(void)nanosleep(&pause, NULL);
 		(void)json_object_set(cli->arguments, "after", position);
-		code = cli_ask(
-		    cli, cli->verb->request, cli->arguments, &reply);
+		code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
 		if (code != CLI_DONE)
 			break;
 		print_events(cli, json_object_get(reply, "events"), NULL);
@@ -250,14 +250,15 @@ follow(struct cli *cli, json_t *position)
 static void
 advance(json_t **position, const json_t *events)
 {
-	const json_t *newest = json_array_get(events, json_array_size(events) - 1);
+	const json_t *newest =
+	    json_array_get(events, json_array_size(events) - 1);
 	const json_t *number = json_object_get(newest, "number");
 	const char *text = json_string_value(*position);
 	uint64_t at;
 
-	if (!json_is_integer(number) || (text != NULL &&
-	    slice_to_u64(slice_of(text), &at) == 0 &&
-	    (int64_t)at >= json_integer_value(number)))
+	if (!json_is_integer(number) ||
+	    (text != NULL && slice_to_u64(slice_of(text), &at) == 0 &&
+		(int64_t)at >= json_integer_value(number)))
 		return;
 	json_decref(*position);
 	*position = json_integer(json_integer_value(number));
@@ -326,12 +327,11 @@ cli_run_log_export(struct cli *cli)
 	int code = CLI_DONE;
 
 	while (is_more) {
-		code = cli_ask(
-		    cli, cli->verb->request, cli->arguments, &reply);
+		code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
 		if (code != CLI_DONE)
 			return code;
 		events = json_object_get(reply, "events");
-		json_array_foreach (events, i, event)
+		json_array_foreach(events, i, event)
 			cli_show_json(event);
 		next = json_object_get(reply, "next");
 		is_more = next != NULL && !json_is_null(next);

@@ -119,7 +119,8 @@ cli_value_text(const json_t *value, char kind, struct buf *text_r)
 
 	if (json_is_string(value)) {
 		add_printable((struct slice){json_string_value(value),
-		    json_string_length(value)}, text_r);
+				  json_string_length(value)},
+		    text_r);
 	} else if (json_is_integer(value)) {
 		add_number(json_integer_value(value), kind, text_r);
 	} else if (json_is_real(value)) {
@@ -127,7 +128,7 @@ cli_value_text(const json_t *value, char kind, struct buf *text_r)
 	} else if (json_is_boolean(value)) {
 		(void)buf_add_text(text_r, json_is_true(value) ? "yes" : "no");
 	} else if (json_is_array(value)) {
-		json_array_foreach (value, i, part) {
+		json_array_foreach(value, i, part) {
 			if (i > 0)
 				(void)buf_add_char(text_r, ' ');
 			cli_value_text(part, kind, text_r);
@@ -165,9 +166,9 @@ read_columns(const char *text, struct column columns[COLUMNS_MAX])
 		*column = (struct column){.kind = '\0'};
 		(void)slice_copy((struct slice){part.p, colon}, column->key,
 		    sizeof(column->key));
-		(void)slice_copy((struct slice){part.p + colon + 1,
-		    second - colon - 1}, column->title,
-		    sizeof(column->title));
+		(void)slice_copy(
+		    (struct slice){part.p + colon + 1, second - colon - 1},
+		    column->title, sizeof(column->title));
 		if (second < part.n)
 			column->kind = part.p[second + 1];
 		rest = (struct slice){rest.p + used, rest.n - used};
@@ -215,11 +216,11 @@ add_members(const json_t *row, const char *path, char kind, struct buf *out)
 	size_t i;
 	size_t j;
 
-	json_array_foreach (parts, i, part) {
+	json_array_foreach(parts, i, part) {
 		json_t *value = json_object_get(part, dot + 1);
 		bool is_new = value != NULL;
 
-		json_array_foreach (seen, j, other)
+		json_array_foreach(seen, j, other)
 			is_new = is_new && !json_equal(other, value);
 		if (is_new)
 			(void)json_array_append(seen, value);
@@ -239,14 +240,14 @@ walk_row(struct column *columns, size_t count, const json_t *row, bool print)
 	for (size_t i = 0; i < count; i++) {
 		buf_reset(&cell);
 		if (strchr(columns[i].key, '.') != NULL)
-			add_members(row, columns[i].key, columns[i].kind,
-			    &cell);
+			add_members(
+			    row, columns[i].key, columns[i].kind, &cell);
 		else
 			cli_value_text(json_object_get(row, columns[i].key),
 			    columns[i].kind, &cell);
 		if (print) {
-			print_cell(buf_text(&cell), columns[i].width,
-			    i + 1 == count);
+			print_cell(
+			    buf_text(&cell), columns[i].width, i + 1 == count);
 		} else {
 			const size_t width = text_width(buf_text(&cell));
 
@@ -268,16 +269,16 @@ cli_show_rows(
 
 	for (i = 0; i < count; i++)
 		columns[i].width = text_width(columns[i].title);
-	json_array_foreach (rows, i, row)
+	json_array_foreach(rows, i, row)
 		walk_row(columns, count, row, false);
 	if (with_header && cli_is_terminal()) {
 		(void)fputs(cli_bold(), stdout);
 		for (i = 0; i < count; i++)
-			print_cell(columns[i].title, columns[i].width,
-			    i + 1 == count);
+			print_cell(
+			    columns[i].title, columns[i].width, i + 1 == count);
 		(void)fputs(cli_plain(), stdout);
 	}
-	json_array_foreach (rows, i, row)
+	json_array_foreach(rows, i, row)
 		walk_row(columns, count, row, true);
 }
 
@@ -288,8 +289,8 @@ is_time(const char *key)
 {
 	static const char *const keys[] = {"time", "since", "until", "expires",
 	    "arrived", "next_attempt", "last_login", "last_used", "created",
-	    "not_before", "not_after", "oldest", "changed",
-	    "last_attempt", "password_changed"};
+	    "not_before", "not_after", "oldest", "changed", "last_attempt",
+	    "password_changed"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(key, keys[i]) == 0)
@@ -307,7 +308,7 @@ show_member(const char *key, const json_t *value, int depth)
 	size_t i;
 
 	if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
-		json_array_foreach (value, i, part) {
+		json_array_foreach(value, i, part) {
 			(void)printf("%*s%s:\n", depth * 2, "", key);
 			show_object(part, depth + 1);
 		}
@@ -336,7 +337,7 @@ show_object(const json_t *object, int depth)
 
 	if (depth > DEPTH_MAX)
 		return;
-	json_object_foreach ((json_t *)(uintptr_t)object, key, value)
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
 		show_member(printable(slice_of(key), shown, sizeof(shown)),
 		    value, depth);
 }
@@ -345,15 +346,16 @@ void
 cli_show(const struct cli *cli, const json_t *reply)
 {
 	const struct cli_table *table = &cli->verb->table;
-	const json_t *rows = table->list_key == NULL ? NULL
-	    : json_object_get(reply, table->list_key);
+	const json_t *rows = table->list_key == NULL
+				 ? NULL
+				 : json_object_get(reply, table->list_key);
 	const json_t *row;
 	size_t i;
 
 	if (cli->is_json || (cli->is_jsonl && rows == NULL)) {
 		cli_show_json(reply);
 	} else if (cli->is_jsonl) {
-		json_array_foreach (rows, i, row)
+		json_array_foreach(rows, i, row)
 			cli_show_json(row);
 	} else if (rows != NULL) {
 		cli_show_rows(table, rows, json_array_size(rows) > 0);

@@ -34,8 +34,10 @@ read_line(FILE *in, struct err *err)
 	if (n == 0 || n > PASSWORD_MAX) {
 		explicit_bzero(line, PASSWORD_MAX + 2);
 		free(line);
-		(void)err_set(err, n == 0 ? "the password is empty"
-		    : "the password has more than %d octets", PASSWORD_MAX);
+		(void)err_set(err,
+		    n == 0 ? "the password is empty"
+			   : "the password has more than %d octets",
+		    PASSWORD_MAX);
 		return NULL;
 	}
 	return line;
@@ -86,7 +88,7 @@ cli_read_password(
 	tty = isatty(STDIN_FILENO) == 1 ? fopen("/dev/tty", "r+e") : NULL;
 	if (tty == NULL)
 		return err_set(err, "there is no terminal to ask for the "
-		    "password; use --password-stdin");
+				    "password; use --password-stdin");
 	*password_r = ask_hidden(tty, "Password: ", err);
 	if (*password_r != NULL && is_new) {
 		again = ask_hidden(tty, "Once more: ", err);
@@ -111,5 +113,5 @@ cli_confirm(const char *question)
 		return false;
 	(void)fprintf(stderr, "%s [y/N] ", question);
 	return fgets(line, sizeof(line), stdin) != NULL &&
-	    (line[0] == 'y' || line[0] == 'Y');
+	       (line[0] == 'y' || line[0] == 'Y');
 }

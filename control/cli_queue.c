@@ -35,7 +35,7 @@ static bool
 is_final(const struct cli *cli)
 {
 	return strcmp(cli->verb->words, "queue delete") == 0 ||
-	    strcmp(cli->verb->words, "queue bounce") == 0;
+	       strcmp(cli->verb->words, "queue bounce") == 0;
 }
 
 /* queued looks at so many messages for one request. */
@@ -54,8 +54,8 @@ some_ids(const json_t *ids, size_t at)
 
 /* Sets up the next request: false when all was asked. */
 static bool
-next_request(json_t *arguments, const json_t *ids, size_t *at,
-    const json_t *reply)
+next_request(
+    json_t *arguments, const json_t *ids, size_t *at, const json_t *reply)
 {
 	json_t *next = json_object_get(reply, "next");
 
@@ -84,8 +84,7 @@ run_all(struct cli *cli, const json_t *given, json_t *done_r)
 	size_t at = 0;
 	int code = CLI_DONE;
 
-	(void)json_object_set_new(
-	    arguments, "limit", json_integer(PAGE_IDS));
+	(void)json_object_set_new(arguments, "limit", json_integer(PAGE_IDS));
 	while (next_request(arguments, ids, &at, reply)) {
 		json_decref(reply);
 		reply = NULL;
@@ -105,8 +104,8 @@ run_all(struct cli *cli, const json_t *given, json_t *done_r)
 	json_decref(reply);
 	json_decref(arguments);
 	if (code == CLI_DONE && json_array_size(done_r) == 0)
-		code = cli_fail(CLI_NOTHING, "postern queue list",
-		    "no message matched");
+		code = cli_fail(
+		    CLI_NOTHING, "postern queue list", "no message matched");
 	return code;
 }
 
@@ -137,8 +136,10 @@ confirm(struct cli *cli)
 	    verb_word(cli), count, count == 1 ? "" : "s");
 	if (cli_confirm(question))
 		return CLI_DONE;
-	return cli_fail(CLI_FAILED, NULL, "nothing was done to %zu message%s; "
-	    "--yes does it without a question", count, count == 1 ? "" : "s");
+	return cli_fail(CLI_FAILED, NULL,
+	    "nothing was done to %zu message%s; "
+	    "--yes does it without a question",
+	    count, count == 1 ? "" : "s");
 }
 
 static void
@@ -158,7 +159,7 @@ show_done(const struct cli *cli, json_t *done)
 		json_decref(result);
 		return;
 	}
-	json_array_foreach (done, i, id)
+	json_array_foreach(done, i, id)
 		if (json_is_string(id))
 			(void)puts(json_string_value(id));
 	cli_say("%s%s: %zu message%s", is_dry ? "would " : "", verb_word(cli),
@@ -181,8 +182,7 @@ cli_run_queue_change(struct cli *cli)
 	if (first != NULL && strcmp(first, "-") == 0 &&
 	    read_ids(arguments) == -1)
 		return cli_fail(CLI_NOTHING, NULL, "no ids came");
-	if (is_final(cli) &&
-	    !json_is_true(json_object_get(arguments, "yes")) &&
+	if (is_final(cli) && !json_is_true(json_object_get(arguments, "yes")) &&
 	    !json_is_true(json_object_get(arguments, "dry_run")))
 		code = confirm(cli);
 	if (code != CLI_DONE)

@@ -90,13 +90,14 @@ cli_connect(struct cli *cli)
 
 	if (cli->client != NULL)
 		return CLI_DONE;
-	if (!instance_is_made(&cli->instance) && cli->verb->run != cli_run_init) {
+	if (!instance_is_made(&cli->instance) &&
+	    cli->verb->run != cli_run_init) {
 		cli_say("there is no instance in %s", cli->instance.state_dir);
 		say_hint(cli, "postern init --hostname gw.example.test");
 		return CLI_AWAY;
 	}
-	code = client_open(
-	    &cli->instance, cli->verb->owners, &cli->client, &err);
+	code =
+	    client_open(&cli->instance, cli->verb->owners, &cli->client, &err);
 	if (code != CLI_DONE)
 		cli_say("%s", err.text);
 	return code;
@@ -161,8 +162,9 @@ show_page(struct cli *cli, struct pages *pages, json_t *reply)
 	} else if (pages->all == NULL) {
 		pages->all = json_incref(reply);
 	} else {
-		(void)json_array_extend(json_object_get(pages->all,
-		    cli->verb->table.list_key), rows);
+		(void)json_array_extend(
+		    json_object_get(pages->all, cli->verb->table.list_key),
+		    rows);
 	}
 	pages->shown += json_array_size(rows);
 }
@@ -182,15 +184,15 @@ run_list(struct cli *cli)
 
 		(void)json_object_set_new(cli->arguments, "limit",
 		    json_integer(pages.left >= 0 && pages.left < PAGE_ROWS
-			? pages.left : PAGE_ROWS));
-		code = cli_ask(
-		    cli, cli->verb->request, cli->arguments, &reply);
+				     ? pages.left
+				     : PAGE_ROWS));
+		code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
 		if (code != CLI_DONE)
 			break;
 		show_page(cli, &pages, reply);
 		next = json_object_get(reply, "next");
-		is_more = next != NULL && !json_is_null(next) &&
-		    pages.left != 0;
+		is_more =
+		    next != NULL && !json_is_null(next) && pages.left != 0;
 		if (is_more)
 			(void)json_object_set(cli->arguments, "cursor", next);
 		json_decref(reply);
@@ -246,8 +248,8 @@ show_side(const json_t *change, const char *side, char sign)
 	if (value == NULL || json_is_null(value))
 		return;
 	buf_init(&text, 65536);
-	if (kind != NULL && (strcmp(kind, "domain") == 0 ||
-	    strcmp(kind, "route") == 0))
+	if (kind != NULL &&
+	    (strcmp(kind, "domain") == 0 || strcmp(kind, "route") == 0))
 		(void)buf_addf(&text, "%s ", kind);
 	cli_value_text(json_object_get(change, "key"), '\0', &text);
 	(void)buf_add_text(&text, is_setting ? " = " : " ");
@@ -262,7 +264,7 @@ show_changes(const json_t *changes)
 	const json_t *change;
 	size_t i;
 
-	json_array_foreach (changes, i, change) {
+	json_array_foreach(changes, i, change) {
 		show_side(change, "old", '-');
 		show_side(change, "new", '+');
 	}
@@ -286,8 +288,9 @@ cli_run_change(struct cli *cli)
 	else if (json_is_true(json_object_get(reply, "dry_run")))
 		show_changes(changes);
 	else
-		cli_say("revision %lld", (long long)json_integer_value(
-		    json_object_get(reply, "revision")));
+		cli_say(
+		    "revision %lld", (long long)json_integer_value(
+					 json_object_get(reply, "revision")));
 	json_decref(reply);
 	return code;
 }
@@ -375,7 +378,7 @@ cli_run_init(struct cli *cli)
 		cli_show_json(reply);
 	if (json_object_get(cli->arguments, "postmaster") == NULL)
 		cli_say("nobody gets mail to postmaster yet: postern config "
-		    "set system.postmaster=ADDRESS");
+			"set system.postmaster=ADDRESS");
 	if (client_is_managing(cli->client))
 		cli_say("the instance is made; start it with postern-run%s%s",
 		    cli->root != NULL ? " --root " : "",

@@ -30,8 +30,8 @@ wants_password(const struct cli *cli)
 int
 cli_run_with_password(struct cli *cli)
 {
-	const bool from_stdin = json_is_true(
-	    json_object_get(cli->arguments, "password_stdin"));
+	const bool from_stdin =
+	    json_is_true(json_object_get(cli->arguments, "password_stdin"));
 	const bool is_route = strcmp(cli->verb->words, "route add") == 0;
 	char *password;
 	json_t *value;
@@ -45,8 +45,7 @@ cli_run_with_password(struct cli *cli)
 	explicit_bzero(password, strlen(password));
 	free(password);
 	if (value == NULL)
-		return cli_fail(
-		    CLI_USAGE, NULL, "the password is not UTF-8");
+		return cli_fail(CLI_USAGE, NULL, "the password is not UTF-8");
 	(void)json_object_set_new(cli->arguments, "password", value);
 	return is_route ? cli_run_change(cli) : cli_run_asked(cli);
 }
@@ -92,11 +91,11 @@ cli_run_tls_install(struct cli *cli)
 		return cli_fail(
 		    CLI_FAILED, NULL, "%s: %s", chain, strerror(errno));
 	if ((key_fd = open(key, O_RDONLY | O_CLOEXEC)) == -1) {
-		code = cli_fail(
-		    CLI_FAILED, NULL, "%s: %s", key, strerror(errno));
+		code =
+		    cli_fail(CLI_FAILED, NULL, "%s: %s", key, strerror(errno));
 	} else if ((code = cli_connect(cli)) == CLI_DONE) {
-		code = client_install_tls(
-		    cli->client, chain_fd, key_fd, &reply);
+		code =
+		    client_install_tls(cli->client, chain_fd, key_fd, &reply);
 		if (code != CLI_DONE)
 			code = cli_say_error(cli, code, reply);
 		else

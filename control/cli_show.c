@@ -34,18 +34,17 @@ show_details(const json_t *programs)
 	const json_t *program;
 	size_t i;
 
-	json_array_foreach (programs, i, program) {
+	json_array_foreach(programs, i, program) {
 		static const char *const parts[] = {"facts", "counters"};
 		const char *name =
 		    json_string_value(json_object_get(program, "program"));
 
 		for (size_t part = 0; part < 2; part++) {
-			json_t *members =
-			    json_object_get(program, parts[part]);
+			json_t *members = json_object_get(program, parts[part]);
 			const char *key;
 			json_t *value;
 
-			json_object_foreach (members, key, value) {
+			json_object_foreach(members, key, value) {
 				struct buf text;
 
 				buf_init(&text, 8192);
@@ -83,8 +82,7 @@ cli_run_status(struct cli *cli)
 			    cli_plain(), is_running ? "running" : "stopped",
 			    (long long)json_integer_value(
 				json_object_get(reply, "revision")));
-		cli_show_rows(
-		    &table, json_object_get(reply, "programs"), true);
+		cli_show_rows(&table, json_object_get(reply, "programs"), true);
 		show_alerts(json_object_get(reply, "alerts"));
 		if (json_is_true(json_object_get(cli->arguments, "detailed")))
 			show_details(json_object_get(reply, "programs"));
@@ -112,15 +110,15 @@ cli_run_health(struct cli *cli)
 
 	if ((code = cli_connect(cli)) != CLI_DONE)
 		return code;
-	code = client_ask(
-	    cli->client, cli->verb->request, cli->arguments, &reply);
+	code =
+	    client_ask(cli->client, cli->verb->request, cli->arguments, &reply);
 	checks = json_object_get(reply, "checks");
 	if (cli->is_json || cli->is_jsonl) {
 		cli_show(cli, reply);
 	} else if (!json_is_array(checks)) {
 		code = cli_say_error(cli, code, reply);
 	} else {
-		json_array_foreach (checks, i, check) {
+		json_array_foreach(checks, i, check) {
 			const bool is_ok =
 			    json_is_true(json_object_get(check, "ok"));
 			struct buf text;
@@ -130,8 +128,7 @@ cli_run_health(struct cli *cli)
 			    json_object_get(check, "text"), '\0', &text);
 			(void)printf("%s%-4s%s  %s\n",
 			    is_ok ? cli_green() : cli_red(),
-			    is_ok ? "ok" : "BAD", cli_plain(),
-			    buf_text(&text));
+			    is_ok ? "ok" : "BAD", cli_plain(), buf_text(&text));
 			buf_clear(&text);
 		}
 	}
@@ -158,7 +155,7 @@ print_counters(const char *program, json_t *counters)
 	json_t *value;
 	char name[128];
 
-	json_object_foreach (counters, key, value) {
+	json_object_foreach(counters, key, value) {
 		const size_t n = strlen(key);
 
 		metric_name(program, key, name, sizeof(name));
@@ -183,7 +180,7 @@ cli_run_metrics(struct cli *cli)
 		return code;
 	programs = json_object_get(reply, "programs");
 	(void)puts("# TYPE postern_up gauge");
-	json_array_foreach (programs, i, program) {
+	json_array_foreach(programs, i, program) {
 		const char *state =
 		    json_string_value(json_object_get(program, "state"));
 
@@ -193,7 +190,7 @@ cli_run_metrics(struct cli *cli)
 	}
 	(void)printf("# TYPE postern_alerts gauge\npostern_alerts %zu\n",
 	    json_array_size(json_object_get(reply, "alerts")));
-	json_array_foreach (programs, i, program)
+	json_array_foreach(programs, i, program)
 		print_counters(
 		    json_string_value(json_object_get(program, "program")),
 		    json_object_get(program, "counters"));
@@ -207,10 +204,10 @@ int
 cli_run_events(struct cli *cli)
 {
 	static const char *const levels[] = {
-		[EVENT_DEBUG] = "debug",
-		[EVENT_INFO] = "info",
-		[EVENT_NOTICE] = "notice",
-		[EVENT_WARNING] = "warning",
+	    [EVENT_DEBUG] = "debug",
+	    [EVENT_INFO] = "info",
+	    [EVENT_NOTICE] = "notice",
+	    [EVENT_WARNING] = "warning",
 	};
 	json_t *list = json_array();
 	json_t *reply;
@@ -222,10 +219,10 @@ cli_run_events(struct cli *cli)
 		for (uint32_t i = 0; i < row->shape.field_count; i++)
 			(void)json_array_append_new(
 			    fields, json_string(row->shape.fields[i].name));
-		(void)json_array_append_new(list,
-		    json_pack("{s:s, s:s, s:s, s:o}", "event",
-			row->shape.name, "level", levels[row->level],
-			"meaning", row->meaning, "fields", fields));
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:s, s:s, s:o}", "event",
+			      row->shape.name, "level", levels[row->level],
+			      "meaning", row->meaning, "fields", fields));
 	}
 	reply = json_pack("{s:o}", "events", list);
 	cli_show(cli, reply);
@@ -247,7 +244,7 @@ show_certificate(const struct cli *cli, json_t *facts)
 		cli_show_json(facts);
 		return;
 	}
-	json_object_foreach (facts, key, value) {
+	json_object_foreach(facts, key, value) {
 		const char *fact = json_string_value(value);
 		uint64_t number;
 
@@ -270,15 +267,16 @@ certificate_facts(const json_t *status)
 	const json_t *program;
 	size_t i;
 
-	json_array_foreach (programs, i, program) {
+	json_array_foreach(programs, i, program) {
 		json_t *facts = json_object_get(program, "facts");
 		const char *key;
 		json_t *value;
 
-		if (strcmp(json_string_value(json_object_get(
-		    program, "program")), "smtpd") != 0)
+		if (strcmp(
+			json_string_value(json_object_get(program, "program")),
+			"smtpd") != 0)
 			continue;
-		json_object_foreach (facts, key, value)
+		json_object_foreach(facts, key, value)
 			if (strncmp(key, "tls.", 4) == 0)
 				(void)json_object_set(found, key + 4, value);
 	}
@@ -315,8 +313,8 @@ cli_run_route_test(struct cli *cli)
 
 	if ((code = cli_connect(cli)) != CLI_DONE)
 		return code;
-	code = client_ask(
-	    cli->client, cli->verb->request, cli->arguments, &reply);
+	code =
+	    client_ask(cli->client, cli->verb->request, cli->arguments, &reply);
 	if (json_is_array(json_object_get(reply, "steps")) || cli->is_json)
 		cli_show(cli, reply);
 	if (code != CLI_DONE)

@@ -63,12 +63,13 @@ name_programs(
 	(void)buf_add_text(names, role_name(ROLE_CONFD));
 	for (int role = 0; role < ROLE_COUNT; role++)
 		if ((owners & (1u << role)) != 0 && role != ROLE_CONFD)
-			(void)buf_addf(names, ",%s", role_name((enum role)role));
+			(void)buf_addf(
+			    names, ",%s", role_name((enum role)role));
 }
 
 _Noreturn static void
-exec_manager(const struct instance *instance, const char *names, int input,
-    int output)
+exec_manager(
+    const struct instance *instance, const char *names, int input, int output)
 {
 	char *argv[6] = {instance->supervisor, "--manage",
 	    (char *)(uintptr_t)names, NULL, NULL, NULL};
@@ -166,7 +167,7 @@ start_manager(struct client *client, const struct instance *instance,
 	if (code == 0)
 		code = CODE_FAILED;
 	(void)err_set(err, "the gateway is stopped, and its programs could "
-	    "not be started for this command");
+			   "not be started for this command");
 out:
 	buf_clear(&names);
 	close_if_open(&input[0]);
@@ -230,8 +231,10 @@ connect_running(const struct instance *instance, bool is_managing, int *fd_r,
 	if (access(instance->run_dir, X_OK) == -1 && errno == EACCES)
 		return CODE_FORBIDDEN;
 	if (access(path, F_OK) == 0 && access(path, W_OK) == -1) {
-		(void)err_set(err, "%s is for root and the group "
-		    "postern-admin", path);
+		(void)err_set(err,
+		    "%s is for root and the group "
+		    "postern-admin",
+		    path);
 		return CODE_FORBIDDEN;
 	}
 	return CODE_AWAY;
@@ -288,8 +291,7 @@ client_is_managing(const struct client *client)
 static json_t *
 error_json(const char *text)
 {
-	return json_pack("{s:s, s:s}", "error", text, "hint",
-	    "postern status");
+	return json_pack("{s:s, s:s}", "error", text, "hint", "postern status");
 }
 
 static void
@@ -342,8 +344,8 @@ on_installed(void *arg, const struct channel_frame *frame)
 		char *name = slice_dup(fact.name);
 
 		(void)json_object_set_new(body, name,
-		    json_stringn(fact.value.n > 0 ? fact.value.p : "",
-			fact.value.n));
+		    json_stringn(
+			fact.value.n > 0 ? fact.value.p : "", fact.value.n));
 		free(name);
 	}
 	if (installed->error.n > 0)
@@ -357,8 +359,9 @@ static int
 await(struct client *client, uint64_t request_id, json_t **reply_r)
 {
 	if (request_id == 0) {
-		*reply_r = error_json(client->channel == NULL ? client->end
-		    : "the request is too large");
+		*reply_r = error_json(client->channel == NULL
+					  ? client->end
+					  : "the request is too large");
 		return client->channel == NULL ? CODE_AWAY : CODE_FAILED;
 	}
 	client->reply = NULL;
@@ -397,8 +400,8 @@ client_install_tls(
 	uint64_t id = 0;
 
 	if (client->channel != NULL)
-		id = channel_request(client->channel, MSG_TLS_INSTALL,
-		    &install, fds, MSG_TLS_INSTALLED, ANSWER_LIMIT_MS,
-		    on_installed, client);
+		id = channel_request(client->channel, MSG_TLS_INSTALL, &install,
+		    fds, MSG_TLS_INSTALLED, ANSWER_LIMIT_MS, on_installed,
+		    client);
 	return await(client, id, reply_r);
 }

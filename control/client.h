@@ -29,8 +29,8 @@ bool client_is_managing(const struct client *client);
  * Asks and waits.  Returns the exit code of the answer; *reply_r (new) is
  * always an object, with "error" where something failed.
  */
-int client_ask(struct client *client, const char *verb,
-    const json_t *arguments, json_t **reply_r);
+int client_ask(struct client *client, const char *verb, const json_t *arguments,
+    json_t **reply_r);
 
 /* Hands the two files over; *reply_r as above, with smtpd's facts. */
 int client_install_tls(

@@ -41,21 +41,23 @@ on_alert_clear(struct channel *channel, const struct channel_frame *frame)
 	return 0;
 }
 
-#define PROGRAM_HANDLERS(peer) \
-	{peer, MSG_ALERT_RAISE, on_alert_raise}, \
-	{peer, MSG_ALERT_CLEAR, on_alert_clear}
+#define PROGRAM_HANDLERS(peer)                        \
+	{peer, MSG_ALERT_RAISE, on_alert_raise},      \
+	{                                             \
+		peer, MSG_ALERT_CLEAR, on_alert_clear \
+	}
 
 static const struct channel_handler handlers[] = {
-	PROGRAM_HANDLERS(ROLE_BINDD),
-	PROGRAM_HANDLERS(ROLE_SMTPD),
-	PROGRAM_HANDLERS(ROLE_AUTHD),
-	PROGRAM_HANDLERS(ROLE_CHECKD),
-	PROGRAM_HANDLERS(ROLE_QUEUED),
-	PROGRAM_HANDLERS(ROLE_RELAYD),
-	PROGRAM_HANDLERS(ROLE_LOGHUB),
-	{ROLE_ADMIN, MSG_MGMT_REQUEST, mgmt_on_request},
-	{ROLE_ADMIN, MSG_TLS_INSTALL, mgmt_on_tls_install},
-	{ROLE_NONE, MSG_COUNT, NULL},
+    PROGRAM_HANDLERS(ROLE_BINDD),
+    PROGRAM_HANDLERS(ROLE_SMTPD),
+    PROGRAM_HANDLERS(ROLE_AUTHD),
+    PROGRAM_HANDLERS(ROLE_CHECKD),
+    PROGRAM_HANDLERS(ROLE_QUEUED),
+    PROGRAM_HANDLERS(ROLE_RELAYD),
+    PROGRAM_HANDLERS(ROLE_LOGHUB),
+    {ROLE_ADMIN, MSG_MGMT_REQUEST, mgmt_on_request},
+    {ROLE_ADMIN, MSG_TLS_INSTALL, mgmt_on_tls_install},
+    {ROLE_NONE, MSG_COUNT, NULL},
 };
 
 /* ---- programs come and go ---- */
@@ -70,8 +72,10 @@ on_peer_up(struct daemon *daemon, struct channel *channel)
 	if (role == ROLE_ADMIN)
 		return;
 	peer = xcalloc(1, sizeof(*peer));
-	*peer = (struct confd_peer){.confd = confd, .channel = channel,
-	    .role = role, .next = confd->peers};
+	*peer = (struct confd_peer){.confd = confd,
+	    .channel = channel,
+	    .role = role,
+	    .next = confd->peers};
 	confd->peers = peer;
 	channel_set_context(channel, peer);
 	publish_to(confd, peer);
@@ -118,10 +122,9 @@ start(struct daemon *daemon, struct err *err)
 	struct confd *confd = daemon_state(daemon);
 
 	confd->daemon = daemon;
-	if (config_store_open(
-	    daemon_state_dir(daemon), &confd->store, err) == -1 ||
-	    alerts_load(confd, err) == -1 ||
-	    directory_load(confd, err) == -1)
+	if (config_store_open(daemon_state_dir(daemon), &confd->store, err) ==
+		-1 ||
+	    alerts_load(confd, err) == -1 || directory_load(confd, err) == -1)
 		return -1;
 	return publish_own(confd, err);
 }
@@ -152,22 +155,21 @@ stop(struct daemon *daemon)
 }
 
 static const struct confinement confinement = {
-	.rights = CONFINE_FILES_WRITE | CONFINE_FILES_READ |
-	    CONFINE_CONNECT_UNIX,
-	.read_dirs = {"/etc/passwd", "/etc/nsswitch.conf"},
+    .rights = CONFINE_FILES_WRITE | CONFINE_FILES_READ | CONFINE_CONNECT_UNIX,
+    .read_dirs = {"/etc/passwd", "/etc/nsswitch.conf"},
 };
 
 static const struct program program = {
-	.role = ROLE_CONFD,
-	.handlers = handlers,
-	.prepare = prepare,
-	.start = start,
-	.peer_up = on_peer_up,
-	.peer_closed = on_peer_closed,
-	.status = status,
-	.stop = stop,
-	.state_size = sizeof(struct confd),
-	.confinement = &confinement,
+    .role = ROLE_CONFD,
+    .handlers = handlers,
+    .prepare = prepare,
+    .start = start,
+    .peer_up = on_peer_up,
+    .peer_closed = on_peer_closed,
+    .status = status,
+    .stop = stop,
+    .state_size = sizeof(struct confd),
+    .confinement = &confinement,
 };
 
 int

@@ -126,6 +126,17 @@ void mgmt_change_to(
     struct mgmt_ask *ask, struct config_items *wanted, const char *note);
 json_t *mgmt_changes_json(const struct config_changes *changes);
 
+/* Canonical key and value of one item; clearing wipes them. */
+struct mgmt_texts {
+	struct buf key;
+	struct buf value;
+};
+void mgmt_texts_init(struct mgmt_texts *texts);
+void mgmt_texts_clear(struct mgmt_texts *texts);
+/* The key in canonical form; any_value only has to be one that parses. */
+int mgmt_texts_key(enum config_kind kind, const char *key,
+    const char *any_value, struct mgmt_texts *texts, struct err *err);
+
 /* ---- alerts (confd_alerts.c) ---- */
 
 int alerts_load(struct confd *confd, struct err *err);

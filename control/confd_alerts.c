@@ -109,24 +109,24 @@ mail_next(struct confd *confd)
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
 	request.arguments = slice_of(text);
-	alerts->is_mailing = text != NULL &&
+	alerts->is_mailing =
+	    text != NULL &&
 	    channel_request(queued->channel, MSG_MGMT_REQUEST, &request, NULL,
 		MSG_MGMT_REPLY, MAIL_LIMIT_MS, on_queued, confd) != 0;
 	free(text);
 }
 
-static void __attribute__((format(printf, 3, 4)))
-add_mail(struct confd *confd, const struct raised *alert, const char *format,
-    ...)
+static void __attribute__((format(printf, 3, 4))) add_mail(
+    struct confd *confd, const struct raised *alert, const char *format, ...)
 {
 	struct mail *mail = xcalloc(1, sizeof(*mail));
 	struct mail **at = &confd->alerts->mails;
 	va_list ap;
 
 	if (asprintf(&mail->subject, "[postern] %s: %s%s%s",
-	    daemon_settings(confd->daemon)->smtp_hostname,
-	    alert_row(alert->number)->name,
-	    alert->subject[0] != '\0' ? " " : "", alert->subject) == -1)
+		daemon_settings(confd->daemon)->smtp_hostname,
+		alert_row(alert->number)->name,
+		alert->subject[0] != '\0' ? " " : "", alert->subject) == -1)
 		fatal("out of memory");
 	va_start(ap, format);
 	if (vasprintf(&mail->text, format, ap) == -1)
@@ -145,8 +145,9 @@ find_alert(struct confd *confd, unsigned number, struct slice subject)
 {
 	struct raised **at = &confd->alerts->list;
 
-	while (*at != NULL && ((*at)->number != number ||
-	    !slice_equals(subject, slice_of((*at)->subject))))
+	while (*at != NULL &&
+	       ((*at)->number != number ||
+		   !slice_equals(subject, slice_of((*at)->subject))))
 		at = &(*at)->next;
 	return at;
 }
@@ -204,7 +205,8 @@ alerts_raise(struct confd *confd, unsigned number, struct slice raiser,
 	if (config_store_put_alert(confd->store, &row, &err) == -1)
 		log_notice("alert not stored: %s", err.text);
 	log_alert(confd, alert, true);
-	add_mail(confd, alert, "%s\n\n%s\n\n\"postern status\" shows what "
+	add_mail(confd, alert,
+	    "%s\n\n%s\n\n\"postern status\" shows what "
 	    "else there is; another mail comes when this is over.\n",
 	    alert->text, alert_row(number)->advice);
 }
@@ -218,7 +220,7 @@ end_alert(struct confd *confd, struct raised **at)
 	*at = alert->next;
 	confd->alerts->count--;
 	if (config_store_drop_alert(
-	    confd->store, alert->number, alert->subject, &err) == -1)
+		confd->store, alert->number, alert->subject, &err) == -1)
 		log_notice("alert not removed: %s", err.text);
 	log_alert(confd, alert, false);
 	add_mail(confd, alert, "This is over:\n\n%s\n", alert->text);
@@ -278,8 +280,8 @@ int
 alerts_load(struct confd *confd, struct err *err)
 {
 	confd->alerts = xcalloc(1, sizeof(*confd->alerts));
-	confd->alerts->timer = event_new(loop_base(daemon_loop(confd->daemon)),
-	    -1, 0, on_timer, confd);
+	confd->alerts->timer = event_new(
+	    loop_base(daemon_loop(confd->daemon)), -1, 0, on_timer, confd);
 	if (confd->alerts->timer == NULL)
 		fatal("out of memory for a timer");
 	loop_arm(confd->alerts->timer, MAIL_RETRY_MS);
@@ -297,9 +299,8 @@ alerts_json(const struct confd *confd)
 		    json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:s}", "alert",
 			alert_row(alert->number)->name, "subject",
 			alert->subject, "severity",
-			alert_row(alert->number)->severity, "text",
-			alert->text, "advice",
-			alert_row(alert->number)->advice, "since",
+			alert_row(alert->number)->severity, "text", alert->text,
+			"advice", alert_row(alert->number)->advice, "since",
 			(json_int_t)alert->since, "raiser", alert->raiser));
 	return list;
 }
@@ -343,7 +344,6 @@ mgmt_alert_clear(struct mgmt_ask *ask)
 		mgmt_fail(ask, MGMT_USAGE, NULL, "there is no such alert");
 		return;
 	}
-	alerts_clear(
-	    ask->confd, number, slice_of(mgmt_text(ask, "subject")));
+	alerts_clear(ask->confd, number, slice_of(mgmt_text(ask, "subject")));
 	mgmt_reply(ask, MGMT_DONE, json_object());
 }

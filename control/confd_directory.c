@@ -67,8 +67,7 @@ take_list(struct confd *confd, const json_t *list)
 	struct err err;
 
 	for (size_t i = 0; i < most; i++) {
-		const char *name =
-		    json_string_value(json_array_get(list, i));
+		const char *name = json_string_value(json_array_get(list, i));
 
 		if (name != NULL && name[0] != '\0')
 			domains[count++] = xstrdup(name);
@@ -76,7 +75,7 @@ take_list(struct confd *confd, const json_t *list)
 	qsort(domains, count, sizeof(*domains), compare_names);
 	is_new = !is_same(confd, domains, count);
 	if (is_new && config_store_put_alias_domains(
-	    confd->store, domains, count, &err) == -1)
+			  confd->store, domains, count, &err) == -1)
 		log_notice("domains with aliases not stored: %s", err.text);
 	clear_domains(confd);
 	confd->alias_domains = domains;
@@ -156,9 +155,9 @@ ask_authd(struct confd *confd, struct mgmt_ask *then)
 	    .arguments = SLICE("{}")};
 
 	*directory = (struct directory_ask){.confd = confd, .then = then};
-	if (authd == NULL || channel_request(authd->channel, MSG_MGMT_REQUEST,
-	    &request, NULL, MSG_MGMT_REPLY, ANSWER_LIMIT_MS, on_answer,
-	    directory) == 0)
+	if (authd == NULL ||
+	    channel_request(authd->channel, MSG_MGMT_REQUEST, &request, NULL,
+		MSG_MGMT_REPLY, ANSWER_LIMIT_MS, on_answer, directory) == 0)
 		go_on(directory, false);
 }
 

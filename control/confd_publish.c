@@ -23,11 +23,11 @@ static const struct audience {
 	bool secrets; /* passwords of routes */
 	bool access;
 } audiences[ROLE_COUNT] = {
-	[ROLE_SMTPD] = {.domains = true, .access = true},
-	[ROLE_AUTHD] = {.domains = true},
-	[ROLE_QUEUED] = {.domains = true, .routes = true},
-	[ROLE_RELAYD] = {.domains = true, .routes = true, .secrets = true},
-	[ROLE_CONFD] = {.domains = true},
+    [ROLE_SMTPD] = {.domains = true, .access = true},
+    [ROLE_AUTHD] = {.domains = true},
+    [ROLE_QUEUED] = {.domains = true, .routes = true},
+    [ROLE_RELAYD] = {.domains = true, .routes = true, .secrets = true},
+    [ROLE_CONFD] = {.domains = true},
 };
 
 struct lists {
@@ -40,8 +40,7 @@ struct lists {
 /* ---- the parts ---- */
 
 static void
-add_setting(
-    const struct config_item *item, enum role role, struct lists *lists)
+add_setting(const struct config_item *item, enum role role, struct lists *lists)
 {
 	struct ipc_record_setting record = {0};
 	struct buf canonical;
@@ -52,8 +51,8 @@ add_setting(
 	    (setting_row(index)->readers & (1u << role)) == 0)
 		return;
 	buf_init(&canonical, CONFIG_VALUE_MAX);
-	if (setting_parse(index, slice_of(item->value), &canonical, &number,
-	    NULL) == 0) {
+	if (setting_parse(
+		index, slice_of(item->value), &canonical, &number, NULL) == 0) {
 		record.index = (uint16_t)index;
 		record.number = number;
 		record.text = buf_slice(&canonical);
@@ -73,9 +72,10 @@ static bool
 has_aliases(const struct confd *confd, const char *name)
 {
 	return !confd->are_alias_domains_known ||
-	    (confd->alias_domain_count > 0 &&
-		bsearch(&name, confd->alias_domains, confd->alias_domain_count,
-		    sizeof(*confd->alias_domains), compare_names) != NULL);
+	       (confd->alias_domain_count > 0 &&
+		   bsearch(&name, confd->alias_domains,
+		       confd->alias_domain_count, sizeof(*confd->alias_domains),
+		       compare_names) != NULL);
 }
 
 static void
@@ -94,8 +94,8 @@ add_domain(const struct confd *confd, const struct config_item *item,
 }
 
 static void
-add_route(const struct config_item *item, bool with_secrets,
-    struct lists *lists)
+add_route(
+    const struct config_item *item, bool with_secrets, struct lists *lists)
 {
 	struct config_route route;
 	struct ipc_record_route record = {.pattern = slice_of(item->key)};
@@ -105,8 +105,8 @@ add_route(const struct config_item *item, bool with_secrets,
 		record.tls = slice_of(route.tls);
 		if (with_secrets) {
 			record.user = slice_of(route.user);
-			record.password = (struct slice){
-			    route.password, route.password_n};
+			record.password =
+			    (struct slice){route.password, route.password_n};
 		}
 		(void)ipc_route_add(&lists->routes, &record, NULL);
 	}
@@ -128,30 +128,15 @@ add_access(const struct config_item *item, struct lists *lists)
 	(void)ipc_access_add(&lists->access, &record, NULL);
 }
 
-static int
-compare_routes(const void *a, const void *b)
-{
-	const struct config_item *one = *(const struct config_item *const *)a;
-	const struct config_item *other = *(const struct config_item *const *)b;
-	const int order = config_route_compare(one->key, other->key);
-
-	return order != 0 ? order : strcmp(one->key, other->key);
-}
-
 /* In match order: the nearer pattern first. */
 static void
-add_routes(const struct config_items *items, bool with_secrets,
-    struct lists *lists)
+add_routes(
+    const struct config_items *items, bool with_secrets, struct lists *lists)
 {
+	size_t count;
 	const struct config_item **routes =
-	    xcalloc(items->count + 1, sizeof(const struct config_item *));
-	size_t count = 0;
+	    config_routes_in_order(items, &count);
 
-	for (size_t i = 0; i < items->count; i++)
-		if (items->list[i].kind == CONFIG_ROUTE)
-			routes[count++] = &items->list[i];
-	qsort(routes, count, sizeof(const struct config_item *),
-	    compare_routes);
 	for (size_t i = 0; i < count; i++)
 		add_route(routes[i], with_secrets, lists);
 	free(routes);
@@ -270,8 +255,8 @@ on_applied(void *arg, const struct channel_frame *frame)
 	} else {
 		applied = &frame->message->conf_applied;
 		if (applied->error.n > 0) {
-			note_failure(delivery->round, delivery->role,
-			    applied->error);
+			note_failure(
+			    delivery->round, delivery->role, applied->error);
 			log_notice("%s refused revision %llu: %.*s",
 			    role_name(delivery->role),
 			    (unsigned long long)applied->revision,
@@ -296,7 +281,7 @@ deliver(struct confd *confd, struct confd_peer *peer, struct round *round)
 	    .confd = confd, .round = round, .role = peer->role};
 	round->waiting++;
 	if (channel_request(peer->channel, MSG_CONF_SNAPSHOT, &message, NULL,
-	    MSG_CONF_APPLIED, APPLY_LIMIT_MS, on_applied, delivery) == 0) {
+		MSG_CONF_APPLIED, APPLY_LIMIT_MS, on_applied, delivery) == 0) {
 		note_failure(round, peer->role, SLICE("it cannot be reached"));
 		round->waiting--;
 		free(delivery);
@@ -310,7 +295,9 @@ new_round(publish_done_fn *done, void *arg)
 	struct round *round = xcalloc(1, sizeof(*round));
 
 	/* One more than there are, until all are sent. */
-	*round = (struct round){.done = done, .arg = arg, .waiting = 1,
+	*round = (struct round){.done = done,
+	    .arg = arg,
+	    .waiting = 1,
 	    .not_applied = json_array()};
 	return round;
 }

@@ -9,10 +9,10 @@
 #include "control/config_items.h"
 
 static const char *const kind_names[CONFIG_KIND_COUNT] = {
-	[CONFIG_SETTING] = "setting",
-	[CONFIG_DOMAIN] = "domain",
-	[CONFIG_ROUTE] = "route",
-	[CONFIG_ACCESS] = "access",
+    [CONFIG_SETTING] = "setting",
+    [CONFIG_DOMAIN] = "domain",
+    [CONFIG_ROUTE] = "route",
+    [CONFIG_ACCESS] = "access",
 };
 
 const char *
@@ -70,17 +70,16 @@ config_items_clear(struct config_items *items)
 }
 
 void
-config_items_copy(
-    const struct config_items *items, struct config_items *copy_r)
+config_items_copy(const struct config_items *items, struct config_items *copy_r)
 {
-	*copy_r = (struct config_items){.count = items->count,
-	    .capacity = items->count};
+	*copy_r = (struct config_items){
+	    .count = items->count, .capacity = items->count};
 	copy_r->list = xcalloc(items->count + 1, sizeof(*copy_r->list));
 	for (size_t i = 0; i < items->count; i++)
-		copy_r->list[i] = (struct config_item){
-		    .kind = items->list[i].kind,
-		    .key = xstrdup(items->list[i].key),
-		    .value = xstrdup(items->list[i].value)};
+		copy_r->list[i] =
+		    (struct config_item){.kind = items->list[i].kind,
+			.key = xstrdup(items->list[i].key),
+			.value = xstrdup(items->list[i].value)};
 }
 
 const char *

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "common/address.h"
-#include "common/base64.h"
 #include "common/domain.h"
 #include "common/printable.h"
 #include "common/settings.h"
@@ -19,9 +18,9 @@
 #define GIVEN_MAX 160
 
 static const char *const mode_names[DOMAIN_MODE_COUNT] = {
-	[DOMAIN_ANY] = "any",
-	[DOMAIN_LIST] = "list",
-	[DOMAIN_CALLOUT] = "callout",
+    [DOMAIN_ANY] = "any",
+    [DOMAIN_LIST] = "list",
+    [DOMAIN_CALLOUT] = "callout",
 };
 
 /* ---- words ---- */
@@ -84,9 +83,9 @@ config_word_add(struct buf *line, const char *word)
 	(void)buf_add_char(line, '"');
 }
 
-static int
-refuse(struct err *err, const char *what, struct slice given,
-    const char *allowed)
+int
+config_refuse(
+    struct err *err, const char *what, struct slice given, const char *allowed)
 {
 	char text[GIVEN_MAX];
 
@@ -105,7 +104,8 @@ parse_setting(struct slice key, struct slice value, struct buf *key_r,
 	char text[GIVEN_MAX];
 
 	if (setting_find(key, &index) == -1)
-		return err_set(err, "there is no setting \"%s\"; \"postern "
+		return err_set(err,
+		    "there is no setting \"%s\"; \"postern "
 		    "config list --all\" names them",
 		    printable(key, text, sizeof(text)));
 	(void)buf_add_text(key_r, setting_row(index)->name);
@@ -120,13 +120,13 @@ config_is_default(enum config_kind kind, const char *key, const char *value)
 	struct buf canonical;
 	bool is_equal;
 
-	if (kind != CONFIG_SETTING ||
-	    setting_find(slice_of(key), &index) == -1)
+	if (kind != CONFIG_SETTING || setting_find(slice_of(key), &index) == -1)
 		return false;
 	buf_init(&canonical, CONFIG_VALUE_MAX);
-	is_equal = setting_parse(index,
-	    slice_of(setting_row(index)->default_text), &canonical, &number,
-	    NULL) == 0 && strcmp(buf_text(&canonical), value) == 0;
+	is_equal =
+	    setting_parse(index, slice_of(setting_row(index)->default_text),
+		&canonical, &number, NULL) == 0 &&
+	    strcmp(buf_text(&canonical), value) == 0;
 	buf_clear(&canonical);
 	return is_equal;
 }
@@ -151,23 +151,27 @@ parse_host_port(struct slice text, unsigned default_port, struct buf *out)
 		colon = text.n;
 	if (colon < text.n) {
 		host.n = colon;
-		if (slice_to_u64((struct slice){text.p + colon + 1,
-		    text.n - colon - 1}, &port) == -1)
+		if (slice_to_u64(
+			(struct slice){text.p + colon + 1, text.n - colon - 1},
+			&port) == -1)
 			return -1;
 	}
 	if (port < 1 || port > 65535)
 		return -1;
 	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') {
 		if (netaddr_parse((struct slice){host.p + 1, host.n - 2},
-		    &address) == -1 || address.family != NETADDR_IPV6)
+			&address) == -1 ||
+		    address.family != NETADDR_IPV6)
 			return -1;
-		return buf_addf(out, "[%s]:%u",
-		    netaddr_format(&address, shown), (unsigned)port);
+		return buf_addf(out, "[%s]:%u", netaddr_format(&address, shown),
+		    (unsigned)port);
 	}
 	if (netaddr_parse(host, &address) == 0)
-		return address.family != NETADDR_IPV4 ? -1
-		    : buf_addf(out, "%s:%u", netaddr_format(&address, shown),
-			  (unsigned)port);
+		return address.family != NETADDR_IPV4
+			   ? -1
+			   : buf_addf(out, "%s:%u",
+				 netaddr_format(&address, shown),
+				 (unsigned)port);
 	if (domain_parse(host, &name, NULL) == -1)
 		return -1;
 	return buf_addf(out, "%s:%u", name.text, (unsigned)port);
@@ -179,8 +183,7 @@ config_target_parse(struct slice text, struct buf *canonical_r, struct err *err)
 	static const struct {
 		const char *scheme;
 		unsigned port;
-	} schemes[] = {
-	    {"smtp://", 25}, {"smtps://", 465}, {"lmtp://", 24}};
+	} schemes[] = {{"smtp://", 25}, {"smtps://", 465}, {"lmtp://", 24}};
 	struct slice rest = text;
 
 	if (slice_equals_nocase(text, SLICE("mx")))
@@ -189,8 +192,8 @@ config_target_parse(struct slice text, struct buf *canonical_r, struct err *err)
 	    !slice_starts_nocase(text, "lmtp://") && text.n < 6 + 100 &&
 	    ipc_is_text(text)) {
 		(void)buf_add_text(canonical_r, "lmtp:");
-		return buf_add_slice(canonical_r,
-		    (struct slice){text.p + 5, text.n - 5});
+		return buf_add_slice(
+		    canonical_r, (struct slice){text.p + 5, text.n - 5});
 	}
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
 		const size_t n = strlen(schemes[i].scheme);
@@ -207,7 +210,8 @@ config_target_parse(struct slice text, struct buf *canonical_r, struct err *err)
 		break;
 	}
 	buf_reset(canonical_r);
-	return refuse(err, "where to", text, "mx, smtp://HOST:PORT, "
+	return config_refuse(err, "where to", text,
+	    "mx, smtp://HOST:PORT, "
 	    "smtps://HOST:PORT, lmtp://HOST:PORT or lmtp:/PATH");
 }
 
@@ -248,7 +252,7 @@ parse_domain(struct slice key, struct slice value, struct buf *key_r,
 	(void)buf_add_text(key_r, name.text);
 	if (config_word_next(&value, &word) != CONFIG_WORD ||
 	    config_domain_mode_parse(buf_slice(&word), &mode) == -1) {
-		(void)refuse(err, "recipients", buf_slice(&word),
+		(void)config_refuse(err, "recipients", buf_slice(&word),
 		    "any, list or callout");
 		goto out;
 	}
@@ -259,14 +263,15 @@ parse_domain(struct slice key, struct slice value, struct buf *key_r,
 	}
 	if (!slice_equals_nocase(buf_slice(&word), SLICE("to")) ||
 	    config_word_next(&value, &word) != CONFIG_WORD) {
-		(void)refuse(err, "domain", buf_slice(&word), "to TARGET");
+		(void)config_refuse(
+		    err, "domain", buf_slice(&word), "to TARGET");
 		goto out;
 	}
 	if (config_target_parse(buf_slice(&word), &target, err) == -1)
 		goto out;
 	(void)buf_addf(value_r, " to %s", buf_text(&target));
 	if (slice_trim(value).n > 0) {
-		(void)refuse(err, "domain", value, "nothing more");
+		(void)config_refuse(err, "domain", value, "nothing more");
 		goto out;
 	}
 	rc = 0;
@@ -284,212 +289,11 @@ config_domain_read(const char *value, struct config_domain *domain_r)
 
 	*domain_r = (struct config_domain){.to = ""};
 	if (config_domain_mode_parse(
-	    (struct slice){value, mode_n}, &domain_r->mode) == -1)
+		(struct slice){value, mode_n}, &domain_r->mode) == -1)
 		return -1;
 	return to == NULL ? 0
-	    : slice_copy(slice_of(to + 4), domain_r->to, sizeof(domain_r->to));
-}
-
-/* ---- routes ---- */
-
-/* "*", "*.example.org", "example.org" or "user@example.org" */
-static int
-parse_pattern(struct slice key, struct buf *key_r, struct err *err)
-{
-	struct domain_pattern pattern;
-	struct address address;
-	char domain_text[DOMAIN_PATTERN_TEXT_MAX];
-	char address_text[ADDRESS_TEXT_MAX];
-
-	if (slice_find(key, '@', 0) < key.n) {
-		if (address_parse(key, ADDRESS_MAY_BE_UTF8, &address, err) ==
-		    -1)
-			return -1;
-		return buf_add_text(
-		    key_r, address_format_folded(&address, address_text));
-	}
-	if (domain_pattern_parse(key, &pattern, err) == -1)
-		return -1;
-	return buf_add_text(key_r, domain_pattern_format(&pattern, domain_text));
-}
-
-/* The words are those of the setting for all routes. */
-static bool
-is_tls_level(struct slice word)
-{
-	struct slice words = slice_of(setting_row(SET_relay_tls)->words);
-	struct slice level;
-
-	while (setting_list_next(&words, &level))
-		if (slice_equals(word, level))
-			return true;
-	return false;
-}
-
-/* One "name value" pair after the target. */
-static int
-route_option(struct config_route *route, struct slice name, struct slice value,
-    struct err *err)
-{
-	if (slice_equals(name, SLICE("tls"))) {
-		if (!is_tls_level(value))
-			return refuse(err, "tls", value,
-			    setting_row(SET_relay_tls)->words);
-		return slice_copy(value, route->tls, sizeof(route->tls));
-	}
-	if (slice_equals(name, SLICE("user"))) {
-		if (value.n == 0 || !ipc_is_text(value) ||
-		    slice_copy(value, route->user, sizeof(route->user)) == -1)
-			return refuse(err, "user", value, "1 to 256 octets "
-			    "without control characters");
-		return 0;
-	}
-	if (slice_equals(name, SLICE("password"))) {
-		if (base64_decode(value, route->password,
-		    sizeof(route->password), &route->password_n) == -1)
-			return err_set(err, "password: not base64, or more "
-			    "than %zu octets", sizeof(route->password));
-		if (route->password_n == 0 ||
-		    memchr(route->password, '\0', route->password_n) != NULL)
-			return err_set(err, "password: empty, or with a NUL");
-		route->has_password = true;
-		return 0;
-	}
-	return refuse(err, "route", name, "tls LEVEL, user USER or password "
-	    "BASE64");
-}
-
-static int
-read_route(struct slice value, struct config_route *route, struct err *err)
-{
-	struct buf name;
-	struct buf word;
-	struct buf target;
-	enum config_word kind;
-	int rc = -1;
-
-	*route = (struct config_route){.target = ""};
-	buf_init(&name, 64);
-	buf_init(&word, 2048);
-	buf_init(&target, 512);
-	if (config_word_next(&value, &word) != CONFIG_WORD) {
-		(void)refuse(err, "route", value, "a target: mx, "
-		    "smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT or "
-		    "lmtp:/PATH");
-		goto out;
-	}
-	if (config_target_parse(buf_slice(&word), &target, err) == -1)
-		goto out;
-	(void)slice_copy(
-	    buf_slice(&target), route->target, sizeof(route->target));
-	while ((kind = config_word_next(&value, &name)) == CONFIG_WORD) {
-		if (config_word_next(&value, &word) != CONFIG_WORD) {
-			(void)refuse(err, buf_text(&name), value, "a value");
-			goto out;
-		}
-		if (route_option(route, buf_slice(&name), buf_slice(&word),
-		    err) == -1)
-			goto out;
-	}
-	if (kind == CONFIG_WORD_BAD) {
-		(void)refuse(err, "route", value, "words, in quotes where "
-		    "they hold spaces");
-		goto out;
-	}
-	rc = 0;
-out:
-	explicit_bzero(word.p, word.p != NULL ? word.capacity : 0);
-	buf_clear(&name);
-	buf_clear(&word);
-	buf_clear(&target);
-	return rc;
-}
-
-int
-config_route_read(const char *value, struct config_route *route_r)
-{
-	return read_route(slice_of(value), route_r, NULL);
-}
-
-void
-config_route_clear(struct config_route *route)
-{
-	explicit_bzero(route->password, sizeof(route->password));
-	route->password_n = 0;
-	route->has_password = false;
-}
-
-static void
-write_route(const struct config_route *route, bool with_password,
-    struct buf *text)
-{
-	(void)buf_add_text(text, route->target);
-	if (route->tls[0] != '\0')
-		(void)buf_addf(text, " tls %s", route->tls);
-	if (route->user[0] != '\0') {
-		(void)buf_add_text(text, " user");
-		config_word_add(text, route->user);
-	}
-	if (route->has_password && with_password) {
-		char encoded[BASE64_ENCODED_SIZE(sizeof(route->password)) + 1];
-
-		(void)base64_encode(route->password, route->password_n,
-		    encoded, sizeof(encoded));
-		(void)buf_addf(text, " password %s", encoded);
-		explicit_bzero(encoded, sizeof(encoded));
-	}
-}
-
-void
-config_route_masked(const char *value, struct buf *text_r)
-{
-	struct config_route route;
-
-	if (config_route_read(value, &route) == 0)
-		write_route(&route, false, text_r);
-	config_route_clear(&route);
-}
-
-static int
-parse_route(struct slice key, struct slice value, struct buf *key_r,
-    struct buf *value_r, struct err *err)
-{
-	struct config_route route;
-	int rc = -1;
-
-	if (parse_pattern(key, key_r, err) == -1)
-		return -1;
-	if (read_route(value, &route, err) == 0) {
-		if (strcmp(route.target, "mx") == 0 && route.user[0] != '\0')
-			(void)err_set(err, "a user name goes with a named "
-			    "host, not with mx");
-		else
-			rc = 0;
-	}
-	if (rc == 0)
-		write_route(&route, true, value_r);
-	config_route_clear(&route);
-	return rc;
-}
-
-int
-config_route_compare(const char *a_pattern, const char *b_pattern)
-{
-	struct domain_pattern a;
-	struct domain_pattern b;
-	const bool a_is_address = strchr(a_pattern, '@') != NULL;
-	const bool b_is_address = strchr(b_pattern, '@') != NULL;
-	unsigned a_rank;
-	unsigned b_rank;
-
-	if (a_is_address || b_is_address)
-		return (int)b_is_address - (int)a_is_address;
-	if (domain_pattern_parse(slice_of(a_pattern), &a, NULL) == -1 ||
-	    domain_pattern_parse(slice_of(b_pattern), &b, NULL) == -1)
-		return 0;
-	a_rank = domain_pattern_rank(&a);
-	b_rank = domain_pattern_rank(&b);
-	return a_rank == b_rank ? 0 : a_rank > b_rank ? -1 : 1;
+			  : slice_copy(slice_of(to + 4), domain_r->to,
+				sizeof(domain_r->to));
 }
 
 /* ---- block and allow ---- */
@@ -510,18 +314,18 @@ parse_access_pattern(
 		if (netprefix_parse(pattern, &prefix, err) == -1)
 			return -1;
 		is_single = prefix.bits ==
-		    (prefix.address.family == NETADDR_IPV4 ? 32 : 128);
-		return buf_addf(key_r, "client %s", is_single
-			? netaddr_format(&prefix.address, prefix_text)
-			: netprefix_format(&prefix, prefix_text));
+			    (prefix.address.family == NETADDR_IPV4 ? 32 : 128);
+		return buf_addf(key_r, "client %s",
+		    is_single ? netaddr_format(&prefix.address, prefix_text)
+			      : netprefix_format(&prefix, prefix_text));
 	}
 	if (!slice_equals(word, SLICE("sender")))
-		return refuse(err, "entry", word, "client or sender");
+		return config_refuse(err, "entry", word, "client or sender");
 	if (pattern.n > 0 && pattern.p[0] == '@')
 		pattern = (struct slice){pattern.p + 1, pattern.n - 1};
 	else if (slice_find(pattern, '@', 0) < pattern.n) {
-		if (address_parse(pattern, ADDRESS_MAY_BE_UTF8, &address,
-		    err) == -1)
+		if (address_parse(
+			pattern, ADDRESS_MAY_BE_UTF8, &address, err) == -1)
 			return -1;
 		return buf_addf(key_r, "sender %s",
 		    address_format_folded(&address, address_text));
@@ -544,22 +348,22 @@ parse_access(struct slice key, struct slice value, struct buf *key_r,
 	int64_t until;
 
 	if (parse_access_pattern((struct slice){key.p, space},
-	    slice_trim((struct slice){key.p + space, key.n - space}), key_r,
-	    err) == -1)
+		slice_trim((struct slice){key.p + space, key.n - space}), key_r,
+		err) == -1)
 		return -1;
 	if (!slice_equals(verb, SLICE("block")) &&
 	    !slice_equals(verb, SLICE("allow")))
-		return refuse(err, "entry", verb, "block or allow");
+		return config_refuse(err, "entry", verb, "block or allow");
 	(void)buf_add_slice(value_r, verb);
 	rest = slice_trim(rest);
 	if (rest.n == 0)
 		return 0;
 	if (!slice_starts_nocase(rest, "until "))
-		return refuse(err, "entry", rest, "until TIME");
+		return config_refuse(err, "entry", rest, "until TIME");
 	rest = slice_trim((struct slice){rest.p + 6, rest.n - 6});
 	if (times_parse(rest, &until) == -1)
-		return refuse(err, "until", rest,
-		    "a time such as 2030-01-31T12:00:00Z");
+		return config_refuse(
+		    err, "until", rest, "a time such as 2030-01-31T12:00:00Z");
 	return buf_addf(value_r, " until %s", times_format(until, text));
 }
 
@@ -570,14 +374,15 @@ config_access_read(
 	const char *until = strstr(value, " until ");
 	const char *space = strchr(key, ' ');
 
-	*access_r = (struct config_access){
-	    .is_allow = strncmp(value, "allow", 5) == 0,
-	    .is_client = strncmp(key, "client ", 7) == 0,
-	    .pattern = space != NULL ? space + 1 : ""};
+	*access_r =
+	    (struct config_access){.is_allow = strncmp(value, "allow", 5) == 0,
+		.is_client = strncmp(key, "client ", 7) == 0,
+		.pattern = space != NULL ? space + 1 : ""};
 	if (space == NULL)
 		return -1;
-	return until == NULL ? 0
-	    : times_parse(slice_of(until + 7), &access_r->until);
+	return until == NULL
+		   ? 0
+		   : times_parse(slice_of(until + 7), &access_r->until);
 }
 
 /* ---- all kinds ---- */
@@ -586,10 +391,10 @@ typedef int parse_fn(struct slice key, struct slice value, struct buf *key_r,
     struct buf *value_r, struct err *err);
 
 static parse_fn *const parsers[CONFIG_KIND_COUNT] = {
-	[CONFIG_SETTING] = parse_setting,
-	[CONFIG_DOMAIN] = parse_domain,
-	[CONFIG_ROUTE] = parse_route,
-	[CONFIG_ACCESS] = parse_access,
+    [CONFIG_SETTING] = parse_setting,
+    [CONFIG_DOMAIN] = parse_domain,
+    [CONFIG_ROUTE] = config_route_parse,
+    [CONFIG_ACCESS] = parse_access,
 };
 
 int
@@ -600,35 +405,12 @@ config_item_parse(enum config_kind kind, struct slice key, struct slice value,
 	buf_reset(value_r);
 	if (!ipc_is_text(key) || !ipc_is_text(value))
 		return err_set(err, "not UTF-8, or with control characters");
-	if (parsers[kind](slice_trim(key), slice_trim(value), key_r, value_r,
-	    err) == -1)
+	if (parsers[kind](
+		slice_trim(key), slice_trim(value), key_r, value_r, err) == -1)
 		return -1;
 	if (key_r->overflowed || value_r->overflowed)
 		return err_set(err, "%s: too long", config_kind_name(kind));
 	return 0;
-}
-
-static int
-check_routes(const struct config_items *items, struct err *err)
-{
-	struct config_route route;
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < items->count; i++) {
-		const struct config_item *item = &items->list[i];
-
-		if (item->kind != CONFIG_ROUTE)
-			continue;
-		if (config_route_read(item->value, &route) == -1)
-			rc = err_set(err, "route %s: %s", item->key,
-			    "cannot be read");
-		else if ((route.user[0] != '\0') != route.has_password)
-			rc = err_set(err, "route %s: a user and a password "
-			    "come together; \"postern route add\" takes the "
-			    "password with --password-stdin", item->key);
-		config_route_clear(&route);
-	}
-	return rc;
 }
 
 int
@@ -641,8 +423,10 @@ config_items_check(const struct config_items *items, struct err *err)
 	int rc = 0;
 
 	if (items->count > CONFIG_ITEMS_MAX)
-		return err_set(err, "%zu items are more than the %d that a "
-		    "configuration may have", items->count, CONFIG_ITEMS_MAX);
+		return err_set(err,
+		    "%zu items are more than the %d that a "
+		    "configuration may have",
+		    items->count, CONFIG_ITEMS_MAX);
 	settings_init(&settings);
 	buf_init(&canonical, CONFIG_VALUE_MAX);
 	for (size_t i = 0; rc == 0 && i < items->count; i++) {
@@ -654,12 +438,12 @@ config_items_check(const struct config_items *items, struct err *err)
 		rc = setting_parse(
 		    index, slice_of(item->value), &canonical, &number, err);
 		if (rc == 0)
-			settings_put(&settings, index, number,
-			    buf_slice(&canonical));
+			settings_put(
+			    &settings, index, number, buf_slice(&canonical));
 	}
 	if (rc == 0)
 		rc = settings_check(&settings, err);
 	settings_clear(&settings);
 	buf_clear(&canonical);
-	return rc == 0 ? check_routes(items, err) : -1;
+	return rc == 0 ? config_routes_check(items, err) : -1;
 }

@@ -24,8 +24,8 @@ int config_item_parse(enum config_kind kind, struct slice key,
     struct err *err);
 
 /* A setting's value that equals its default is not stored. */
-bool config_is_default(enum config_kind kind, const char *key,
-    const char *value);
+bool config_is_default(
+    enum config_kind kind, const char *key, const char *value);
 
 /* Relations: of settings, and of routes to their passwords. */
 int config_items_check(const struct config_items *items, struct err *err);
@@ -67,7 +67,17 @@ int config_access_read(
 int config_target_parse(
     struct slice text, struct buf *canonical_r, struct err *err);
 
-/* Orders routes: the nearer pattern first. */
-int config_route_compare(const char *a_pattern, const char *b_pattern);
+/* Every route, the nearer pattern first; the caller frees the array. */
+const struct config_item **config_routes_in_order(
+    const struct config_items *items, size_t *count_r);
+
+/* ---- between config_rules.c and config_route.c ---- */
+
+/* "<what>: not "<given>", but <allowed>"; returns -1. */
+int config_refuse(
+    struct err *err, const char *what, struct slice given, const char *allowed);
+int config_route_parse(struct slice key, struct slice value, struct buf *key_r,
+    struct buf *value_r, struct err *err);
+int config_routes_check(const struct config_items *items, struct err *err);
 
 #endif

@@ -59,34 +59,33 @@ enum statement {
 };
 
 static const char *const statements[STATEMENT_COUNT] = {
-	[READ_ITEMS] = "SELECT kind, key, value FROM item ORDER BY kind, key",
-	[PUT_ITEM] = "INSERT INTO item(kind, key, value) VALUES(?1, ?2, ?3)"
-		     " ON CONFLICT(kind, key) DO UPDATE SET value = ?3",
-	[DROP_ITEM] = "DELETE FROM item WHERE kind = ?1 AND key = ?2",
-	[ADD_REVISION] =
-	    "INSERT INTO revision(time, actor, note) VALUES(?1, ?2, ?3)",
-	[ADD_CHANGE] = "INSERT INTO change(revision, kind, key, old_value,"
-		       " new_value) VALUES(?1, ?2, ?3, ?4, ?5)",
-	[LAST_REVISION] = "SELECT ifnull(max(number), 0) FROM revision",
-	[READ_HISTORY] = "SELECT number, time, actor, note,"
-			 " (SELECT count(*) FROM change WHERE revision ="
-			 " number) FROM revision WHERE number < ?1"
-			 " ORDER BY number DESC",
-	/* In time's order: of an item's changes the first old value and the
-	 * last new value count. */
-	[READ_CHANGES] = "SELECT kind, key, old_value, new_value FROM change"
-			 " WHERE revision > ?1 AND revision <= ?2"
-			 " ORDER BY kind, key, revision",
-	[READ_ALERTS] = "SELECT alert, subject, raiser, text, since FROM alert"
-			" ORDER BY since, alert, subject",
-	[PUT_ALERT] = "INSERT OR IGNORE INTO alert(alert, subject, raiser,"
-		      " text, since) VALUES(?1, ?2, ?3, ?4, ?5)",
-	[DROP_ALERT] = "DELETE FROM alert WHERE alert = ?1 AND subject = ?2",
-	/* The empty name marks that the list is known. */
-	[READ_ALIAS_DOMAINS] = "SELECT name FROM alias_domain ORDER BY name",
-	[ADD_ALIAS_DOMAIN] =
-	    "INSERT OR IGNORE INTO alias_domain(name) VALUES(?1)",
-	[CLEAR_ALIAS_DOMAINS] = "DELETE FROM alias_domain",
+    [READ_ITEMS] = "SELECT kind, key, value FROM item ORDER BY kind, key",
+    [PUT_ITEM] = "INSERT INTO item(kind, key, value) VALUES(?1, ?2, ?3)"
+		 " ON CONFLICT(kind, key) DO UPDATE SET value = ?3",
+    [DROP_ITEM] = "DELETE FROM item WHERE kind = ?1 AND key = ?2",
+    [ADD_REVISION] =
+	"INSERT INTO revision(time, actor, note) VALUES(?1, ?2, ?3)",
+    [ADD_CHANGE] = "INSERT INTO change(revision, kind, key, old_value,"
+		   " new_value) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [LAST_REVISION] = "SELECT ifnull(max(number), 0) FROM revision",
+    [READ_HISTORY] = "SELECT number, time, actor, note,"
+		     " (SELECT count(*) FROM change WHERE revision ="
+		     " number) FROM revision WHERE number < ?1"
+		     " ORDER BY number DESC",
+    /* In time's order: of an item's changes the first old value and the
+     * last new value count. */
+    [READ_CHANGES] = "SELECT kind, key, old_value, new_value FROM change"
+		     " WHERE revision > ?1 AND revision <= ?2"
+		     " ORDER BY kind, key, revision",
+    [READ_ALERTS] = "SELECT alert, subject, raiser, text, since FROM alert"
+		    " ORDER BY since, alert, subject",
+    [PUT_ALERT] = "INSERT OR IGNORE INTO alert(alert, subject, raiser,"
+		  " text, since) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [DROP_ALERT] = "DELETE FROM alert WHERE alert = ?1 AND subject = ?2",
+    /* The empty name marks that the list is known. */
+    [READ_ALIAS_DOMAINS] = "SELECT name FROM alias_domain ORDER BY name",
+    [ADD_ALIAS_DOMAIN] = "INSERT OR IGNORE INTO alias_domain(name) VALUES(?1)",
+    [CLEAR_ALIAS_DOMAINS] = "DELETE FROM alias_domain",
 };
 
 struct config_store {
@@ -121,8 +120,8 @@ read_items(struct config_store *store, struct err *err)
 		char *value = slice_dup(sql_text(stmt, 2));
 
 		if (kind >= 0 && kind < CONFIG_KIND_COUNT)
-			config_items_put(&store->items,
-			    (enum config_kind)kind, key, value);
+			config_items_put(
+			    &store->items, (enum config_kind)kind, key, value);
 		free(key);
 		free(value);
 	}
@@ -284,7 +283,8 @@ static char *
 optional_text(sqlite3_stmt *stmt, int column)
 {
 	return sqlite3_column_type(stmt, column) == SQLITE_NULL
-	    ? NULL : slice_dup(sql_text(stmt, column));
+		   ? NULL
+		   : slice_dup(sql_text(stmt, column));
 }
 
 /* A further change of the item last added: only its outcome counts. */
@@ -312,10 +312,10 @@ drop_unchanged(struct config_changes *changes)
 
 	for (size_t i = 0; i < changes->count; i++) {
 		struct config_change *change = &changes->list[i];
-		const bool is_same = change->old_value == NULL ||
-			change->new_value == NULL
-		    ? change->old_value == change->new_value
-		    : strcmp(change->old_value, change->new_value) == 0;
+		const bool is_same =
+		    change->old_value == NULL || change->new_value == NULL
+			? change->old_value == change->new_value
+			: strcmp(change->old_value, change->new_value) == 0;
 
 		if (!is_same) {
 			changes->list[kept++] = *change;
@@ -345,8 +345,8 @@ config_store_changes(struct config_store *store, int64_t from, int64_t to,
 		char *new_value = optional_text(stmt, 3);
 
 		if (kind >= 0 && kind < CONFIG_KIND_COUNT &&
-		    !continues_last(changes_r, (enum config_kind)kind, key,
-			new_value))
+		    !continues_last(
+			changes_r, (enum config_kind)kind, key, new_value))
 			config_changes_add(changes_r, (enum config_kind)kind,
 			    key, old_value, new_value);
 		free(key);
@@ -448,8 +448,8 @@ write_alias_domains(struct config_store *store, char *const *domains,
 }
 
 int
-config_store_put_alias_domains(struct config_store *store,
-    char *const *domains, size_t count, struct err *err)
+config_store_put_alias_domains(struct config_store *store, char *const *domains,
+    size_t count, struct err *err)
 {
 	if (write_alias_domains(store, domains, count, err) == 0)
 		return 0;

@@ -16,8 +16,7 @@ int config_store_open(
 void config_store_close(struct config_store *store);
 
 /* What is in force; good until the next commit. */
-const struct config_items *config_store_items(
-    const struct config_store *store);
+const struct config_items *config_store_items(const struct config_store *store);
 uint64_t config_store_revision(const struct config_store *store);
 
 /* One revision: all changes or none.  Returns its number, or -1. */

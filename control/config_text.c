@@ -55,8 +55,8 @@ config_text_write(
 	for (size_t i = 0; i < items->count; i++) {
 		const struct config_item *item = &items->list[i];
 
-		config_text_line(item->kind, item->key, item->value,
-		    with_secrets, text_r);
+		config_text_line(
+		    item->kind, item->key, item->value, with_secrets, text_r);
 		(void)buf_add_char(text_r, '\n');
 	}
 }
@@ -92,12 +92,13 @@ cut_setting(struct slice rest, struct line *line, struct err *err)
 	const size_t equals = slice_find(rest, '=', 0);
 
 	if (equals == rest.n)
-		return err_set(err, "a setting is written \"set NAME = VALUE\"");
+		return err_set(
+		    err, "a setting is written \"set NAME = VALUE\"");
 	line->kind = CONFIG_SETTING;
 	line->key = slice_trim((struct slice){rest.p, equals});
 	return buf_add_slice(&line->value,
-	    slice_trim((struct slice){
-		rest.p + equals + 1, rest.n - equals - 1}));
+	    slice_trim(
+		(struct slice){rest.p + equals + 1, rest.n - equals - 1}));
 }
 
 /* "block client 192.0.2.0/24 until T": the key is the second and third word */
@@ -110,8 +111,8 @@ cut_access(struct slice verb, struct slice rest, struct line *line)
 	(void)cut_word(&rest);
 	pattern = cut_word(&rest);
 	line->kind = CONFIG_ACCESS;
-	line->key = (struct slice){
-	    all.p, (size_t)(pattern.p + pattern.n - all.p)};
+	line->key =
+	    (struct slice){all.p, (size_t)(pattern.p + pattern.n - all.p)};
 	(void)buf_add_slice(&line->value, verb);
 	(void)buf_add_char(&line->value, ' ');
 	return buf_add_slice(&line->value, rest);
@@ -133,7 +134,8 @@ cut_line(struct slice text, struct line *line, struct err *err)
 	else if (slice_equals(verb, SLICE("route")))
 		line->kind = CONFIG_ROUTE;
 	else
-		return err_set(err, "a line begins with set, domain, route, "
+		return err_set(err,
+		    "a line begins with set, domain, route, "
 		    "block, allow or #, not with \"%s\"",
 		    printable(verb, shown, sizeof(shown)));
 	line->key = cut_word(&text);
@@ -142,8 +144,8 @@ cut_line(struct slice text, struct line *line, struct err *err)
 
 /* A text without secrets leaves the secrets that are there. */
 static void
-keep_password(const struct config_items *current, const char *key,
-    struct buf *value)
+keep_password(
+    const struct config_items *current, const char *key, struct buf *value)
 {
 	struct config_route now = {.target = ""};
 	struct config_route old = {.target = ""};
@@ -154,8 +156,8 @@ keep_password(const struct config_items *current, const char *key,
 	    config_route_read(buf_text(value), &now) == 0 &&
 	    config_route_read(old_value, &old) == 0 && !now.has_password &&
 	    old.has_password && strcmp(now.user, old.user) == 0 &&
-	    base64_encode(old.password, old.password_n, encoded,
-		sizeof(encoded)) == 0)
+	    base64_encode(
+		old.password, old.password_n, encoded, sizeof(encoded)) == 0)
 		(void)buf_addf(value, " password %s", encoded);
 	explicit_bzero(encoded, sizeof(encoded));
 	config_route_clear(&now);
@@ -179,8 +181,8 @@ read_line(struct slice text, const struct config_items *current,
 			(void)err_set(err, "the line is too long");
 		goto out;
 	}
-	if (config_item_parse(line.kind, line.key, buf_slice(&line.value),
-	    &key, &value, err) == -1)
+	if (config_item_parse(line.kind, line.key, buf_slice(&line.value), &key,
+		&value, err) == -1)
 		goto out;
 	if (config_items_get(items_r, line.kind, buf_text(&key)) != NULL) {
 		(void)err_set(err, "%s %s is there twice",
@@ -189,8 +191,7 @@ read_line(struct slice text, const struct config_items *current,
 	}
 	if (line.kind == CONFIG_ROUTE)
 		keep_password(current, buf_text(&key), &value);
-	config_items_put(
-	    items_r, line.kind, buf_text(&key), buf_text(&value));
+	config_items_put(items_r, line.kind, buf_text(&key), buf_text(&value));
 	rc = 0;
 out:
 	buf_clear(&line.value);

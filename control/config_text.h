@@ -16,8 +16,8 @@ void config_text_write(
     const struct config_items *items, bool with_secrets, struct buf *text_r);
 
 /* One item as its line; value NULL gives what takes it away ("unset ..."). */
-void config_text_line(enum config_kind kind, const char *key,
-    const char *value, bool with_secrets, struct buf *line_r);
+void config_text_line(enum config_kind kind, const char *key, const char *value,
+    bool with_secrets, struct buf *line_r);
 
 /*
  * Reads such a text; items_r holds exactly what it says.  A route with a user

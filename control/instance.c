@@ -139,8 +139,7 @@ instance_admin_socket(const struct instance *instance, bool is_managing,
 	char name[ROLE_SOCKET_NAME_MAX];
 
 	role_socket_name(ROLE_CONFD, ROLE_ADMIN, name);
-	put_path(path_r, instance->run_dir,
-	    is_managing ? "manage." : "", name);
+	put_path(path_r, instance->run_dir, is_managing ? "manage." : "", name);
 	if (strlen(path_r) + sizeof(".sock") > INSTANCE_PATH_MAX)
 		fatal("the path %.200s... is too long", instance->run_dir);
 	memcpy(path_r + strlen(path_r), ".sock", sizeof(".sock"));

@@ -16,8 +16,8 @@
 #define INSTANCE_PATH_MAX 4096
 
 struct instance {
-	char *root;    /* absolute, without a final slash; NULL: the system */
-	char *run_dir; /* sockets */
+	char *root;      /* absolute, without a final slash; NULL: the system */
+	char *run_dir;   /* sockets */
 	char *state_dir; /* one folder below for each program's store */
 	char *etc_dir;
 	char *program_dir; /* postern-confd and the others */
@@ -28,11 +28,11 @@ struct instance {
  * root NULL: the system's folders.  Programs are those beside the program that
  * runs (a build folder), if postern-confd is there; else the installed ones.
  */
-int instance_init(
-    struct instance *instance, const char *root, struct err *err);
+int instance_init(struct instance *instance, const char *root, struct err *err);
 void instance_clear(struct instance *instance);
 
-/* Paths into path_r of INSTANCE_PATH_MAX; they end the process when too long. */
+/* Paths into path_r of INSTANCE_PATH_MAX; they end the process when too long.
+ */
 void instance_store(const struct instance *instance, enum role role,
     char path_r[INSTANCE_PATH_MAX]);
 void instance_program(const struct instance *instance, enum role role,

@@ -20,70 +20,69 @@
 #define CHANGE_TEXT_MAX 512
 
 const struct mgmt_verb mgmt_verbs[] = {
-	{"init", RIGHT_CHANGE, ROLE_CONFD, mgmt_init},
-	{"config.get", RIGHT_READ, ROLE_CONFD, mgmt_config_get},
-	{"config.set", RIGHT_CHANGE, ROLE_CONFD, mgmt_config_set},
-	{"config.unset", RIGHT_CHANGE, ROLE_CONFD, mgmt_config_unset},
-	{"config.list", RIGHT_READ, ROLE_CONFD, mgmt_config_list},
-	{"config.diff", RIGHT_READ, ROLE_CONFD, mgmt_config_diff},
-	{"config.history", RIGHT_READ, ROLE_CONFD, mgmt_config_history},
-	{"config.undo", RIGHT_CHANGE, ROLE_CONFD, mgmt_config_undo},
-	{"config.export", RIGHT_READ, ROLE_CONFD, mgmt_config_export},
-	{"config.apply", RIGHT_CHANGE, ROLE_CONFD, mgmt_config_apply},
-	{"config.check", RIGHT_READ, ROLE_CONFD, mgmt_config_check},
-	{"domain.add", RIGHT_CHANGE, ROLE_CONFD, mgmt_domain_add},
-	{"domain.remove", RIGHT_CHANGE, ROLE_CONFD, mgmt_domain_remove},
-	{"domain.list", RIGHT_READ, ROLE_CONFD, mgmt_domain_list},
-	{"domain.recipients", RIGHT_CHANGE, ROLE_CONFD,
-	    mgmt_domain_recipients},
-	{"route.add", RIGHT_CHANGE, ROLE_CONFD, mgmt_route_add},
-	{"route.remove", RIGHT_CHANGE, ROLE_CONFD, mgmt_route_remove},
-	{"route.list", RIGHT_READ, ROLE_CONFD, mgmt_route_list},
-	{"route.test", RIGHT_READ, ROLE_CONFD, mgmt_route_test},
-	{"block.add", RIGHT_CHANGE, ROLE_CONFD, mgmt_block_add},
-	{"block.remove", RIGHT_CHANGE, ROLE_CONFD, mgmt_block_remove},
-	{"block.list", RIGHT_READ, ROLE_CONFD, mgmt_block_list},
-	{"allow.add", RIGHT_CHANGE, ROLE_CONFD, mgmt_allow_add},
-	{"allow.remove", RIGHT_CHANGE, ROLE_CONFD, mgmt_allow_remove},
-	{"allow.list", RIGHT_READ, ROLE_CONFD, mgmt_allow_list},
-	{"status", RIGHT_READ, ROLE_CONFD, mgmt_status},
-	{"health", RIGHT_READ, ROLE_CONFD, mgmt_health},
-	{"alert.raise", RIGHT_SYSTEM, ROLE_CONFD, mgmt_alert_raise},
-	{"alert.clear", RIGHT_SYSTEM, ROLE_CONFD, mgmt_alert_clear},
-	{"user.add", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"user.passwd", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"user.disable", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"user.enable", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"user.remove", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"user.list", RIGHT_READ, ROLE_AUTHD, NULL},
-	{"user.show", RIGHT_READ, ROLE_AUTHD, NULL},
-	{"user.import", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"identity.add", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"identity.remove", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"app_password.add", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"app_password.remove", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"app_password.list", RIGHT_READ, ROLE_AUTHD, NULL},
-	{"recipient.add", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"recipient.remove", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"recipient.list", RIGHT_READ, ROLE_AUTHD, NULL},
-	{"recipient.import", RIGHT_CHANGE, ROLE_AUTHD, NULL},
-	{"alias.add", RIGHT_CHANGE, ROLE_AUTHD, mgmt_alias_changed},
-	{"alias.remove", RIGHT_CHANGE, ROLE_AUTHD, mgmt_alias_changed},
-	{"alias.import", RIGHT_CHANGE, ROLE_AUTHD, mgmt_alias_changed},
-	{"alias.list", RIGHT_READ, ROLE_AUTHD, NULL},
-	{"queue.list", RIGHT_READ, ROLE_QUEUED, NULL},
-	{"queue.summary", RIGHT_READ, ROLE_QUEUED, NULL},
-	{"queue.show", RIGHT_READ, ROLE_QUEUED, NULL},
-	{"queue.retry", RIGHT_CHANGE, ROLE_QUEUED, NULL},
-	{"queue.hold", RIGHT_CHANGE, ROLE_QUEUED, NULL},
-	{"queue.release", RIGHT_CHANGE, ROLE_QUEUED, NULL},
-	{"queue.delete", RIGHT_CHANGE, ROLE_QUEUED, NULL},
-	{"queue.bounce", RIGHT_CHANGE, ROLE_QUEUED, NULL},
-	{"trace", RIGHT_READ, ROLE_LOGHUB, NULL},
-	{"log.query", RIGHT_READ, ROLE_LOGHUB, NULL},
-	{"log.verify", RIGHT_READ, ROLE_LOGHUB, NULL},
-	{"log.export", RIGHT_READ, ROLE_LOGHUB, NULL},
-	{NULL, RIGHT_SYSTEM, ROLE_NONE, NULL},
+    {"init", RIGHT_CHANGE, ROLE_CONFD, mgmt_init},
+    {"config.get", RIGHT_READ, ROLE_CONFD, mgmt_config_get},
+    {"config.set", RIGHT_CHANGE, ROLE_CONFD, mgmt_config_set},
+    {"config.unset", RIGHT_CHANGE, ROLE_CONFD, mgmt_config_unset},
+    {"config.list", RIGHT_READ, ROLE_CONFD, mgmt_config_list},
+    {"config.diff", RIGHT_READ, ROLE_CONFD, mgmt_config_diff},
+    {"config.history", RIGHT_READ, ROLE_CONFD, mgmt_config_history},
+    {"config.undo", RIGHT_CHANGE, ROLE_CONFD, mgmt_config_undo},
+    {"config.export", RIGHT_READ, ROLE_CONFD, mgmt_config_export},
+    {"config.apply", RIGHT_CHANGE, ROLE_CONFD, mgmt_config_apply},
+    {"config.check", RIGHT_READ, ROLE_CONFD, mgmt_config_check},
+    {"domain.add", RIGHT_CHANGE, ROLE_CONFD, mgmt_domain_add},
+    {"domain.remove", RIGHT_CHANGE, ROLE_CONFD, mgmt_domain_remove},
+    {"domain.list", RIGHT_READ, ROLE_CONFD, mgmt_domain_list},
+    {"domain.recipients", RIGHT_CHANGE, ROLE_CONFD, mgmt_domain_recipients},
+    {"route.add", RIGHT_CHANGE, ROLE_CONFD, mgmt_route_add},
+    {"route.remove", RIGHT_CHANGE, ROLE_CONFD, mgmt_route_remove},
+    {"route.list", RIGHT_READ, ROLE_CONFD, mgmt_route_list},
+    {"route.test", RIGHT_READ, ROLE_CONFD, mgmt_route_test},
+    {"block.add", RIGHT_CHANGE, ROLE_CONFD, mgmt_block_add},
+    {"block.remove", RIGHT_CHANGE, ROLE_CONFD, mgmt_block_remove},
+    {"block.list", RIGHT_READ, ROLE_CONFD, mgmt_block_list},
+    {"allow.add", RIGHT_CHANGE, ROLE_CONFD, mgmt_allow_add},
+    {"allow.remove", RIGHT_CHANGE, ROLE_CONFD, mgmt_allow_remove},
+    {"allow.list", RIGHT_READ, ROLE_CONFD, mgmt_allow_list},
+    {"status", RIGHT_READ, ROLE_CONFD, mgmt_status},
+    {"health", RIGHT_READ, ROLE_CONFD, mgmt_health},
+    {"alert.raise", RIGHT_SYSTEM, ROLE_CONFD, mgmt_alert_raise},
+    {"alert.clear", RIGHT_SYSTEM, ROLE_CONFD, mgmt_alert_clear},
+    {"user.add", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"user.passwd", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"user.disable", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"user.enable", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"user.remove", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"user.list", RIGHT_READ, ROLE_AUTHD, NULL},
+    {"user.show", RIGHT_READ, ROLE_AUTHD, NULL},
+    {"user.import", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"identity.add", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"identity.remove", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"app_password.add", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"app_password.remove", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"app_password.list", RIGHT_READ, ROLE_AUTHD, NULL},
+    {"recipient.add", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"recipient.remove", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"recipient.list", RIGHT_READ, ROLE_AUTHD, NULL},
+    {"recipient.import", RIGHT_CHANGE, ROLE_AUTHD, NULL},
+    {"alias.add", RIGHT_CHANGE, ROLE_AUTHD, mgmt_alias_changed},
+    {"alias.remove", RIGHT_CHANGE, ROLE_AUTHD, mgmt_alias_changed},
+    {"alias.import", RIGHT_CHANGE, ROLE_AUTHD, mgmt_alias_changed},
+    {"alias.list", RIGHT_READ, ROLE_AUTHD, NULL},
+    {"queue.list", RIGHT_READ, ROLE_QUEUED, NULL},
+    {"queue.summary", RIGHT_READ, ROLE_QUEUED, NULL},
+    {"queue.show", RIGHT_READ, ROLE_QUEUED, NULL},
+    {"queue.retry", RIGHT_CHANGE, ROLE_QUEUED, NULL},
+    {"queue.hold", RIGHT_CHANGE, ROLE_QUEUED, NULL},
+    {"queue.release", RIGHT_CHANGE, ROLE_QUEUED, NULL},
+    {"queue.delete", RIGHT_CHANGE, ROLE_QUEUED, NULL},
+    {"queue.bounce", RIGHT_CHANGE, ROLE_QUEUED, NULL},
+    {"trace", RIGHT_READ, ROLE_LOGHUB, NULL},
+    {"log.query", RIGHT_READ, ROLE_LOGHUB, NULL},
+    {"log.verify", RIGHT_READ, ROLE_LOGHUB, NULL},
+    {"log.export", RIGHT_READ, ROLE_LOGHUB, NULL},
+    {NULL, RIGHT_SYSTEM, ROLE_NONE, NULL},
 };
 
 struct confd_peer *
@@ -144,10 +143,10 @@ send_reply(struct mgmt_ask *ask, enum mgmt_code code, struct slice body)
 			  "\"hint\":\"ask for less, with --limit\"}")};
 
 	if (ask->channel != NULL &&
-	    channel_answer(ask->channel, ask->request_id, MSG_MGMT_REPLY,
-		&reply) == -1)
-		(void)channel_answer(ask->channel, ask->request_id,
-		    MSG_MGMT_REPLY, &too_large);
+	    channel_answer(
+		ask->channel, ask->request_id, MSG_MGMT_REPLY, &reply) == -1)
+		(void)channel_answer(
+		    ask->channel, ask->request_id, MSG_MGMT_REPLY, &too_large);
 }
 
 /* The arguments for the log: without secrets, and short. */
@@ -156,7 +155,8 @@ describe(const struct mgmt_ask *ask, char *text_r, size_t size)
 {
 	static const char *const secret[] = {"password", "csv", "text"};
 	json_t *copy = json_is_object(ask->arguments)
-	    ? json_copy(ask->arguments) : json_object();
+			   ? json_copy(ask->arguments)
+			   : json_object();
 	char *dump;
 
 	for (size_t i = 0; i < sizeof(secret) / sizeof(secret[0]); i++)
@@ -171,8 +171,7 @@ static void
 note_change(const struct mgmt_ask *ask)
 {
 	char what[CHANGE_TEXT_MAX];
-	const struct event_change event = {
-	    .actor = slice_of(ask->actor),
+	const struct event_change event = {.actor = slice_of(ask->actor),
 	    .verb = slice_of(ask->verb->name),
 	    .what = slice_of(what),
 	    .revision = config_store_revision(ask->confd->store)};
@@ -210,8 +209,8 @@ mgmt_fail(struct mgmt_ask *ask, enum mgmt_code code, const char *hint,
 	va_start(ap, format);
 	(void)vsnprintf(raw, sizeof(raw), format, ap);
 	va_end(ap);
-	result = json_pack("{s:s}", "error",
-	    printable(slice_of(raw), text, sizeof(text)));
+	result = json_pack(
+	    "{s:s}", "error", printable(slice_of(raw), text, sizeof(text)));
 	if (hint != NULL)
 		(void)json_object_set_new(result, "hint", json_string(hint));
 	mgmt_reply(ask, code, result);
@@ -235,8 +234,7 @@ on_owner_reply(void *arg, const struct channel_frame *frame)
 
 	if (frame == NULL) {
 		mgmt_fail(ask, MGMT_AWAY, "postern status",
-		    "postern-%s has not answered",
-		    role_name(ask->verb->owner));
+		    "postern-%s has not answered", role_name(ask->verb->owner));
 		return;
 	}
 	reply = &frame->message->mgmt_reply;
@@ -262,9 +260,9 @@ forward(struct mgmt_ask *ask, struct slice arguments)
 	    .actor = slice_of(ask->actor),
 	    .arguments = arguments.n > 0 ? arguments : SLICE("{}")};
 
-	if (peer == NULL || channel_request(peer->channel, MSG_MGMT_REQUEST,
-	    &request, NULL, MSG_MGMT_REPLY, OWNER_LIMIT_MS, on_owner_reply,
-	    ask) == 0)
+	if (peer == NULL ||
+	    channel_request(peer->channel, MSG_MGMT_REQUEST, &request, NULL,
+		MSG_MGMT_REPLY, OWNER_LIMIT_MS, on_owner_reply, ask) == 0)
 		mgmt_fail(ask, MGMT_AWAY, "postern status",
 		    "postern-%s is not running", role_name(ask->verb->owner));
 }
@@ -333,17 +331,18 @@ int
 mgmt_on_request(struct channel *channel, const struct channel_frame *frame)
 {
 	struct confd *confd = daemon_state(channel_daemon(channel));
-	const struct ipc_mgmt_request *request =
-	    &frame->message->mgmt_request;
+	const struct ipc_mgmt_request *request = &frame->message->mgmt_request;
 	static const struct mgmt_verb unknown = {
 	    "unknown", RIGHT_READ, ROLE_NONE, NULL};
 	const struct mgmt_verb *verb = find_verb(request->verb);
-	struct mgmt_ask *ask = mgmt_new_ask(confd, channel, frame->request_id,
-	    verb != NULL ? verb : &unknown);
+	struct mgmt_ask *ask = mgmt_new_ask(
+	    confd, channel, frame->request_id, verb != NULL ? verb : &unknown);
 
-	ask->arguments = request->arguments.n == 0 ? json_object()
-	    : json_loadb(request->arguments.p, request->arguments.n,
-		  JSON_REJECT_DUPLICATES, NULL);
+	ask->arguments =
+	    request->arguments.n == 0
+		? json_object()
+		: json_loadb(request->arguments.p, request->arguments.n,
+		      JSON_REJECT_DUPLICATES, NULL);
 	if (!json_is_object(ask->arguments))
 		mgmt_fail(ask, MGMT_USAGE, NULL,
 		    "the arguments are not a JSON object");
@@ -351,8 +350,8 @@ mgmt_on_request(struct channel *channel, const struct channel_frame *frame)
 		mgmt_fail(ask, MGMT_USAGE, "postern help",
 		    "there is no verb \"%.*s\"", SLICE_ARG(request->verb));
 	else if (ask->verb->right > right_of(channel))
-		mgmt_fail(ask, MGMT_FORBIDDEN, NULL,
-		    "%s is only for root", ask->verb->name);
+		mgmt_fail(ask, MGMT_FORBIDDEN, NULL, "%s is only for root",
+		    ask->verb->name);
 	else if (ask->verb->owner == ROLE_CONFD)
 		ask->verb->handle(ask);
 	else

@@ -56,9 +56,8 @@ list_failures(const json_t *not_applied, struct buf *text)
 	size_t index;
 	const json_t *row;
 
-	json_array_foreach (not_applied, index, row)
-		(void)buf_addf(text, "%spostern-%s (%s)",
-		    index > 0 ? ", " : "",
+	json_array_foreach(not_applied, index, row)
+		(void)buf_addf(text, "%spostern-%s (%s)", index > 0 ? ", " : "",
 		    json_string_value(json_object_get(row, "program")),
 		    json_string_value(json_object_get(row, "reason")));
 }
@@ -76,9 +75,10 @@ on_published(void *arg, json_t *not_applied)
 		return;
 	}
 	buf_init(&text, 4096);
-	(void)buf_addf(&text, "revision %lld is stored, but not all programs "
-	    "work with it: ", (long long)json_integer_value(
-	    json_object_get(result, "revision")));
+	(void)buf_addf(&text,
+	    "revision %lld is stored, but not all programs "
+	    "work with it: ",
+	    (long long)json_integer_value(json_object_get(result, "revision")));
 	list_failures(not_applied, &text);
 	(void)json_object_set_new(
 	    result, "error", json_string(buf_text(&text)));
@@ -127,20 +127,49 @@ mgmt_change_to(
 	if (expected != revision)
 		mgmt_fail(ask, MGMT_CONFLICT, "postern config history",
 		    "the configuration is at revision %lld, not %lld: somebody "
-		    "changed it meanwhile", (long long)revision,
-		    (long long)expected);
+		    "changed it meanwhile",
+		    (long long)revision, (long long)expected);
 	else if (strlen(note) > NOTE_MAX || !ipc_is_text(slice_of(note)))
-		mgmt_fail(ask, MGMT_USAGE, NULL, "a note is at most %d octets "
-		    "without control characters", NOTE_MAX);
+		mgmt_fail(ask, MGMT_USAGE, NULL,
+		    "a note is at most %d octets "
+		    "without control characters",
+		    NOTE_MAX);
 	else if (config_items_check(wanted, &err) == -1)
 		mgmt_fail(ask, MGMT_FAILED, NULL, "%s", err.text);
 	else if (mgmt_flag(ask, "dry_run") || changes.count == 0)
-		mgmt_reply(ask, MGMT_DONE, json_pack("{s:I, s:o, s:b}",
-		    "revision", (json_int_t)revision, "changes",
-		    mgmt_changes_json(&changes), "dry_run",
-		    mgmt_flag(ask, "dry_run")));
+		mgmt_reply(ask, MGMT_DONE,
+		    json_pack("{s:I, s:o, s:b}", "revision",
+			(json_int_t)revision, "changes",
+			mgmt_changes_json(&changes), "dry_run",
+			mgmt_flag(ask, "dry_run")));
 	else
 		commit(ask, &changes, note);
 	config_changes_clear(&changes);
 	config_items_clear(wanted);
+}
+
+/* ---- texts of one item ---- */
+
+void
+mgmt_texts_init(struct mgmt_texts *texts)
+{
+	buf_init(&texts->key, CONFIG_KEY_MAX);
+	buf_init(&texts->value, CONFIG_VALUE_MAX);
+}
+
+void
+mgmt_texts_clear(struct mgmt_texts *texts)
+{
+	if (texts->value.p != NULL)
+		explicit_bzero(texts->value.p, texts->value.capacity);
+	buf_clear(&texts->key);
+	buf_clear(&texts->value);
+}
+
+int
+mgmt_texts_key(enum config_kind kind, const char *key, const char *any_value,
+    struct mgmt_texts *texts, struct err *err)
+{
+	return config_item_parse(kind, slice_of(key), slice_of(any_value),
+	    &texts->key, &texts->value, err);
 }

@@ -26,8 +26,8 @@ setting_json(const struct confd *confd, unsigned index)
 
 	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s}", "name", row->name,
 	    "value", value != NULL ? value : row->default_text, "default",
-	    row->default_text, "is_default", value == NULL, "label",
-	    row->label, "help", row->help);
+	    row->default_text, "is_default", value == NULL, "label", row->label,
+	    "help", row->help);
 }
 
 void
@@ -38,7 +38,7 @@ mgmt_config_get(struct mgmt_ask *ask)
 	const json_t *key;
 	size_t i;
 
-	json_array_foreach (keys, i, key) {
+	json_array_foreach(keys, i, key) {
 		unsigned index;
 
 		if (setting_find(slice_of(json_string_value(key)), &index) ==
@@ -62,14 +62,14 @@ mgmt_config_list(struct mgmt_ask *ask)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < SETTING_COUNT; i++)
-		if (is_all || config_items_get(
-		    config_store_items(ask->confd->store), CONFIG_SETTING,
-		    setting_row(i)->name) != NULL)
+		if (is_all ||
+		    config_items_get(config_store_items(ask->confd->store),
+			CONFIG_SETTING, setting_row(i)->name) != NULL)
 			(void)json_array_append_new(
 			    list, setting_json(ask->confd, i));
-	mgmt_reply(ask, MGMT_DONE, json_pack("{s:o, s:I}", "settings", list,
-	    "revision",
-	    (json_int_t)config_store_revision(ask->confd->store)));
+	mgmt_reply(ask, MGMT_DONE,
+	    json_pack("{s:o, s:I}", "settings", list, "revision",
+		(json_int_t)config_store_revision(ask->confd->store)));
 }
 
 /* ---- set, unset ---- */
@@ -88,8 +88,10 @@ put_parsed(struct config_items *items, enum config_kind kind, struct slice key,
 	rc = config_item_parse(kind, key, value, &key_text, &value_text, err);
 	if (rc == 0)
 		config_items_put(items, kind, buf_text(&key_text),
-		    config_is_default(kind, buf_text(&key_text),
-			buf_text(&value_text)) ? NULL : buf_text(&value_text));
+		    config_is_default(
+			kind, buf_text(&key_text), buf_text(&value_text))
+			? NULL
+			: buf_text(&value_text));
 	buf_clear(&key_text);
 	buf_clear(&value_text);
 	return rc;
@@ -110,13 +112,14 @@ mgmt_config_set(struct mgmt_ask *ask)
 		return;
 	}
 	config_items_copy(config_store_items(ask->confd->store), &wanted);
-	json_object_foreach (values, key, value) {
+	json_object_foreach(values, key, value) {
 		const char *text = json_string_value(value);
 
 		if (text == NULL)
 			(void)err_set(&err, "%s: the value is not a text", key);
-		if (text == NULL || put_parsed(&wanted, CONFIG_SETTING,
-		    slice_of(key), slice_of(text), &err) == -1) {
+		if (text == NULL ||
+		    put_parsed(&wanted, CONFIG_SETTING, slice_of(key),
+			slice_of(text), &err) == -1) {
 			config_items_clear(&wanted);
 			mgmt_fail(ask, MGMT_USAGE, LIST_HINT, "%s", err.text);
 			return;
@@ -134,7 +137,7 @@ mgmt_config_unset(struct mgmt_ask *ask)
 	size_t i;
 
 	config_items_copy(config_store_items(ask->confd->store), &wanted);
-	json_array_foreach (keys, i, key) {
+	json_array_foreach(keys, i, key) {
 		const char *name = json_string_value(key);
 		unsigned index;
 
@@ -159,8 +162,7 @@ mgmt_config_unset(struct mgmt_ask *ask)
 void
 mgmt_config_diff(struct mgmt_ask *ask)
 {
-	const int64_t last =
-	    (int64_t)config_store_revision(ask->confd->store);
+	const int64_t last = (int64_t)config_store_revision(ask->confd->store);
 	const int64_t to = mgmt_number(ask, "to", last);
 	const int64_t from = mgmt_number(ask, "from", to > 0 ? to - 1 : 0);
 	struct config_changes changes;
@@ -177,9 +179,9 @@ mgmt_config_diff(struct mgmt_ask *ask)
 		mgmt_fail(ask, MGMT_FAILED, NULL, "%s", err.text);
 		return;
 	}
-	mgmt_reply(ask, MGMT_DONE, json_pack("{s:I, s:I, s:o}", "from",
-	    (json_int_t)from, "to", (json_int_t)to, "changes",
-	    mgmt_changes_json(&changes)));
+	mgmt_reply(ask, MGMT_DONE,
+	    json_pack("{s:I, s:I, s:o}", "from", (json_int_t)from, "to",
+		(json_int_t)to, "changes", mgmt_changes_json(&changes)));
 	config_changes_clear(&changes);
 }
 
@@ -202,9 +204,8 @@ add_revision(void *arg, const struct config_revision *revision)
 		(json_int_t)revision->number, "time",
 		(json_int_t)revision->time, "actor", revision->actor.p,
 		revision->actor.n, "note",
-		revision->note.n > 0 ? revision->note.p : "",
-		revision->note.n, "changes",
-		(json_int_t)revision->change_count));
+		revision->note.n > 0 ? revision->note.p : "", revision->note.n,
+		"changes", (json_int_t)revision->change_count));
 	return true;
 }
 
@@ -217,10 +218,11 @@ mgmt_config_history(struct mgmt_ask *ask)
 	struct err err;
 
 	history.limit = limit > 0 && limit < HISTORY_LIMIT_MAX
-	    ? (size_t)limit : HISTORY_LIMIT_MAX;
+			    ? (size_t)limit
+			    : HISTORY_LIMIT_MAX;
 	if (config_store_history(ask->confd->store,
-	    mgmt_number(ask, "cursor", 0), add_revision, &history, &err) ==
-	    -1) {
+		mgmt_number(ask, "cursor", 0), add_revision, &history,
+		&err) == -1) {
 		json_decref(history.list);
 		mgmt_fail(ask, MGMT_FAILED, NULL, "%s", err.text);
 		return;
@@ -234,8 +236,8 @@ mgmt_config_history(struct mgmt_ask *ask)
 
 /* What was changed by the revision must still be as it left it. */
 static const char *
-changed_since(const struct config_items *now,
-    const struct config_changes *changes)
+changed_since(
+    const struct config_items *now, const struct config_changes *changes)
 {
 	for (size_t i = 0; i < changes->count; i++) {
 		const struct config_change *change = &changes->list[i];
@@ -253,8 +255,7 @@ changed_since(const struct config_items *now,
 void
 mgmt_config_undo(struct mgmt_ask *ask)
 {
-	const int64_t last =
-	    (int64_t)config_store_revision(ask->confd->store);
+	const int64_t last = (int64_t)config_store_revision(ask->confd->store);
 	const int64_t revision = mgmt_number(ask, "revision", last);
 	struct config_changes changes;
 	struct config_items wanted;
@@ -268,7 +269,7 @@ mgmt_config_undo(struct mgmt_ask *ask)
 		return;
 	}
 	if (config_store_changes(ask->confd->store, revision - 1, revision,
-	    &changes, &err) == -1) {
+		&changes, &err) == -1) {
 		mgmt_fail(ask, MGMT_FAILED, NULL, "%s", err.text);
 		return;
 	}
@@ -276,7 +277,8 @@ mgmt_config_undo(struct mgmt_ask *ask)
 	if (since != NULL) {
 		mgmt_fail(ask, MGMT_CONFLICT, "postern config history",
 		    "%s was changed again after revision %lld; undo the later "
-		    "revision first", since, (long long)revision);
+		    "revision first",
+		    since, (long long)revision);
 		config_changes_clear(&changes);
 		return;
 	}
@@ -285,8 +287,8 @@ mgmt_config_undo(struct mgmt_ask *ask)
 		config_items_put(&wanted, changes.list[i].kind,
 		    changes.list[i].key, changes.list[i].old_value);
 	config_changes_clear(&changes);
-	(void)snprintf(note, sizeof(note), "undo of revision %lld",
-	    (long long)revision);
+	(void)snprintf(
+	    note, sizeof(note), "undo of revision %lld", (long long)revision);
 	mgmt_change_to(ask, &wanted, note);
 }
 
@@ -302,12 +304,11 @@ mgmt_config_export(struct mgmt_ask *ask)
 	    mgmt_flag(ask, "secrets"), &text);
 	if (text.overflowed)
 		mgmt_fail(ask, MGMT_FAILED, NULL,
-		    "the text would have more than %u octets",
-		    CONFIG_TEXT_MAX);
+		    "the text would have more than %u octets", CONFIG_TEXT_MAX);
 	else
-		mgmt_reply(ask, MGMT_DONE, json_pack("{s:s, s:I}", "text",
-		    buf_text(&text), "revision",
-		    (json_int_t)config_store_revision(ask->confd->store)));
+		mgmt_reply(ask, MGMT_DONE,
+		    json_pack("{s:s, s:I}", "text", buf_text(&text), "revision",
+			(json_int_t)config_store_revision(ask->confd->store)));
 	buf_clear(&text);
 }
 
@@ -325,10 +326,11 @@ mgmt_config_apply(struct mgmt_ask *ask)
 		return;
 	}
 	if (config_text_read(slice_of(text),
-	    config_store_items(ask->confd->store), &wanted, &line, &err) ==
-	    -1) {
-		mgmt_reply(ask, MGMT_USAGE, json_pack("{s:s, s:i}", "error",
-		    err.text, "line", (int)line));
+		config_store_items(ask->confd->store), &wanted, &line,
+		&err) == -1) {
+		mgmt_reply(ask, MGMT_USAGE,
+		    json_pack(
+			"{s:s, s:i}", "error", err.text, "line", (int)line));
 		return;
 	}
 	mgmt_change_to(ask, &wanted, "apply");
@@ -339,8 +341,8 @@ mgmt_config_apply(struct mgmt_ask *ask)
 static void
 add_problem(json_t *problems, const char *key, const char *text)
 {
-	(void)json_array_append_new(problems,
-	    json_pack("{s:s, s:s}", "key", key, "problem", text));
+	(void)json_array_append_new(
+	    problems, json_pack("{s:s, s:s}", "key", key, "problem", text));
 }
 
 /* Everything that is stored, against the rules of this build. */
@@ -358,8 +360,9 @@ mgmt_config_check(struct mgmt_ask *ask)
 	buf_init(&value, CONFIG_VALUE_MAX);
 	for (size_t i = 0; i < items->count; i++)
 		if (config_item_parse(items->list[i].kind,
-		    slice_of(items->list[i].key),
-		    slice_of(items->list[i].value), &key, &value, &err) == -1)
+			slice_of(items->list[i].key),
+			slice_of(items->list[i].value), &key, &value,
+			&err) == -1)
 			add_problem(problems, items->list[i].key, err.text);
 	if (config_items_check(items, &err) == -1)
 		add_problem(problems, "", err.text);
@@ -386,17 +389,17 @@ mgmt_init(struct mgmt_ask *ask)
 	if (config_store_revision(ask->confd->store) != 0) {
 		mgmt_fail(ask, MGMT_CONFLICT, "postern config list",
 		    "an instance is here already, at revision %llu; it is left "
-		    "as it is", (unsigned long long)config_store_revision(
-		    ask->confd->store));
+		    "as it is",
+		    (unsigned long long)config_store_revision(
+			ask->confd->store));
 		return;
 	}
 	if (hostname == NULL ||
 	    put_parsed(&wanted, CONFIG_SETTING, SLICE("smtp.hostname"),
 		slice_of(hostname), &err) == -1 ||
 	    (postmaster != NULL &&
-		put_parsed(&wanted, CONFIG_SETTING,
-		    SLICE("system.postmaster"), slice_of(postmaster), &err) ==
-		    -1)) {
+		put_parsed(&wanted, CONFIG_SETTING, SLICE("system.postmaster"),
+		    slice_of(postmaster), &err) == -1)) {
 		mgmt_fail(ask, MGMT_USAGE,
 		    "postern init --hostname gw.example.test", "%s",
 		    hostname == NULL ? "a host name is needed" : err.text);

@@ -45,8 +45,8 @@ take_facts(json_t *program, struct ipc_list facts, struct ipc_list counters)
 			    fact_json, name, text_json(fact.value));
 	while (ipc_counter_next(&counters, &counter))
 		if (slice_copy(counter.name, name, sizeof(name)) == 0)
-			(void)json_object_set_new(counter_json, name,
-			    json_integer(counter.value));
+			(void)json_object_set_new(
+			    counter_json, name, json_integer(counter.value));
 	(void)json_object_set_new(program, "facts", fact_json);
 	(void)json_object_set_new(program, "counters", counter_json);
 }
@@ -96,19 +96,19 @@ ask_program(struct mgmt_ask *ask, enum role role, json_t *program,
 	    .is_detailed = mgmt_flag(ask, "detailed")};
 	struct status_part *part = xcalloc(1, sizeof(*part));
 
-	*part = (struct status_part){
-	    .ask = ask, .program = program, .done = done};
-	if (peer != NULL && channel_request(peer->channel, MSG_STATUS_ASK,
-	    &question, NULL, MSG_STATUS, STATUS_LIMIT_MS, on_status, part) !=
-	    0) {
+	*part =
+	    (struct status_part){.ask = ask, .program = program, .done = done};
+	if (peer != NULL &&
+	    channel_request(peer->channel, MSG_STATUS_ASK, &question, NULL,
+		MSG_STATUS, STATUS_LIMIT_MS, on_status, part) != 0) {
 		ask->waiting++;
 		(void)json_object_set_new(program, "revision",
 		    json_integer((json_int_t)peer->revision));
 		return;
 	}
 	(void)json_object_set_new(program, "state",
-	    json_string(daemon_is_managing(ask->confd->daemon) ? "stopped"
-							       : "away"));
+	    json_string(
+		daemon_is_managing(ask->confd->daemon) ? "stopped" : "away"));
 	free(part);
 }
 
@@ -120,8 +120,8 @@ own_status(struct confd *confd, json_t *program)
 	ipc_list_writer_init(&status.facts, 65536);
 	ipc_list_writer_init(&status.counters, 65536);
 	daemon_write_status(confd->daemon, &status);
-	take_facts(program, ipc_list_of(&status.facts),
-	    ipc_list_of(&status.counters));
+	take_facts(
+	    program, ipc_list_of(&status.facts), ipc_list_of(&status.counters));
 	ipc_list_writer_clear(&status.facts);
 	ipc_list_writer_clear(&status.counters);
 	(void)json_object_set_new(program, "state", json_string("running"));
@@ -139,8 +139,8 @@ collect(struct mgmt_ask *ask, void (*done)(struct mgmt_ask *ask))
 	ask->reply = json_pack("{s:s, s:I, s:b, s:o, s:o}", "hostname",
 	    daemon_settings(confd->daemon)->smtp_hostname, "revision",
 	    (json_int_t)config_store_revision(confd->store), "is_running",
-	    !daemon_is_managing(confd->daemon), "programs", programs,
-	    "alerts", alerts_json(confd));
+	    !daemon_is_managing(confd->daemon), "programs", programs, "alerts",
+	    alerts_json(confd));
 	ask->waiting = 1;
 	for (int role = 0; role < ROLE_COUNT; role++) {
 		json_t *program;
@@ -166,9 +166,10 @@ program_named(const json_t *status, const char *name)
 	const json_t *program;
 	size_t i;
 
-	json_array_foreach (programs, i, program)
-		if (strcmp(json_string_value(json_object_get(
-		    program, "program")), name) == 0)
+	json_array_foreach(programs, i, program)
+		if (strcmp(
+			json_string_value(json_object_get(program, "program")),
+			name) == 0)
 			return program;
 	return NULL;
 }
@@ -183,17 +184,17 @@ listeners_json(const json_t *status)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach (facts, key, value) {
+	json_object_foreach(facts, key, value) {
 		struct slice addresses = slice_of(json_string_value(value));
 		struct slice address;
 
 		if (strncmp(key, LISTENER_FACT, strlen(LISTENER_FACT)) != 0)
 			continue;
 		while (setting_list_next(&addresses, &address))
-			(void)json_array_append_new(list,
-			    json_pack("{s:s, s:s%}", "kind",
-				key + strlen(LISTENER_FACT), "address",
-				address.p, address.n));
+			(void)json_array_append_new(
+			    list, json_pack("{s:s, s:s%}", "kind",
+				      key + strlen(LISTENER_FACT), "address",
+				      address.p, address.n));
 	}
 	return list;
 }
@@ -204,8 +205,7 @@ answer_status(struct mgmt_ask *ask)
 	json_t *result = ask->reply;
 
 	ask->reply = NULL;
-	(void)json_object_set_new(
-	    result, "listeners", listeners_json(result));
+	(void)json_object_set_new(result, "listeners", listeners_json(result));
 	mgmt_reply(ask, MGMT_DONE, result);
 }
 
@@ -233,9 +233,9 @@ add_check(struct health *health, const char *name, bool is_ok,
 	(void)vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	health->is_bad |= !is_ok;
-	(void)json_array_append_new(health->checks,
-	    json_pack("{s:s, s:b, s:s}", "check", name, "ok", is_ok, "text",
-		text));
+	(void)json_array_append_new(
+	    health->checks, json_pack("{s:s, s:b, s:s}", "check", name, "ok",
+				is_ok, "text", text));
 }
 
 static void
@@ -247,21 +247,22 @@ check_programs(struct health *health, const json_t *status)
 	const json_t *program;
 	size_t i;
 
-	json_array_foreach (programs, i, program) {
+	json_array_foreach(programs, i, program) {
 		const char *name =
 		    json_string_value(json_object_get(program, "program"));
 		const char *state =
 		    json_string_value(json_object_get(program, "state"));
-		const json_int_t has = json_integer_value(
-		    json_object_get(program, "revision"));
+		const json_int_t has =
+		    json_integer_value(json_object_get(program, "revision"));
 
 		if (strcmp(state, "running") != 0)
-			add_check(health, name, false, "postern-%s is %s",
-			    name, state);
+			add_check(health, name, false, "postern-%s is %s", name,
+			    state);
 		else if (has != revision)
-			add_check(health, name, false, "postern-%s works with "
-			    "revision %lld, not %lld", name, (long long)has,
-			    (long long)revision);
+			add_check(health, name, false,
+			    "postern-%s works with "
+			    "revision %lld, not %lld",
+			    name, (long long)has, (long long)revision);
 		else
 			add_check(health, name, true, "postern-%s runs", name);
 	}
@@ -274,7 +275,7 @@ check_alerts(struct health *health, const json_t *status)
 	const json_t *alert;
 	size_t i;
 
-	json_array_foreach (alerts, i, alert)
+	json_array_foreach(alerts, i, alert)
 		add_check(health, "alert", false, "%s %s: %s",
 		    json_string_value(json_object_get(alert, "alert")),
 		    json_string_value(json_object_get(alert, "subject")),
@@ -299,11 +300,13 @@ check_certificate(struct health *health, const json_t *status)
 	if (end == NULL || times_parse(slice_of(end), &until) == -1)
 		return;
 	if (until < now + CERTIFICATE_WARN_S)
-		add_check(health, "certificate", false, "the TLS certificate "
+		add_check(health, "certificate", false,
+		    "the TLS certificate "
 		    "ends in %lld days; \"postern tls install CERT KEY\"",
 		    (long long)((until - now) / 86400));
 	else if (is_self_signed != NULL && strcmp(is_self_signed, "yes") == 0)
-		add_check(health, "certificate", false, "the TLS certificate "
+		add_check(health, "certificate", false,
+		    "the TLS certificate "
 		    "is signed by itself; \"postern tls install CERT KEY\" "
 		    "brings one that clients trust");
 	else

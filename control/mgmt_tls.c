@@ -11,7 +11,7 @@
 #define INSTALL_LIMIT_MS 10000
 
 static const struct mgmt_verb tls_install_verb = {
-	"tls.install", RIGHT_CHANGE, ROLE_SMTPD, NULL};
+    "tls.install", RIGHT_CHANGE, ROLE_SMTPD, NULL};
 
 /*
  * The request rides on a mgmt_ask, so that an asker who leaves is forgotten in
@@ -40,15 +40,15 @@ mgmt_on_tls_install(struct channel *channel, const struct channel_frame *frame)
 {
 	struct confd *confd = daemon_state(channel_daemon(channel));
 	const struct confd_peer *smtpd = confd_find_peer(confd, ROLE_SMTPD);
-	struct mgmt_ask *ask = mgmt_new_ask(
-	    confd, channel, frame->request_id, &tls_install_verb);
+	struct mgmt_ask *ask =
+	    mgmt_new_ask(confd, channel, frame->request_id, &tls_install_verb);
 	const struct ipc_tls_install install = {.actor = slice_of(ask->actor)};
 	const struct ipc_tls_installed away = {
 	    .error = SLICE("postern-smtpd is not running")};
 
 	if (smtpd == NULL || channel_request(smtpd->channel, MSG_TLS_INSTALL,
-	    &install, frame->fds, MSG_TLS_INSTALLED, INSTALL_LIMIT_MS,
-	    on_installed, ask) == 0)
+				 &install, frame->fds, MSG_TLS_INSTALLED,
+				 INSTALL_LIMIT_MS, on_installed, ask) == 0)
 		answer(ask, &away);
 	return 0;
 }

@@ -9,16 +9,12 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,9 +32,6 @@
 #define LOOP_FAILURES 5
 /* All programs answer within this time, or it is said which do not. */
 #define READY_LIMIT_MS 30000
-/* A second command waits so long for the first one's programs to end. */
-#define LOCK_LIMIT_MS 10000
-#define LOCK_PAUSE_MS 50
 /* Exit codes of postern(1) that are used here as well. */
 #define EXIT_CONFLICT 6
 #define EXIT_PROBLEMS 7
@@ -51,14 +44,14 @@
 #define STAGE_COUNT 6
 static const unsigned stage_until_s[STAGE_COUNT] = {10, 18, 22, 24, 26, 28};
 static const unsigned char stage_of[ROLE_COUNT] = {
-	[ROLE_BINDD] = 0,
-	[ROLE_SMTPD] = 0,
-	[ROLE_RELAYD] = 1,
-	[ROLE_QUEUED] = 2,
-	[ROLE_AUTHD] = 3,
-	[ROLE_CHECKD] = 3,
-	[ROLE_LOGHUB] = 4,
-	[ROLE_CONFD] = 5,
+    [ROLE_BINDD] = 0,
+    [ROLE_SMTPD] = 0,
+    [ROLE_RELAYD] = 1,
+    [ROLE_QUEUED] = 2,
+    [ROLE_AUTHD] = 3,
+    [ROLE_CHECKD] = 3,
+    [ROLE_LOGHUB] = 4,
+    [ROLE_CONFD] = 5,
 };
 
 struct child {
@@ -68,7 +61,7 @@ struct child {
 	pid_t pid; /* 0: not running */
 	bool is_ready;
 	bool was_ready;
-	unsigned failures; /* ends in a row, each before it was healthy */
+	unsigned failures;   /* ends in a row, each before it was healthy */
 	struct event *timer; /* restart, or health */
 };
 
@@ -96,8 +89,7 @@ struct run {
 
 static void stop_stage(struct run *run);
 
-static void __attribute__((format(printf, 1, 2)))
-say(const char *format, ...)
+static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
 {
 	va_list ap;
 
@@ -168,44 +160,6 @@ child_by_pid(struct run *run, pid_t pid)
 	return NULL;
 }
 
-/* The sender of one datagram by the kernel's word; 0 when there is none. */
-static ssize_t
-receive_notice(int fd, char *text, size_t size, pid_t *pid_r)
-{
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(struct ucred)) + 256];
-	} control;
-	struct iovec part = {.iov_base = text, .iov_len = size};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1,
-	    .msg_control = control.room, .msg_controllen = sizeof(control)};
-	const ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-	*pid_r = 0;
-	if (n == -1)
-		return -1;
-	for (struct cmsghdr *at = CMSG_FIRSTHDR(&message); at != NULL;
-	     at = CMSG_NXTHDR(&message, at)) {
-		struct ucred sender;
-		int stray;
-
-		if (at->cmsg_level != SOL_SOCKET)
-			continue;
-		if (at->cmsg_type == SCM_CREDENTIALS) {
-			memcpy(&sender, CMSG_DATA(at), sizeof(sender));
-			*pid_r = sender.pid;
-		}
-		/* Nobody has descriptors to send here. */
-		for (size_t i = 0; at->cmsg_type == SCM_RIGHTS &&
-		     CMSG_LEN((i + 1) * sizeof(int)) <= at->cmsg_len; i++) {
-			memcpy(&stray, CMSG_DATA(at) + i * sizeof(int),
-			    sizeof(stray));
-			(void)close(stray);
-		}
-	}
-	return n;
-}
-
 static void
 on_notified(evutil_socket_t fd, short what, void *arg)
 {
@@ -215,7 +169,8 @@ on_notified(evutil_socket_t fd, short what, void *arg)
 	ssize_t n;
 
 	(void)what;
-	while ((n = receive_notice(fd, text, sizeof(text) - 1, &pid)) >= 0) {
+	while (
+	    (n = run_notify_receive(fd, text, sizeof(text) - 1, &pid)) >= 0) {
 		struct child *child = child_by_pid(run, pid);
 
 		text[n] = '\0';
@@ -255,7 +210,8 @@ plan_restart(struct child *child, const char *end)
 	    wait_ms == 0 ? "" : " in a moment");
 	if (child->failures == LOOP_FAILURES) {
 		say("postern-%s has ended %u times in a row; see its own "
-		    "words above", role_name(child->role), child->failures);
+		    "words above",
+		    role_name(child->role), child->failures);
 		run_alert_raise(child->run->alerts, child->role, end);
 	}
 	if (wait_ms == 0)
@@ -366,8 +322,8 @@ stop_stage(struct run *run)
 	}
 	passed_ms = clock_monotonic_ms() - run->stop_began_ms;
 	until_ms = (uint64_t)stage_until_s[run->stage] * 1000;
-	loop_arm(run->stage_limit,
-	    until_ms > passed_ms ? until_ms - passed_ms : 1);
+	loop_arm(
+	    run->stage_limit, until_ms > passed_ms ? until_ms - passed_ms : 1);
 }
 
 static void
@@ -434,47 +390,6 @@ on_input(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- set-up ---- */
-
-static void
-open_standard_fds(void)
-{
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd == -1)
-		_exit(1);
-	/* Whatever the caller left open is not for our programs. */
-	if (syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0) == -1)
-		fatal("close_range: %s", strerror(errno));
-}
-
-/* One supervisor for one instance; a command's own waits for its turn. */
-static int
-take_lock(struct run *run, struct err *err)
-{
-	char path[INSTANCE_PATH_MAX];
-	const uint64_t limit_ms = clock_monotonic_ms() + LOCK_LIMIT_MS;
-
-	if (snprintf(path, sizeof(path), "%s/run.lock",
-	    run->instance.run_dir) >= (int)sizeof(path))
-		return err_set(err, "the path of the run folder is too long");
-	run->lock_fd = open(
-	    path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (run->lock_fd == -1)
-		return err_set(err, "open %s: %s", path, strerror(errno));
-	while (flock(run->lock_fd, LOCK_EX | LOCK_NB) == -1) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return err_set(
-			    err, "lock %s: %s", path, strerror(errno));
-		if (clock_monotonic_ms() > limit_ms)
-			return err_set(err, "the gateway runs already here: "
-			    "%s is locked", path);
-		(void)usleep(LOCK_PAUSE_MS * 1000);
-	}
-	return 0;
-}
 
 static struct event *
 watch(struct run *run, int fd, short what, event_callback_fn handle)
@@ -567,7 +482,7 @@ supervise(struct run *run)
 		say("%s", err.text);
 		return 1;
 	}
-	if (take_lock(run, &err) == -1) {
+	if (run_lock(&run->instance, &run->lock_fd, &err) == -1) {
 		say("%s", err.text);
 		return EXIT_CONFLICT;
 	}
@@ -576,6 +491,7 @@ supervise(struct run *run)
 	    (run->notify_fd = run_notify_open(
 		 &run->instance, run->notify_path, &err)) == -1) {
 		say("%s", err.text);
+		tear_down(run);
 		return 1;
 	}
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1)
@@ -590,10 +506,10 @@ supervise(struct run *run)
 	return run->exit_code;
 }
 
-static void __attribute__((noreturn))
-usage(int code)
+static void __attribute__((noreturn)) usage(int code)
 {
-	(void)fputs("usage: postern-run [--root DIR] [--check]\n"
+	(void)fputs(
+	    "usage: postern-run [--root DIR] [--check]\n"
 	    "       postern-run [--root DIR] --manage PROGRAM,...\n"
 	    "Runs every program of the gateway in the foreground and prints "
 	    "\"ready\" when all\nanswer; see postern-run(8).\n",
@@ -613,8 +529,8 @@ want_named(struct run *run, const char *names)
 		char name[32];
 		enum role role = ROLE_NONE;
 
-		if (slice_copy((struct slice){rest.p, end}, name,
-		    sizeof(name)) == 0)
+		if (slice_copy(
+			(struct slice){rest.p, end}, name, sizeof(name)) == 0)
 			role = role_by_name(name);
 		if (role == ROLE_NONE || !role_is_daemon(role)) {
 			say("no program is named \"%.*s\"",
@@ -637,8 +553,7 @@ want_all(struct run *run)
 			run->children[i].is_wanted = true;
 		else
 			say("postern-%s is not in %s: going on without it",
-			    role_name((enum role)i),
-			    run->instance.program_dir);
+			    role_name((enum role)i), run->instance.program_dir);
 	}
 }
 
@@ -651,7 +566,7 @@ main(int argc, char **argv)
 	struct err err;
 	int code;
 
-	open_standard_fds();
+	run_standard_fds();
 	(void)umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
 	for (int i = 1; i < argc; i++) {
@@ -672,8 +587,8 @@ main(int argc, char **argv)
 	if (instance_init(&run.instance, root, &err) == -1)
 		fatal("%s", err.text);
 	if (is_check) {
-		code = run_check(&run.instance, stdout) == 0 ? 0
-		    : EXIT_PROBLEMS;
+		code =
+		    run_check(&run.instance, stdout) == 0 ? 0 : EXIT_PROBLEMS;
 	} else {
 		if (!run.is_managing)
 			want_all(&run);

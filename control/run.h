@@ -61,6 +61,17 @@ void run_sockets_close(struct run_sockets *sockets); /* removes the files */
 int run_notify_open(
     const struct instance *instance, char path_r[108], struct err *err);
 
+/* One of them; pid_r is 0 when it is not known.  -1: there is none. */
+ssize_t run_notify_receive(int fd, char *text, size_t size, pid_t *pid_r);
+
+/* ---- before all else ---- */
+
+/* Descriptors 0 to 2 are there, and no others. */
+void run_standard_fds(void);
+
+/* One supervisor for one instance; a command's own waits for its turn. */
+int run_lock(const struct instance *instance, int *fd_r, struct err *err);
+
 /* ---- one program ---- */
 
 struct run_start {

@@ -49,16 +49,17 @@ tell(struct run_alert *alerts, struct channel *channel, enum role role)
 
 	if (program->is_asking || program->is_raised == program->is_told_raised)
 		return;
-	(void)snprintf(json, sizeof(json), "{\"alert\":\"program\","
+	(void)snprintf(json, sizeof(json),
+	    "{\"alert\":\"program\","
 	    "\"subject\":\"postern-%s\",\"text\":\"postern-%s keeps ending: "
-	    "the last time it %s\"}", role_name(role), role_name(role),
-	    program->end);
+	    "the last time it %s\"}",
+	    role_name(role), role_name(role), program->end);
 	request.verb =
 	    slice_of(program->is_raised ? "alert.raise" : "alert.clear");
 	request.arguments = slice_of(json);
-	program->is_asking = channel_request(channel, MSG_MGMT_REQUEST,
-	    &request, NULL, MSG_MGMT_REPLY, ANSWER_LIMIT_MS, on_answer,
-	    program) != 0;
+	program->is_asking =
+	    channel_request(channel, MSG_MGMT_REQUEST, &request, NULL,
+		MSG_MGMT_REPLY, ANSWER_LIMIT_MS, on_answer, program) != 0;
 }
 
 static void

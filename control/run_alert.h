@@ -17,8 +17,7 @@ void run_alert_stop(struct run_alert *alerts);
 void run_alert_free(struct run_alert *alerts);
 
 /* end: how it ended.  Told to confd as soon as it is there. */
-void run_alert_raise(
-    struct run_alert *alerts, enum role role, const char *end);
+void run_alert_raise(struct run_alert *alerts, enum role role, const char *end);
 void run_alert_clear(struct run_alert *alerts, enum role role);
 
 #endif

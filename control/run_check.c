@@ -33,8 +33,8 @@ problem(struct check *check, const char *format, ...)
 	va_start(ap, format);
 	(void)vsnprintf(raw, sizeof(raw), format, ap);
 	va_end(ap);
-	(void)fprintf(check->out, "%s\n",
-	    printable(slice_of(raw), text, sizeof(text)));
+	(void)fprintf(
+	    check->out, "%s\n", printable(slice_of(raw), text, sizeof(text)));
 	check->count++;
 }
 
@@ -54,11 +54,13 @@ static void
 check_paths(struct check *check)
 {
 	const size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path) -
-	    ROLE_SOCKET_NAME_MAX / 2;
+			    ROLE_SOCKET_NAME_MAX / 2;
 
 	if (strlen(check->instance->run_dir) > room)
-		problem(check, "%s is too long for sockets in it; at most "
-		    "%zu octets", check->instance->run_dir, room);
+		problem(check,
+		    "%s is too long for sockets in it; at most "
+		    "%zu octets",
+		    check->instance->run_dir, room);
 }
 
 static void
@@ -78,8 +80,10 @@ check_store(struct check *check, enum role role)
 	if (!S_ISDIR(status.st_mode))
 		problem(check, "%s is not a folder", path);
 	else if (status.st_uid != uid)
-		problem(check, "%s belongs to user %u; postern-%s runs as "
-		    "user %u", path, (unsigned)status.st_uid, role_name(role),
+		problem(check,
+		    "%s belongs to user %u; postern-%s runs as "
+		    "user %u",
+		    path, (unsigned)status.st_uid, role_name(role),
 		    (unsigned)uid);
 	else if ((status.st_mode & 077) != 0)
 		problem(check, "%s is open to others; \"chmod 700 %s\"", path,
@@ -93,7 +97,7 @@ tell_problems(struct check *check, const json_t *reply)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach (problems, i, row) {
+	json_array_foreach(problems, i, row) {
 		const char *key =
 		    json_string_value(json_object_get(row, "key"));
 		const char *text =
@@ -118,8 +122,8 @@ check_configuration(struct check *check)
 	} else if (client_ask(client, "config.check", arguments, &reply) != 0) {
 		tell_problems(check, reply);
 		if (json_object_get(reply, "error") != NULL)
-			problem(check, "%s", json_string_value(
-			    json_object_get(reply, "error")));
+			problem(check, "%s",
+			    json_string_value(json_object_get(reply, "error")));
 	}
 	json_decref(reply);
 	json_decref(arguments);
@@ -138,7 +142,8 @@ run_check(const struct instance *instance, FILE *out)
 		if (role_is_daemon((enum role)role))
 			check_store(&check, (enum role)role);
 	if (!instance_is_made(instance))
-		problem(&check, "there is no configuration in %s; "
+		problem(&check,
+		    "there is no configuration in %s; "
 		    "\"postern%s%s init --hostname NAME\" makes one",
 		    instance->state_dir,
 		    instance->root != NULL ? " --root " : "",

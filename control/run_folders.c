@@ -60,8 +60,8 @@ run_identity_of(enum role role)
 
 /* Makes one folder; what is there must be a folder. */
 static int
-make_folder(const char *path, mode_t mode, struct stat *status_r,
-    struct err *err)
+make_folder(
+    const char *path, mode_t mode, struct stat *status_r, struct err *err)
 {
 	if (mkdir(path, mode) == 0) {
 		/* The umask is 077 by now. */
@@ -93,8 +93,8 @@ make_parents(const char *path, struct err *err)
 		if (mkdir(copy, 0755) == 0)
 			(void)chmod(copy, 0755);
 		else if (errno != EEXIST)
-			rc = err_set(
-			    err, "mkdir %s: %s", copy, strerror(errno));
+			rc =
+			    err_set(err, "mkdir %s: %s", copy, strerror(errno));
 		if (slash == NULL)
 			break;
 		*slash = '/';
@@ -135,7 +135,8 @@ let_programs_pass(const struct instance *instance, struct err *err)
 			rc = err_set(err,
 			    "%s cannot be passed by the programs' own users; "
 			    "\"chmod o+x %s\" allows it, or use another "
-			    "--root", copy, copy);
+			    "--root",
+			    copy, copy);
 	}
 	free(copy);
 	return rc;
@@ -164,8 +165,9 @@ make_store(const struct instance *instance, enum role role, struct err *err)
 		return err_set(err,
 		    "%s belongs to user %u, but postern-%s runs as user %u; "
 		    "start the gateway as the user that made it, or "
-		    "\"chown -R %u %s\"", path, (unsigned)status.st_uid,
-		    role_name(role), (unsigned)uid, (unsigned)uid, path);
+		    "\"chown -R %u %s\"",
+		    path, (unsigned)status.st_uid, role_name(role),
+		    (unsigned)uid, (unsigned)uid, path);
 	if ((status.st_mode & 07777 & ~mode) != 0)
 		return err_set(err, "%s is open to others; \"chmod %o %s\"",
 		    path, (unsigned)mode, path);

@@ -24,14 +24,17 @@ bind_socket(const char *path, int type, struct err *err)
 	int fd = -1;
 
 	if (slice_copy(slice_of(path), address.sun_path,
-	    sizeof(address.sun_path)) == -1)
-		return err_set(err, "the path %s is too long for a socket; "
-		    "choose a shorter --root", path);
+		sizeof(address.sun_path)) == -1)
+		return err_set(err,
+		    "the path %s is too long for a socket; "
+		    "choose a shorter --root",
+		    path);
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1)
 		return err_set(err, "socket: %s", strerror(errno));
 	(void)unlink(path);
-	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == -1 ||
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) ==
+		-1 ||
 	    (type == SOCK_STREAM && listen(fd, SOMAXCONN) == -1)) {
 		(void)err_set(err, "bind %s: %s", path, strerror(errno));
 		close_if_open(&fd);
@@ -68,8 +71,8 @@ add_socket(struct run_sockets *sockets, const struct instance *instance,
     const struct run_socket *row, bool is_managing, struct err *err)
 {
 	struct run_socket *socket = &sockets->list[sockets->count];
-	const bool is_event = row->server == ROLE_LOGHUB &&
-	    strncmp(row->name, "events-", 7) == 0;
+	const bool is_event =
+	    row->server == ROLE_LOGHUB && strncmp(row->name, "events-", 7) == 0;
 	int n;
 
 	*socket = *row;
@@ -78,10 +81,12 @@ add_socket(struct run_sockets *sockets, const struct instance *instance,
 	    instance->run_dir,
 	    is_managing && row->peer == ROLE_ADMIN ? "manage." : "", row->name);
 	if (n < 0 || (size_t)n >= sizeof(socket->path))
-		return err_set(err, "the path %s is too long for a socket; "
-		    "choose a shorter --root", instance->run_dir);
-	socket->fd = bind_socket(
-	    socket->path, is_event ? SOCK_DGRAM : SOCK_STREAM, err);
+		return err_set(err,
+		    "the path %s is too long for a socket; "
+		    "choose a shorter --root",
+		    instance->run_dir);
+	socket->fd =
+	    bind_socket(socket->path, is_event ? SOCK_DGRAM : SOCK_STREAM, err);
 	if (socket->fd == -1)
 		return -1;
 	sockets->count++;
@@ -89,9 +94,8 @@ add_socket(struct run_sockets *sockets, const struct instance *instance,
 }
 
 int
-run_sockets_open(struct run_sockets *sockets,
-    const struct instance *instance, const bool *is_wanted, bool is_managing,
-    struct err *err)
+run_sockets_open(struct run_sockets *sockets, const struct instance *instance,
+    const bool *is_wanted, bool is_managing, struct err *err)
 {
 	struct run_socket row;
 
@@ -140,8 +144,10 @@ run_notify_open(
 	    snprintf(path_r, 108, "%s/notify.sock", instance->run_dir);
 
 	if (n < 0 || n >= 108)
-		return err_set(err, "the path %s is too long for a socket; "
-		    "choose a shorter --root", instance->run_dir);
+		return err_set(err,
+		    "the path %s is too long for a socket; "
+		    "choose a shorter --root",
+		    instance->run_dir);
 	if ((fd = bind_socket(path_r, SOCK_DGRAM, err)) == -1)
 		return -1;
 	/* All programs write to it; who wrote, the kernel says. */

@@ -44,7 +44,8 @@ raise_limits(void)
 	if (limit.rlim_max < DESCRIPTORS_WANTED && geteuid() == 0)
 		limit.rlim_max = DESCRIPTORS_WANTED;
 	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED
-	    ? limit.rlim_max : DESCRIPTORS_WANTED;
+			     ? limit.rlim_max
+			     : DESCRIPTORS_WANTED;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
@@ -74,8 +75,8 @@ keep_bind_capability(void)
 	data[0].effective = data[0].permitted;
 	data[0].inheritable = data[0].permitted;
 	if (syscall(SYS_capset, &header, data) == -1 ||
-	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE,
-		0, 0) == -1)
+	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0,
+		0) == -1)
 		fatal("keep CAP_NET_BIND_SERVICE: %s", strerror(errno));
 }
 

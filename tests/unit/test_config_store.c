@@ -32,8 +32,7 @@ set(struct config_store *store, const char *key, const char *value)
 static const char *
 get(struct config_store *store, const char *key)
 {
-	return config_items_get(
-	    config_store_items(store), CONFIG_SETTING, key);
+	return config_items_get(config_store_items(store), CONFIG_SETTING, key);
 }
 
 static bool
@@ -64,7 +63,7 @@ check_changes(struct config_store *store)
 	}
 	config_changes_clear(&changes);
 	ok(config_store_changes(store, 0, 4, &changes, &err) == 0 &&
-	    changes.count == 1,
+		changes.count == 1,
 	    "what came and went is no change");
 	config_changes_clear(&changes);
 	ok(config_store_history(store, 0, count_one, &count, &err) == 0,
@@ -98,24 +97,29 @@ check_others(struct config_store *store)
 	struct err err;
 
 	ok(config_store_put_alert(store, &alert, &err) == 0 &&
-	    config_store_put_alert(store, &alert, &err) == 0 &&
-	    config_store_alerts(store, note_alert, &seen, &err) == 0 &&
-	    seen == 3, "an alert is kept once");
+		config_store_put_alert(store, &alert, &err) == 0 &&
+		config_store_alerts(store, note_alert, &seen, &err) == 0 &&
+		seen == 3,
+	    "an alert is kept once");
 	seen = 0;
 	ok(config_store_drop_alert(store, 3, "s", &err) == 0 &&
-	    config_store_alerts(store, note_alert, &seen, &err) == 0 &&
-	    seen == 0, "and goes");
+		config_store_alerts(store, note_alert, &seen, &err) == 0 &&
+		seen == 0,
+	    "and goes");
 	ok(config_store_alias_domains(
-	    store, note_domain, &seen, &is_known, &err) == 0 && !is_known,
+	       store, note_domain, &seen, &is_known, &err) == 0 &&
+		!is_known,
 	    "which domains have aliases is not known at first");
 	ok(config_store_put_alias_domains(store, domains, 2, &err) == 0 &&
-	    config_store_alias_domains(
-		store, note_domain, &seen, &is_known, &err) == 0 && is_known &&
-	    seen == 1, "then it is");
+		config_store_alias_domains(
+		    store, note_domain, &seen, &is_known, &err) == 0 &&
+		is_known && seen == 1,
+	    "then it is");
 	ok(config_store_put_alias_domains(store, domains, 0, &err) == 0 &&
-	    config_store_alias_domains(
-		store, note_domain, &seen, &is_known, &err) == 0 && is_known &&
-	    seen == 1, "also that none has");
+		config_store_alias_domains(
+		    store, note_domain, &seen, &is_known, &err) == 0 &&
+		is_known && seen == 1,
+	    "also that none has");
 }
 
 /* The lock lasts as long as a process: a second one is a child. */

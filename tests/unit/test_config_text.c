@@ -42,8 +42,8 @@ check_round(void)
 
 	buf_init(&text, CONFIG_TEXT_MAX);
 	if (!ok(config_text_read(
-	    slice_of(whole), &nothing, &items, &line, &err) == 0,
-	    "the text is read"))
+		    slice_of(whole), &nothing, &items, &line, &err) == 0,
+		"the text is read"))
 		diag("line %u: %s", line, err.text);
 	config_text_write(&items, true, &text);
 	is_str(buf_text(&text), sorted, "and written in its one order");
@@ -58,9 +58,9 @@ check_round(void)
 	is_u64(changes.count, 0, "and keeps the password that is there");
 	config_changes_clear(&changes);
 	config_items_clear(&again);
-	ok(config_text_read(
-	    buf_slice(&text), &nothing, &again, &line, &err) == 0 &&
-	    config_items_check(&again, &err) == -1,
+	ok(config_text_read(buf_slice(&text), &nothing, &again, &line, &err) ==
+		    0 &&
+		config_items_check(&again, &err) == -1,
 	    "where there is none, the user without a password is refused");
 	config_items_clear(&again);
 	config_items_clear(&items);
@@ -75,24 +75,23 @@ struct row {
 };
 
 static const struct row rows[] = {
-	{"an empty text", "", 0, NULL},
-	{"comments and empty lines", "# a\n\n   # b\n", 3, NULL},
-	{"line ends of another system", "set smtp.workers = 2\r\n", 1, NULL},
-	{"no end of the last line", "set smtp.workers = 2", 1, NULL},
-	{"an unknown word", "\nfoo bar\n", 2, "not with \"foo\""},
-	{"an unknown setting", "set a.b = c\n", 1, "no setting \"a.b\""},
-	{"a setting without =", "set smtp.workers 2\n", 1, "NAME = VALUE"},
-	{"a value out of its range",
-	    "set smtp.workers = 2\nset smtp.max_recipients = 1\n", 2,
-	    "smtp.max_recipients"},
-	{"the same twice", "domain a.test any\ndomain A.test list\n", 2,
-	    "is there twice"},
-	{"an entry without its kind", "block 192.0.2.1\n", 1,
-	    "client or sender"},
-	{"an include, which there is not", "include /etc/passwd\n", 1,
-	    "not with \"include\""},
-	{"control characters", "set smtp.hostname = a\x1b[2J\n", 1,
-	    "control characters"},
+    {"an empty text", "", 0, NULL},
+    {"comments and empty lines", "# a\n\n   # b\n", 3, NULL},
+    {"line ends of another system", "set smtp.workers = 2\r\n", 1, NULL},
+    {"no end of the last line", "set smtp.workers = 2", 1, NULL},
+    {"an unknown word", "\nfoo bar\n", 2, "not with \"foo\""},
+    {"an unknown setting", "set a.b = c\n", 1, "no setting \"a.b\""},
+    {"a setting without =", "set smtp.workers 2\n", 1, "NAME = VALUE"},
+    {"a value out of its range",
+	"set smtp.workers = 2\nset smtp.max_recipients = 1\n", 2,
+	"smtp.max_recipients"},
+    {"the same twice", "domain a.test any\ndomain A.test list\n", 2,
+	"is there twice"},
+    {"an entry without its kind", "block 192.0.2.1\n", 1, "client or sender"},
+    {"an include, which there is not", "include /etc/passwd\n", 1,
+	"not with \"include\""},
+    {"control characters", "set smtp.hostname = a\x1b[2J\n", 1,
+	"control characters"},
 };
 
 static void
@@ -106,8 +105,8 @@ check_rows(void)
 		    slice_of(rows[i].text), &nothing, &items, &line, &err);
 
 		if (!ok((rc == 0) == (rows[i].want == NULL) &&
-		    (rc == 0 || strstr(err.text, rows[i].want) != NULL),
-		    "%s", rows[i].label))
+			    (rc == 0 || strstr(err.text, rows[i].want) != NULL),
+			"%s", rows[i].label))
 			diag("%d: %s", rc, err.text);
 		is_u64(line, rows[i].line, "%s: the line", rows[i].label);
 		config_items_clear(&items);
@@ -124,11 +123,13 @@ check_size(void)
 	struct err err;
 
 	memset(text, '\n', n);
-	ok(config_text_read((struct slice){text, n}, &nothing, &items, &line,
-	    &err) == -1, "a text of megabytes is refused");
+	ok(config_text_read(
+	       (struct slice){text, n}, &nothing, &items, &line, &err) == -1,
+	    "a text of megabytes is refused");
 	memset(text, 'a', n - 1);
 	ok(config_text_read((struct slice){text, n - 1}, &nothing, &items,
-	    &line, &err) == -1, "so is a line of megabytes");
+	       &line, &err) == -1,
+	    "so is a line of megabytes");
 	free(text);
 }
 
