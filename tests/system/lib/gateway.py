@@ -217,16 +217,22 @@ class Gateway:
                 and not any(p.search(line) for p in self.expected_alarms)]
 
     def status(self):
-        return self.json("status")
+        return self.json("status", "--detailed")
+
+    def program(self, name):
+        """What status says about one program: its state, and its facts and
+        counters in one dict."""
+        [row] = [p for p in self.status()["programs"]
+                 if p["program"] == name]
+        return {"state": row["state"], "revision": row.get("revision"),
+                **row.get("facts", {}), **row.get("counters", {})}
 
     def listeners(self, kind):
-        """(address, port) of each listener of a kind, as `status` says:
-        "listeners": [{"kind": "smtp", "address": "127.0.0.1:2525"}, ...]"""
+        """(address, port) of each listener of a kind, as bindd says."""
         found = []
-        for row in self.status()["listeners"]:
-            if row["kind"] == kind:
-                host, _, port = row["address"].rpartition(":")
-                found.append((host.strip("[]"), int(port)))
+        for text in self.program("bindd").get(f"listener {kind}", "").split():
+            host, _, port = text.rpartition(":")
+            found.append((host.strip("[]"), int(port)))
         return found
 
     def port(self, kind="smtp"):
