@@ -69,6 +69,8 @@ struct hub {
 	struct life_seen *seen;
 	struct life_wait waits[LIFE_WAITS_MAX];
 	size_t wait_count;
+	struct channel *held; /* not read while the disk is full */
+	uint64_t held_ms;     /* since when */
 
 	uint64_t lost[ROLE_COUNT][LOSS_COUNT];   /* in all */
 	uint64_t untold[ROLE_COUNT][LOSS_COUNT]; /* not in the log yet */
@@ -123,6 +125,9 @@ void intake_drain(struct hub *hub);
 
 int intake_life_events(
     struct channel *channel, const struct channel_frame *frame);
+
+/* Each second: lets go of a channel that was held long enough. */
+void intake_tick(struct hub *hub);
 
 /* The log up to hub->synced is durable: answers what waits for it. */
 void intake_synced(struct hub *hub);

@@ -12,6 +12,12 @@
 
 #include "loghub/hub.h"
 
+/*
+ * While the disk is full queued's channel is not read, and closed after so
+ * long: queued gives a frame 30 s, and begins again on a new channel.
+ */
+#define HELD_MS 20000
+
 /* Of one writer in one turn, so that another's turn comes. */
 #define DATAGRAMS_PER_TURN 64
 
@@ -186,6 +192,29 @@ store_life(struct hub *hub, const struct ipc_record_life *life)
 	return store_event(hub, ROLE_QUEUED, life->number, life->event);
 }
 
+static void
+hold(struct hub *hub, struct channel *channel)
+{
+	if (hub->held == channel)
+		return;
+	hub->held = channel;
+	hub->held_ms = loop_now_ms(hub->loop);
+	channel_pause(channel);
+}
+
+void
+intake_tick(struct hub *hub)
+{
+	struct channel *held = hub->held;
+
+	if (held == NULL ||
+	    (hub->is_disk_full &&
+	        loop_now_ms(hub->loop) < hub->held_ms + HELD_MS))
+		return;
+	channel_close_with(held, "the log has no space");
+	intake_peer_closed(hub, held);
+}
+
 /*
  * queued takes an answer as said of all frames before it: one that cannot be
  * stored ends the channel, so that none after it is answered.
@@ -198,9 +227,9 @@ intake_life_events(struct channel *channel, const struct channel_frame *frame)
 	uint32_t count = events.count;
 	struct ipc_record_life life;
 
-	if (hub->is_disk_full || hub->wait_count == LIFE_WAITS_MAX) {
-		channel_close_with(channel, "the log takes nothing now");
-		intake_peer_closed(hub, channel);
+	if (hub->is_disk_full || hub->wait_count == LIFE_WAITS_MAX ||
+	    hub->held == channel) {
+		hold(hub, channel);
 		return 0;
 	}
 	hub->waits[hub->wait_count++] = (struct life_wait){
@@ -258,6 +287,8 @@ intake_peer_closed(struct hub *hub, const struct channel *channel)
 	for (size_t i = 0; i < hub->wait_count; i++)
 		if (hub->waits[i].channel == channel)
 			hub->waits[i].channel = NULL;
+	if (hub->held == channel)
+		hub->held = NULL;
 	/* Nobody waits any more: their places are free again. */
 	intake_synced(hub);
 }

@@ -97,6 +97,7 @@ read_event(struct reading *r, struct slice value)
 		    "them",
 		    SLICE_ARG(value));
 	r->filter->types |= TYPE_BIT(type);
+	r->filter->level = EVENT_DEBUG;
 	return 0;
 }
 
@@ -262,6 +263,7 @@ log_filter_read(struct log_filter *filter, const json_t *arguments,
 
 	memset(filter, 0, sizeof(*filter));
 	filter->until_us = UINT64_MAX;
+	filter->level = EVENT_INFO;
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
 		const json_t *value =
 		    json_object_get(arguments, words[i].name);

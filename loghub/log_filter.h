@@ -34,7 +34,7 @@ struct log_filter {
 	uint64_t session_id;
 	uint64_t since_us;
 	uint64_t until_us; /* UINT64_MAX: no end */
-	enum event_level level; /* at least; EVENT_DEBUG: all */
+	enum event_level level; /* at least; INFO where no event is named */
 };
 
 /*

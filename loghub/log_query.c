@@ -471,6 +471,7 @@ log_export(struct log_view *view, const json_t *arguments, json_t **result_r,
 	if (query_init(&q, view, arguments, err) == -1)
 		return 2;
 	q.limit = LOG_QUERY_LIMIT_MAX;
+	q.filter.level = EVENT_DEBUG; /* all that is kept */
 	if (cursor != NULL && !json_is_null(cursor) &&
 	    cursor_read(cursor, &q.after) == -1) {
 		json_decref(q.events);

@@ -230,6 +230,7 @@ void
 store_tick(struct hub *hub)
 {
 	check_space(hub);
+	intake_tick(hub);
 	tell_losses(hub);
 	store_flush(hub);
 	begin_sync(hub);

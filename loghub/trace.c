@@ -196,13 +196,13 @@ search_day(struct search *s, int32_t number)
 /* ---- the answer ---- */
 
 static json_t *
-tell_match(struct search *s, const struct match *match, bool has_events)
+tell_match(struct search *s, const struct match *match)
 {
 	struct log_event_view event;
 	struct record record;
 
 	if (match->message != 0)
-		return trace_message(s->view, match->message, has_events);
+		return trace_message(s->view, match->message);
 	if (match->session != 0)
 		return trace_session(s->view, match->session);
 	for (size_t i = s->view->day_count; i > 0; i--) {
@@ -225,8 +225,7 @@ tell_matches(struct search *s, json_t *traces, json_t *result)
 
 	while (told < s->count && told < s->limit && !s->view->is_late &&
 	    octets < TRACE_OCTETS_MAX) {
-		json_t *trace =
-		    tell_match(s, &s->matches[told++], s->count == 1);
+		json_t *trace = tell_match(s, &s->matches[told++]);
 
 		if (trace == NULL)
 			continue;
@@ -251,7 +250,7 @@ tell_id(struct search *s, json_t *traces)
 
 	if (id_parse(s->key, &id) == -1)
 		return;
-	if ((trace = trace_message(s->view, id, true)) != NULL ||
+	if ((trace = trace_message(s->view, id)) != NULL ||
 	    (trace = trace_session(s->view, id)) != NULL)
 		(void)json_array_append_new(traces, trace);
 }

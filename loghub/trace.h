@@ -14,9 +14,8 @@
 
 /*
  * Arguments: "key" (or "query"), "since", "until", "limit", "cursor".
- * Result: {"traces": [...], "next", "partial", "behind"}.  One match is told
- * with all its events, several as a list, newest first.  Returns an exit
- * code: 0, 2 (err is set), or 3 when nothing matched.
+ * Result: {"traces": [...], "next", "partial", "behind"}, newest first.
+ * Returns an exit code: 0, 2 (err is set), or 3 when nothing matched.
  */
 int trace_query(struct log_view *view, const json_t *arguments,
     json_t **result_r, struct err *err);
@@ -26,10 +25,10 @@ int trace_query(struct log_view *view, const json_t *arguments,
 /*
  * {"id", "session", "ts", "from", "client", "account", "header_message_id",
  * "size", "status", "finished", "recipients": [...], "events": [...],
- * "dsns": [...], "dsn_of": {...}}; NULL when the log has no event of it.
- * has_events: with events and session; else a line of a list.
+ * "dsns": [...], "dsn_of": {...}}, with what its session did besides; NULL
+ * when the log has no event of it.
  */
-json_t *trace_message(struct log_view *view, uint64_t id, bool has_events);
+json_t *trace_message(struct log_view *view, uint64_t id);
 
 /* {"session", "events": [...], "messages": [ids]}; NULL when unknown. */
 json_t *trace_session(struct log_view *view, uint64_t session);

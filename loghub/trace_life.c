@@ -26,7 +26,6 @@ struct life {
 	struct log_view *view;
 	uint64_t id;
 	uint64_t session;
-	bool has_events;
 	json_t *trace;
 	json_t *recipients; /* address -> object */
 	json_t *events;
@@ -209,8 +208,7 @@ note_event(struct life *life, const struct log_event_view *event)
 		return;
 	if (notes[event->head.type] != NULL)
 		notes[event->head.type](life, event);
-	if (life->has_events &&
-	    json_array_size(life->events) < LIFE_EVENTS_MAX)
+	if (json_array_size(life->events) < LIFE_EVENTS_MAX)
 		(void)json_array_append_new(life->events, event_json(event));
 }
 
@@ -353,7 +351,7 @@ read_life(struct life *life)
 		each_event(view, view->days[i],
 		    term_hash_id(TERM_MESSAGE, life->id), LIFE_EVENTS_MAX,
 		    life_event, life);
-	if (!life->has_events || life->session == 0)
+	if (life->session == 0)
 		return;
 	first = first_day(view, day_of_id(life->session));
 	for (size_t i = first; i < view->day_count && i - first < SESSION_DAYS;
@@ -364,11 +362,10 @@ read_life(struct life *life)
 }
 
 json_t *
-trace_message(struct log_view *view, uint64_t id, bool has_events)
+trace_message(struct log_view *view, uint64_t id)
 {
 	struct life life = {.view = view,
 	    .id = id,
-	    .has_events = has_events,
 	    .trace = json_object(),
 	    .recipients = json_object(),
 	    .events = json_array(),
@@ -393,11 +390,7 @@ trace_message(struct log_view *view, uint64_t id, bool has_events)
 	is_known = json_object_size(life.numbers_seen) > 0 ||
 	    json_array_size(life.events) > 0 ||
 	    json_object_get(life.trace, "dsn_of") != NULL;
-	if (has_events)
-		(void)json_object_set_new(
-		    life.trace, "events", sorted(life.events));
-	else
-		json_decref(life.events);
+	(void)json_object_set_new(life.trace, "events", sorted(life.events));
 	json_decref(life.recipients);
 	json_decref(life.dsns);
 	json_decref(life.numbers_seen);

@@ -216,9 +216,12 @@ store_refused(struct box *box)
 	    .reference = SLICE("0abcdef1")};
 	const struct event_session session = {
 	    .client = SLICE("198.51.100.9"), .refused = 1};
+	const struct event_log_writer writer = {.program = SLICE("smtpd")};
 
 	store_as(box, ROLE_SMTPD, t, flow, EV_DATA_REFUSED, &refused, 0);
 	store_as(box, ROLE_SMTPD, t + 5, flow, EV_SESSION, &session, 0);
+	store_as(box, ROLE_LOGHUB, t + 6, (struct log_context){0, 0},
+	    EV_LOG_WRITER, &writer, 0);
 }
 
 /* ---- trace ---- */
@@ -324,8 +327,9 @@ test_trace_list(struct box *box)
 	is_u64(json_array_size(traces), 2, "an address leads to two mails");
 	is_str(text_of(json_array_get(traces, 0), "status"), "partly failed",
 	    "the newest first");
-	ok(json_object_get(json_array_get(traces, 0), "events") == NULL,
-	    "a list has no events");
+	is_u64(json_array_size(json_object_get(
+	           json_array_get(traces, 0), "events")),
+	    8, "each with its events");
 	json_decref(result);
 	result = ask(box, trace_query,
 	    "{\"key\": \"bob@place.test\", \"limit\": 1}", 0);
@@ -384,6 +388,8 @@ test_filters(struct box *box)
 		{"{\"since\": \"2026-02-01\"}", 7, "since a day"},
 		{"{\"until\": \"2026-01-31T12:00:00Z\"}", 2, "until a second"},
 		{"{\"level\": \"notice\"}", 1, "a level"},
+		{"{\"level\": \"debug\"}", 21, "debug events when asked for"},
+		{"{\"event\": \"log.writer\"}", 1, "or named"},
 		{"{\"from\": \"nobody@example.test\"}", 0, "nobody"},
 	};
 
@@ -457,8 +463,8 @@ test_pages(struct box *box)
 	           box, log_query, "\"from\": \"ann@example.test\", ", "1",
 	           false),
 	    15, "pages of one, filtered");
-	is_u64(read_pages(box, log_export, "", "5", true), 20,
-	    "an export is the whole log, oldest first");
+	is_u64(read_pages(box, log_export, "", "5", true), 21,
+	    "an export is the whole log, oldest first, and all levels");
 }
 
 static void
