@@ -126,8 +126,9 @@ int cli_ask(struct cli *cli, const char *request, const json_t *arguments,
 int cli_run_asked(struct cli *cli);
 
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int cli_fail(int code, const char *hint, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* hint: the next command to try, or NULL.  Returns code. */
+int cli_fail(const struct cli *cli, int code, const char *hint,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Says the error of an answer; returns code. */
 int cli_say_error(const struct cli *cli, int code, const json_t *reply);
 

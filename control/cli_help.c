@@ -132,7 +132,7 @@ cli_run_help(struct cli *cli)
 		words[i] = json_string_value(json_array_get(list, i));
 	if (cli_help(count, words))
 		return CLI_DONE;
-	return cli_fail(CLI_NOTHING, "postern help",
+	return cli_fail(cli, CLI_NOTHING, "postern help",
 	    "no verb begins with \"%s\"", words[0]);
 }
 

@@ -20,7 +20,8 @@
 static bool
 is_shown(const char *key, const json_t *value)
 {
-	static const char *const keys[] = {"ts", "program", "event", "number"};
+	static const char *const keys[] = {
+	    "ts", "time_us", "program", "event", "number"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(key, keys[i]) == 0)
@@ -48,9 +49,18 @@ print_field(const char *key, const json_t *value)
 	buf_clear(&text);
 }
 
-/* id: of the message that the line stands under, or NULL. */
+/* The message that the line stands under has said that already. */
+static bool
+is_said(const json_t *trace, const char *key, const json_t *value)
+{
+	return trace != NULL &&
+	       (strcmp(key, "id") == 0 || strcmp(key, "session") == 0) &&
+	       json_equal(json_object_get(trace, key), value);
+}
+
+/* trace: what the line stands under, or NULL. */
 static void
-print_event(json_t *event, const json_t *id)
+print_event(json_t *event, const json_t *trace)
 {
 	struct buf head;
 	const char *key;
@@ -66,15 +76,13 @@ print_event(json_t *event, const json_t *id)
 	(void)printf("%s%s", buf_text(&head), cli_plain());
 	buf_clear(&head);
 	json_object_foreach(event, key, value)
-		if (!is_shown(key, value) &&
-		    (id == NULL || strcmp(key, "id") != 0 ||
-			!json_equal(id, value)))
+		if (!is_shown(key, value) && !is_said(trace, key, value))
 			print_field(key, value);
 	(void)putchar('\n');
 }
 
 static void
-print_events(const struct cli *cli, const json_t *events, const json_t *id)
+print_events(const struct cli *cli, const json_t *events, const json_t *trace)
 {
 	json_t *event;
 	size_t i;
@@ -83,7 +91,7 @@ print_events(const struct cli *cli, const json_t *events, const json_t *id)
 		if (cli->is_jsonl || cli->is_json)
 			cli_show_json(event);
 		else
-			print_event(event, id);
+			print_event(event, trace);
 	}
 }
 
@@ -138,7 +146,7 @@ print_trace(const struct cli *cli, const json_t *trace)
 		if (json_array_size(rows) > 0)
 			cli_show_rows(&recipients, rows, true);
 	}
-	print_events(cli, json_object_get(trace, "events"), id);
+	print_events(cli, json_object_get(trace, "events"), trace);
 }
 
 int
@@ -305,7 +313,7 @@ cli_run_log(struct cli *cli)
 	if (follows)
 		code = find_end(cli, &position);
 	if (code == CLI_DONE && follows && client_is_managing(cli->client))
-		code = cli_fail(CLI_AWAY, NULL,
+		code = cli_fail(cli, CLI_AWAY, NULL,
 		    "the gateway is stopped: nothing will come");
 	if (code == CLI_DONE)
 		code = show_latest(cli, follows ? &position : NULL);

@@ -289,7 +289,7 @@ is_time(const char *key)
 {
 	static const char *const keys[] = {"time", "since", "until", "expires",
 	    "arrived", "next_attempt", "last_login", "last_used", "created",
-	    "not_before", "not_after", "oldest", "changed", "last_attempt",
+	    "not_before", "not_after", "oldest", "last_attempt",
 	    "password_changed"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)

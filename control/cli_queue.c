@@ -104,8 +104,8 @@ run_all(struct cli *cli, const json_t *given, json_t *done_r)
 	json_decref(reply);
 	json_decref(arguments);
 	if (code == CLI_DONE && json_array_size(done_r) == 0)
-		code = cli_fail(
-		    CLI_NOTHING, "postern queue list", "no message matched");
+		code = cli_fail(cli, CLI_NOTHING, "postern queue list",
+		    "no message matched");
 	return code;
 }
 
@@ -136,7 +136,7 @@ confirm(struct cli *cli)
 	    verb_word(cli), count, count == 1 ? "" : "s");
 	if (cli_confirm(question))
 		return CLI_DONE;
-	return cli_fail(CLI_FAILED, NULL,
+	return cli_fail(cli, CLI_FAILED, NULL,
 	    "nothing was done to %zu message%s; "
 	    "--yes does it without a question",
 	    count, count == 1 ? "" : "s");
@@ -176,12 +176,12 @@ cli_run_queue_change(struct cli *cli)
 	int code = CLI_DONE;
 
 	if ((ids != NULL) == (json_object_get(arguments, "match") != NULL))
-		return cli_fail(CLI_USAGE, "postern queue list",
+		return cli_fail(cli, CLI_USAGE, "postern queue list",
 		    "\"%s\" needs either ids or --match FILTER",
 		    cli->verb->words);
 	if (first != NULL && strcmp(first, "-") == 0 &&
 	    read_ids(arguments) == -1)
-		return cli_fail(CLI_NOTHING, NULL, "no ids came");
+		return cli_fail(cli, CLI_NOTHING, NULL, "no ids came");
 	if (is_final(cli) && !json_is_true(json_object_get(arguments, "yes")) &&
 	    !json_is_true(json_object_get(arguments, "dry_run")))
 		code = confirm(cli);

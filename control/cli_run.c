@@ -38,19 +38,6 @@ cli_say(const char *format, ...)
 	va_end(ap);
 }
 
-int
-cli_fail(int code, const char *hint, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	say(format, ap);
-	va_end(ap);
-	if (hint != NULL)
-		cli_say("try: %s", hint);
-	return code;
-}
-
 /* A command that can be typed as it stands, for this instance. */
 static void
 say_hint(const struct cli *cli, const char *hint)
@@ -59,6 +46,20 @@ say_hint(const struct cli *cli, const char *hint)
 		cli_say("try: postern --root %s %s", cli->root, hint + 8);
 	else
 		cli_say("try: %s", hint);
+}
+
+int
+cli_fail(
+    const struct cli *cli, int code, const char *hint, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	say(format, ap);
+	va_end(ap);
+	if (hint != NULL)
+		say_hint(cli, hint);
+	return code;
 }
 
 int
@@ -230,7 +231,8 @@ cli_run(struct cli *cli)
 	else
 		code = cli_run_asked(cli);
 	if (fflush(stdout) == EOF && code == CLI_DONE)
-		code = cli_fail(CLI_FAILED, NULL, "standard output is closed");
+		code = cli_fail(
+		    cli, CLI_FAILED, NULL, "standard output is closed");
 	return code;
 }
 
@@ -368,7 +370,7 @@ cli_run_init(struct cli *cli)
 	int code;
 
 	if (json_object_get(cli->arguments, "hostname") == NULL)
-		return cli_fail(CLI_USAGE,
+		return cli_fail(cli, CLI_USAGE,
 		    "postern init --hostname gw.example.test",
 		    "init needs --hostname");
 	code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);

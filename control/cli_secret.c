@@ -19,7 +19,8 @@ wants_password(const struct cli *cli)
 {
 	const json_t *arguments = cli->arguments;
 
-	if (json_is_true(json_object_get(arguments, "no_password")))
+	if (json_is_true(json_object_get(arguments, "no_password")) ||
+	    json_is_true(json_object_get(arguments, "generate")))
 		return false;
 	/* A route needs one only with a user. */
 	if (strcmp(cli->verb->words, "route add") == 0)
@@ -40,12 +41,13 @@ cli_run_with_password(struct cli *cli)
 	if (!wants_password(cli))
 		return is_route ? cli_run_change(cli) : cli_run_asked(cli);
 	if (cli_read_password(from_stdin, !is_route, &password, &err) == -1)
-		return cli_fail(CLI_USAGE, NULL, "%s", err.text);
+		return cli_fail(cli, CLI_USAGE, NULL, "%s", err.text);
 	value = json_string(password);
 	explicit_bzero(password, strlen(password));
 	free(password);
 	if (value == NULL)
-		return cli_fail(CLI_USAGE, NULL, "the password is not UTF-8");
+		return cli_fail(
+		    cli, CLI_USAGE, NULL, "the password is not UTF-8");
 	(void)json_object_set_new(cli->arguments, "password", value);
 	return is_route ? cli_run_change(cli) : cli_run_asked(cli);
 }
@@ -57,6 +59,7 @@ cli_run_app_password(struct cli *cli)
 	json_t *reply;
 	const char *password;
 	const char *id;
+	const char *login;
 	const int code =
 	    cli_ask(cli, cli->verb->request, cli->arguments, &reply);
 
@@ -64,11 +67,14 @@ cli_run_app_password(struct cli *cli)
 		return code;
 	password = json_string_value(json_object_get(reply, "password"));
 	id = json_string_value(json_object_get(reply, "id"));
+	login = json_string_value(json_object_get(reply, "login"));
 	if (cli->is_json || cli->is_jsonl) {
 		cli_show_json(reply);
 	} else {
-		if (id != NULL)
-			cli_say("app password %s; it is shown only now", id);
+		if (id != NULL && login != NULL)
+			cli_say("app password %s, for the login %s; it is "
+				"shown only now",
+			    id, login);
 		(void)puts(password != NULL ? password : "");
 	}
 	json_decref(reply);
@@ -89,10 +95,10 @@ cli_run_tls_install(struct cli *cli)
 
 	if (chain_fd == -1)
 		return cli_fail(
-		    CLI_FAILED, NULL, "%s: %s", chain, strerror(errno));
+		    cli, CLI_FAILED, NULL, "%s: %s", chain, strerror(errno));
 	if ((key_fd = open(key, O_RDONLY | O_CLOEXEC)) == -1) {
-		code =
-		    cli_fail(CLI_FAILED, NULL, "%s: %s", key, strerror(errno));
+		code = cli_fail(
+		    cli, CLI_FAILED, NULL, "%s: %s", key, strerror(errno));
 	} else if ((code = cli_connect(cli)) == CLI_DONE) {
 		code =
 		    client_install_tls(cli->client, chain_fd, key_fd, &reply);

@@ -294,7 +294,7 @@ cli_run_tls_show(struct cli *cli)
 		return code;
 	facts = certificate_facts(reply);
 	if (json_object_size(facts) == 0)
-		code = cli_fail(CLI_NOTHING, "postern status",
+		code = cli_fail(cli, CLI_NOTHING, "postern status",
 		    "postern-smtpd tells of no certificate");
 	else
 		show_certificate(cli, facts);

@@ -23,6 +23,9 @@
 #define PASSWORD_STDIN \
 	{"--password-stdin", "password_stdin", NULL, CLI_FLAG, \
 	    "read the password from standard input, one line"}
+#define GENERATE \
+	{"--generate", "generate", NULL, CLI_FLAG, \
+	    "make a password and show it"}
 #define MATCH \
 	{"--match", "match", "FILTER", CLI_FILTER, \
 	    "all messages that match; see postern-filter(7)"}
@@ -241,6 +244,7 @@ const struct cli_verb cli_verbs[] = {
 	    .options = {PASSWORD_STDIN,
 		{"--address", "addresses", "ADDRESS", CLI_LIST,
 		    "may send as ADDRESS or @DOMAIN"},
+		GENERATE,
 		{"--no-password", "no_password", NULL, CLI_FLAG,
 		    "logs in with app passwords only"}},
 	    .run = cli_run_with_password},
@@ -249,7 +253,7 @@ const struct cli_verb cli_verbs[] = {
 	    .owners = NEEDS(AUTHD) | IS_LOGGED,
 	    .help = "a new password",
 	    .arguments = {{"name", "USER", CLI_TEXT, false}},
-	    .options = {PASSWORD_STDIN},
+	    .options = {PASSWORD_STDIN, GENERATE},
 	    .run = cli_run_with_password},
 	{.words = "user disable",
 	    .request = "user.disable",
@@ -310,7 +314,7 @@ const struct cli_verb cli_verbs[] = {
 	    .help = "app passwords of a user, with their last use",
 	    .arguments = {{"user", "USER", CLI_TEXT, false}},
 	    .table = {"app_passwords",
-		"id:ID,label:LABEL,from:FROM,networks:NETWORKS,"
+		"id:ID,label:LABEL,login:LOGIN,from:FROM,networks:NETWORKS,"
 		"expires:EXPIRES:t,last_used:LAST USE:t"}},
 	{.words = "identity add",
 	    .request = "identity.add",

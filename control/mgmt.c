@@ -167,16 +167,22 @@ describe(const struct mgmt_ask *ask, char *text_r, size_t size)
 	json_decref(copy);
 }
 
+static bool
+is_change(const struct mgmt_ask *ask)
+{
+	return ask->verb->right >= RIGHT_CHANGE && !mgmt_flag(ask, "dry_run");
+}
+
 static void
 note_change(const struct mgmt_ask *ask)
 {
 	char what[CHANGE_TEXT_MAX];
-	const struct event_change event = {.actor = slice_of(ask->actor),
+	struct event_change event = {.actor = slice_of(ask->actor),
 	    .verb = slice_of(ask->verb->name),
-	    .what = slice_of(what),
 	    .revision = config_store_revision(ask->confd->store)};
 
 	describe(ask, what, sizeof(what));
+	event.what = slice_of(what);
 	log_event(daemon_log(ask->confd->daemon), (struct log_context){0, 0},
 	    EV_CHANGE, &event);
 }
@@ -186,8 +192,7 @@ mgmt_reply(struct mgmt_ask *ask, enum mgmt_code code, json_t *result)
 {
 	char *body = json_dumps(result, JSON_COMPACT);
 
-	if (code == MGMT_DONE && ask->verb->right >= RIGHT_CHANGE &&
-	    !mgmt_flag(ask, "dry_run"))
+	if (code == MGMT_DONE && is_change(ask))
 		note_change(ask);
 	send_reply(ask, code, body != NULL ? slice_of(body) : SLICE("{}"));
 	if (body != NULL)
@@ -238,14 +243,13 @@ on_owner_reply(void *arg, const struct channel_frame *frame)
 		return;
 	}
 	reply = &frame->message->mgmt_reply;
-	if (reply->code == MGMT_DONE && ask->verb->right >= RIGHT_CHANGE &&
-	    !mgmt_flag(ask, "dry_run"))
-		note_change(ask);
 	if (reply->code == MGMT_DONE && ask->verb->handle != NULL) {
 		ask->reply = json_loadb(reply->body.p, reply->body.n, 0, NULL);
 		ask->verb->handle(ask);
 		return;
 	}
+	if (reply->code == MGMT_DONE && is_change(ask))
+		note_change(ask);
 	send_reply(ask, (enum mgmt_code)reply->code, reply->body);
 	free_ask(ask);
 }

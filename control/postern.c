@@ -22,7 +22,7 @@ usage_error(const struct cli *cli, const struct err *err)
 	(void)snprintf(hint, sizeof(hint), "postern help%s%s",
 	    cli->verb != NULL ? " " : "",
 	    cli->verb != NULL ? cli->verb->words : "");
-	return cli_fail(CLI_USAGE, hint, "%s", err->text);
+	return cli_fail(cli, CLI_USAGE, hint, "%s", err->text);
 }
 
 /* --help behind the words of a verb, or of a noun. */
@@ -61,7 +61,7 @@ main(int argc, char **argv)
 	} else if (code != CLI_DONE) {
 		code = usage_error(&cli, &err);
 	} else if (instance_init(&cli.instance, cli.root, &err) == -1) {
-		code = cli_fail(CLI_USAGE, NULL, "%s", err.text);
+		code = cli_fail(&cli, CLI_USAGE, NULL, "%s", err.text);
 	} else {
 		code = cli_run(&cli);
 	}
