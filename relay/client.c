@@ -68,9 +68,8 @@ client_enter(struct client *c, enum client_state state)
 		return;
 	if (wait != 0 && c->mail != NULL) {
 		uint64_t now = clock_monotonic_ms();
-		uint64_t left = c->mail->deadline_ms > now
-		    ? c->mail->deadline_ms - now
-		    : 1;
+		uint64_t left =
+		    c->mail->deadline_ms > now ? c->mail->deadline_ms - now : 1;
 
 		wait = left < wait ? left : wait;
 	}
@@ -185,8 +184,8 @@ command(struct client *c, enum client_state state, const char *verb,
 static void
 say_hello(struct client *c)
 {
-	command(c, CLIENT_EHLO, c->config.is_lmtp ? "LHLO" : "EHLO",
-	    c->own_name);
+	command(
+	    c, CLIENT_EHLO, c->config.is_lmtp ? "LHLO" : "EHLO", c->own_name);
 }
 
 static void
@@ -285,8 +284,8 @@ start_tls(struct client *c)
 	c->config.ssl = NULL;
 	if (stream_start_tls(c->stream, ssl) == -1)
 		/* Somebody put a reply in before the handshake (T074). */
-		client_end_with(c, 0, "4.7.0",
-		    "the server sent more before TLS began");
+		client_end_with(
+		    c, 0, "4.7.0", "the server sent more before TLS began");
 	else
 		client_enter(c, CLIENT_HANDSHAKE);
 }
@@ -331,7 +330,7 @@ const char *
 client_tls_words(const struct client *c, char *out, size_t size)
 {
 	const char *reached = c->is_secured ? c->tls_words
-	    : c->was_open		    ? NULL
+			      : c->was_open ? NULL
 					    : "no session";
 
 	return tls_policy_words(&c->config.tls, reached, out, size);
@@ -375,8 +374,8 @@ auth_begin(struct client *c)
 	} else if (smtp_ehlo_has_mechanism(&c->ehlo, "LOGIN")) {
 		command(c, CLIENT_AUTH, "AUTH", "LOGIN");
 	} else {
-		client_end_with(c, 0, "4.7.4",
-		    "the server offers no login that we have");
+		client_end_with(
+		    c, 0, "4.7.4", "the server offers no login that we have");
 	}
 }
 
@@ -413,8 +412,8 @@ stray_reply(struct client *c, const struct smtp_reply *reply)
 	if (reply->code == 421)
 		client_end_by_reply(c, reply);
 	else
-		client_end_with(c, 0, "4.5.0",
-		    "the server answered what was not asked");
+		client_end_with(
+		    c, 0, "4.5.0", "the server answered what was not asked");
 }
 
 static void

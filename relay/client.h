@@ -31,7 +31,7 @@ struct client_config {
 	bool is_lmtp;
 	bool is_own_name_a_loop; /* a greeting with own_name ends it */
 	struct tls_decision tls;
-	SSL *ssl; /* in connect state; NULL: plain text only */
+	SSL *ssl;         /* in connect state; NULL: plain text only */
 	const char *user; /* "": no login */
 	const char *password;
 	uint64_t connect_ms;

@@ -39,8 +39,8 @@ static void
 settle_by_reply(
     struct client_recipient *recipient, const struct smtp_reply *reply)
 {
-	static const enum outcome outcomes[] = {
-	    [2] = OUTCOME_DELIVERED, [4] = OUTCOME_DEFERRED,
+	static const enum outcome outcomes[] = {[2] = OUTCOME_DELIVERED,
+	    [4] = OUTCOME_DEFERRED,
 	    [5] = OUTCOME_FAILED};
 	char text[SMTP_REPLY_SUMMARY_MAX];
 
@@ -78,9 +78,8 @@ is_answer(struct client *c, const struct smtp_reply *reply)
 	if (reply->code == 421)
 		client_end_by_reply(c, reply);
 	else if (reply->code / 100 == 3)
-		client_end_with(
-		    c, 0, "4.5.0", "the server said %u in the wrong place",
-		    reply->code);
+		client_end_with(c, 0, "4.5.0",
+		    "the server said %u in the wrong place", reply->code);
 	else
 		return true;
 	return false;
@@ -265,9 +264,8 @@ refuse_rcpt(struct client_recipient *r, const struct smtp_reply *reply)
 {
 	char text[SMTP_REPLY_SUMMARY_MAX];
 
-	if (reply->code == 552 &&
-	    (reply->enhanced[0] == '\0' ||
-		strcmp(reply->enhanced, "5.5.3") == 0))
+	if (reply->code == 552 && (reply->enhanced[0] == '\0' ||
+				      strcmp(reply->enhanced, "5.5.3") == 0))
 		client_settle(r, OUTCOME_DEFERRED, 452, "4.5.3",
 		    smtp_reply_summary(reply, text));
 	else
@@ -392,8 +390,8 @@ send_dot(struct client *c)
 {
 	struct err err;
 
-	if (smtp_data_stuff_end(
-		&c->stuffer, stream_output(c->stream), &err) == -1) {
+	if (smtp_data_stuff_end(&c->stuffer, stream_output(c->stream), &err) ==
+	    -1) {
 		settle_all(c->mail, OUTCOME_FAILED, 554, "5.6.0", err.text);
 		client_end_with(c, 0, "5.6.0", "%s", err.text);
 		return;
@@ -410,8 +408,8 @@ send_piece(struct client *c, struct slice piece)
 	struct err err;
 
 	c->content_at += piece.n;
-	if (smtp_data_stuff(&c->stuffer, piece, stream_output(c->stream),
-		&err) == 0)
+	if (smtp_data_stuff(
+		&c->stuffer, piece, stream_output(c->stream), &err) == 0)
 		return 0;
 	settle_all(c->mail, OUTCOME_FAILED, 554, "5.6.0", err.text);
 	client_end_with(c, 0, "5.6.0", "%s", err.text);
@@ -424,12 +422,12 @@ send_file(struct client *c)
 	char piece[PIECE_SIZE];
 
 	while (stream_output_pending(c->stream) < OUTPUT_WANTED) {
-		ssize_t n = pread(c->mail->fd, piece, sizeof(piece),
-		    (off_t)c->content_at);
+		ssize_t n = pread(
+		    c->mail->fd, piece, sizeof(piece), (off_t)c->content_at);
 
 		if (n > 0) {
-			if (send_piece(c,
-				(struct slice){piece, (size_t)n}) == -1)
+			if (send_piece(c, (struct slice){piece, (size_t)n}) ==
+			    -1)
 				return;
 			continue;
 		}

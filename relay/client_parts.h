@@ -41,7 +41,7 @@ struct client {
 	struct smtp_ehlo ehlo;
 	bool is_reached;
 	bool is_secured;
-	bool was_open; /* ready() was called */
+	bool was_open;       /* ready() was called */
 	unsigned challenges; /* of this login */
 	char tls_words[160]; /* of the connection, once it is secured */
 

@@ -14,8 +14,8 @@
 static void
 on_answer(void *arg, const struct channel_frame *frame)
 {
-	static const struct ipc_dns_answer away = {.status = DNS_TEMPORARY,
-	    .reason = {"no answer from checkd", 21}};
+	static const struct ipc_dns_answer away = {
+	    .status = DNS_TEMPORARY, .reason = {"no answer from checkd", 21}};
 	struct dns_question *question = arg;
 
 	question->request_id = 0;
@@ -34,14 +34,13 @@ dns_client_ask(struct link *checkd, struct dns_question *question,
 	struct ipc_dns_query query = {
 	    .name = slice_of(name), .type = (uint16_t)type};
 
-	*question = (struct dns_question){.channel = link_channel(checkd),
-	    .answer = answer,
-	    .arg = arg};
+	*question = (struct dns_question){
+	    .channel = link_channel(checkd), .answer = answer, .arg = arg};
 	if (question->channel == NULL)
 		return -1;
-	question->request_id = channel_request(question->channel,
-	    MSG_DNS_QUERY, &query, NULL, MSG_DNS_ANSWER, ANSWER_DEADLINE_MS,
-	    on_answer, question);
+	question->request_id =
+	    channel_request(question->channel, MSG_DNS_QUERY, &query, NULL,
+		MSG_DNS_ANSWER, ANSWER_DEADLINE_MS, on_answer, question);
 	return question->request_id == 0 ? -1 : 0;
 }
 
@@ -54,8 +53,8 @@ dns_client_cancel(struct dns_question *question)
 }
 
 size_t
-dns_client_addresses(const struct ipc_dns_answer *answer, struct netaddr *out,
-    size_t size)
+dns_client_addresses(
+    const struct ipc_dns_answer *answer, struct netaddr *out, size_t size)
 {
 	struct ipc_list list = answer->records;
 	struct ipc_record_rr rr;
@@ -97,8 +96,8 @@ dns_client_mx(
 		if (rr.type != DNS_TYPE_MX)
 			continue;
 		out[count].preference = rr.preference;
-		if (slice_copy(rr.name, out[count].name,
-			sizeof(out[count].name)) == 0)
+		if (slice_copy(
+			rr.name, out[count].name, sizeof(out[count].name)) == 0)
 			count++;
 	}
 	return count;

@@ -38,8 +38,8 @@ int dns_client_ask(struct link *checkd, struct dns_question *question,
 void dns_client_cancel(struct dns_question *question);
 
 /* Readers for the records of an answer; what breaks its form is left out. */
-size_t dns_client_addresses(const struct ipc_dns_answer *answer,
-    struct netaddr *out, size_t size);
+size_t dns_client_addresses(
+    const struct ipc_dns_answer *answer, struct netaddr *out, size_t size);
 size_t dns_client_mx(
     const struct ipc_dns_answer *answer, struct mx_host *out, size_t size);
 

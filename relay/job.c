@@ -87,8 +87,8 @@ read_recipient(const struct route_table *routes,
 	struct err err;
 
 	*r = (struct routed){.id = record->id, .notify = record->notify};
-	r->orcpt = is_orcpt(record->orcpt) ? slice_dup(record->orcpt)
-					   : xstrdup("");
+	r->orcpt =
+	    is_orcpt(record->orcpt) ? slice_dup(record->orcpt) : xstrdup("");
 	if (address_parse(record->address,
 		ADDRESS_MAY_BE_UTF8 | ADDRESS_MAY_BE_POSTMASTER, &address,
 		&err) == -1) {
@@ -109,8 +109,7 @@ static void
 add_recipient(struct part *part, struct routed *r)
 {
 	struct client_mail *mail = &part->pool_job.mail;
-	struct client_recipient *to =
-	    &part->recipients[mail->recipient_count];
+	struct client_recipient *to = &part->recipients[mail->recipient_count];
 
 	part->ids[mail->recipient_count++] = r->id;
 	*to = (struct client_recipient){.address = xstrdup(r->address),
@@ -137,9 +136,8 @@ number_parts(struct routed *all, size_t count)
 		all[i].part = 0;
 		if (all[i].is_refused)
 			continue;
-		while (k < i &&
-		    (all[k].is_refused ||
-			all[k].match.target != all[i].match.target))
+		while (k < i && (all[k].is_refused ||
+				    all[k].match.target != all[i].match.target))
 			k++;
 		all[i].part = k < i ? all[k].part : parts++;
 	}
@@ -160,17 +158,17 @@ fill_part(struct job *job, struct part *part, struct routed *all, size_t count,
 	part->ids = xcalloc(mine + 1, sizeof(*part->ids));
 	part->pool_job.owner = part;
 	part->pool_job.done = part_done;
-	part->pool_job.mail = (struct client_mail){
-	    .reverse_path = job->reverse_path,
-	    .envid = job->envid,
-	    .ret = (enum dsn_ret)m->ret,
-	    .is_8bit = m->is_8bit,
-	    .is_utf8 = m->is_utf8,
-	    .size = m->size_octets,
-	    .content = {job->content, m->content.n},
-	    .fd = job->fd,
-	    .deadline_ms = job->start_ms + job->context->deadline_ms,
-	    .recipients = part->recipients};
+	part->pool_job.mail =
+	    (struct client_mail){.reverse_path = job->reverse_path,
+		.envid = job->envid,
+		.ret = (enum dsn_ret)m->ret,
+		.is_8bit = m->is_8bit,
+		.is_utf8 = m->is_utf8,
+		.size = m->size_octets,
+		.content = {job->content, m->content.n},
+		.fd = job->fd,
+		.deadline_ms = job->start_ms + job->context->deadline_ms,
+		.recipients = part->recipients};
 	for (size_t i = 0; i < count; i++) {
 		if (all[i].part == number)
 			add_recipient(part, &all[i]);
@@ -232,12 +230,13 @@ check_frame(const struct ipc_relay_job *m, int fd, struct err *err)
 		return err_set(err, "the ENVID of a job is not xtext");
 	if (fd == -1)
 		return m->content.n == m->size_octets
-		    ? 0
-		    : err_set(err, "the content of a job has another size");
+			   ? 0
+			   : err_set(
+				 err, "the content of a job has another size");
 	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) || st.st_size < 0 ||
 	    (uint64_t)st.st_size < m->size_octets)
 		return err_set(err, "the descriptor of a job is no file of "
-		    "its size");
+				    "its size");
 	return 0;
 }
 
@@ -333,8 +332,8 @@ add_results(struct ipc_list_writer *results, const struct part *part)
 		    .outcome = (uint16_t)r->outcome,
 		    .code = r->code,
 		    .enhanced = slice_of(r->enhanced),
-		    .reply = slice_of(printable(
-			slice_of(r->reply), text, sizeof(text)))};
+		    .reply = slice_of(
+			printable(slice_of(r->reply), text, sizeof(text)))};
 		struct err err;
 
 		if (ipc_result_add(results, &record, &err) == -1)
@@ -367,8 +366,7 @@ job_answer(const struct job *job, struct channel *queued)
 	    .host = slice_of(from->host),
 	    .address = slice_of(from->address),
 	    .tls = slice_of(from->tls),
-	    .duration_ms =
-		(uint32_t)(clock_monotonic_ms() - job->start_ms),
+	    .duration_ms = (uint32_t)(clock_monotonic_ms() - job->start_ms),
 	    .is_host_down = from->is_host_down,
 	    .is_dsn_passed = true};
 	struct ipc_list_writer results;
@@ -378,7 +376,8 @@ job_answer(const struct job *job, struct channel *queued)
 	for (size_t i = 0; rc == 0 && i < job->part_count; i++) {
 		rc = add_results(&results, &job->parts[i]);
 		/* Where not all do, we tell of success ourselves. */
-		result.is_dsn_passed = result.is_dsn_passed &&
+		result.is_dsn_passed =
+		    result.is_dsn_passed &&
 		    job->parts[i].pool_job.mail.was_dsn_passed;
 	}
 	result.results = ipc_list_of(&results);

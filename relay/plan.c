@@ -111,9 +111,8 @@ finish(struct plan_making *m)
 		free_making(m);
 }
 
-static void
-finish_without(struct plan_making *m, enum plan_verdict verdict, unsigned code,
-    const char *enhanced, const char *format, ...)
+static void finish_without(struct plan_making *m, enum plan_verdict verdict,
+    unsigned code, const char *enhanced, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
 static void
@@ -158,7 +157,8 @@ add_candidates(struct plan_making *m, struct host_query *q)
 	q->host.records = NULL;
 	q->host.record_data = NULL;
 	for (size_t i = 0; i < host->address_count &&
-	     plan->candidate_count < PLAN_CANDIDATES_MAX; i++)
+			   plan->candidate_count < PLAN_CANDIDATES_MAX;
+	     i++)
 		plan->candidates[plan->candidate_count++] =
 		    (struct plan_candidate){.host = plan->host_count,
 			.address = host->addresses[i]};
@@ -169,8 +169,8 @@ static void
 no_candidates(struct plan_making *m)
 {
 	const char *what = m->plan->target.kind == ROUTE_MX
-	    ? m->plan->domain
-	    : m->plan->target.host;
+			       ? m->plan->domain
+			       : m->plan->target.host;
 
 	if (m->had_temporary)
 		finish_without(m, PLAN_DEFER, 0, "4.4.3", "%s", m->why);
@@ -243,8 +243,7 @@ take_records(struct plan_host *host, const struct ipc_dns_answer *answer)
 	host->records = xcalloc(PLAN_TLSA_MAX, sizeof(*host->records));
 	host->record_data = xmalloc(list.n + 1);
 	host->record_count = 0;
-	while (host->record_count < PLAN_TLSA_MAX &&
-	    ipc_rr_next(&list, &rr)) {
+	while (host->record_count < PLAN_TLSA_MAX && ipc_rr_next(&list, &rr)) {
 		if (rr.type != DNS_TYPE_TLSA || rr.data.n < 4)
 			continue;
 		memcpy(host->record_data + at, rr.data.p, rr.data.n);
@@ -271,10 +270,9 @@ tlsa_answered(void *arg, const struct ipc_dns_answer *answer)
 	if (answer->status == DNS_OK && answer->is_secure) {
 		take_records(&q->host, answer);
 		facts->tlsa_count = q->host.record_count;
-		q->making->ttl_s =
-		    dns_client_ttl(answer, q->making->ttl_s);
+		q->making->ttl_s = dns_client_ttl(answer, q->making->ttl_s);
 	} else if (answer->status != DNS_TEMPORARY &&
-	    answer->status != DNS_BOGUS && q->was_base_tried) {
+		   answer->status != DNS_BOGUS && q->was_base_tried) {
 		/* RFC 7672 §2.2.2: then at the name before the CNAME. */
 		q->was_base_tried = false;
 		ask_tlsa(q, q->host.name);
@@ -289,13 +287,11 @@ ask_tlsa(struct host_query *q, const char *base)
 	static const struct ipc_dns_answer away = {.status = DNS_TEMPORARY};
 	struct plan_making *m = q->making;
 	char name[300];
-	unsigned port = m->plan->target.kind == ROUTE_MX
-	    ? m->maker->mx_port
-	    : m->plan->target.port;
+	unsigned port = m->plan->target.kind == ROUTE_MX ? m->maker->mx_port
+							 : m->plan->target.port;
 
 	(void)snprintf(name, sizeof(name), "_%u._tcp.%s", port, base);
-	(void)snprintf(
-	    q->host.tls_name, sizeof(q->host.tls_name), "%s", base);
+	(void)snprintf(q->host.tls_name, sizeof(q->host.tls_name), "%s", base);
 	q->host.facts.was_tlsa_asked = true;
 	/* Too long a name has no records. */
 	if (strlen(name) > DOMAIN_LENGTH_MAX) {
@@ -353,8 +349,8 @@ addresses_known(struct host_query *q)
 		host_done(q);
 		return;
 	}
-	has_alias = q->canonical[0] != '\0' &&
-	    strcmp(q->canonical, q->host.name) != 0;
+	has_alias =
+	    q->canonical[0] != '\0' && strcmp(q->canonical, q->host.name) != 0;
 	q->was_base_tried = has_alias;
 	ask_tlsa(q, has_alias ? q->canonical : q->host.name);
 }
@@ -369,10 +365,10 @@ address_answered(struct host_query *q, const struct ipc_dns_answer *answer,
 		*count = dns_client_addresses(answer, found, ADDRESSES_MAX);
 		q->is_secure = q->is_secure && answer->is_secure;
 		m->ttl_s = dns_client_ttl(answer, m->ttl_s);
-		(void)slice_copy(answer->canonical_name, q->canonical,
-		    sizeof(q->canonical));
+		(void)slice_copy(
+		    answer->canonical_name, q->canonical, sizeof(q->canonical));
 	} else if (answer->status == DNS_TEMPORARY ||
-	    answer->status == DNS_BOGUS) {
+		   answer->status == DNS_BOGUS) {
 		note_temporary(m, q->host.name, answer);
 	}
 	if (--q->waiting == 0)
@@ -398,8 +394,8 @@ ipv4_answered(void *arg, const struct ipc_dns_answer *answer)
 static void
 ask_addresses(struct host_query *q)
 {
-	static const struct ipc_dns_answer away = {.status = DNS_TEMPORARY,
-	    .reason = {"checkd is away", 14}};
+	static const struct ipc_dns_answer away = {
+	    .status = DNS_TEMPORARY, .reason = {"checkd is away", 14}};
 	struct link *checkd = q->making->maker->checkd;
 
 	q->waiting = 2;
@@ -508,8 +504,8 @@ mx_answered(void *arg, const struct ipc_dns_answer *answer)
 static void
 ask_mx(struct plan_making *m)
 {
-	static const struct ipc_dns_answer away = {.status = DNS_TEMPORARY,
-	    .reason = {"checkd is away", 14}};
+	static const struct ipc_dns_answer away = {
+	    .status = DNS_TEMPORARY, .reason = {"checkd is away", 14}};
 
 	if (dns_client_ask(m->maker->checkd, &m->mx, m->plan->domain,
 		DNS_TYPE_MX, mx_answered, m) == -1)
@@ -520,8 +516,8 @@ ask_mx(struct plan_making *m)
 
 /* A place that needs no DNS: an address, or a socket on this host. */
 static void
-use_literal(struct plan_making *m, const struct netaddr *address,
-    const char *name)
+use_literal(
+    struct plan_making *m, const struct netaddr *address, const char *name)
 {
 	struct host_query *q = &m->queries[0];
 
@@ -559,7 +555,7 @@ begin(struct plan_making *m)
 		address = (struct netaddr){.family = NETADDR_NONE};
 		use_literal(m, &address, target->path);
 	} else if (target->kind != ROUTE_MX &&
-	    target->literal.family != NETADDR_NONE) {
+		   target->literal.family != NETADDR_NONE) {
 		use_literal(m, &target->literal, target->host);
 	} else if (target->kind != ROUTE_MX) {
 		/* We were told the name: nobody can have forged it. */
@@ -588,8 +584,7 @@ plan_make(const struct plan_maker *maker, const struct route_target *target,
 	m->plan = xcalloc(1, sizeof(*m->plan));
 	m->plan->references = 1;
 	m->plan->target = *target;
-	(void)snprintf(
-	    m->plan->domain, sizeof(m->plan->domain), "%s", domain);
+	(void)snprintf(m->plan->domain, sizeof(m->plan->domain), "%s", domain);
 	m->maker = maker;
 	m->level = level;
 	m->has_credentials = has_credentials;

@@ -78,9 +78,9 @@ struct plan_making;
  * this returns where no question is needed; then NULL is returned.
  */
 struct plan_making *plan_make(const struct plan_maker *maker,
-    const struct route_target *target, const char *domain,
-    enum tls_level level, bool has_credentials,
-    void (*done)(void *arg, struct plan *plan), void *arg);
+    const struct route_target *target, const char *domain, enum tls_level level,
+    bool has_credentials, void (*done)(void *arg, struct plan *plan),
+    void *arg);
 
 /* done() will not be called. */
 void plan_cancel(struct plan_making *making);

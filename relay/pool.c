@@ -12,7 +12,8 @@
 
 #include "relay/pool_parts.h"
 
-/* Idle connections, and deadlines of waiting mails, are looked at this often. */
+/* Idle connections, and deadlines of waiting mails, are looked at this often.
+ */
 #define SWEEP_MS 1000
 /* More than this are not kept: descriptors are finite, destinations are not. */
 #define IDLE_MAX 500
@@ -49,15 +50,16 @@ pool_touch(struct pool_destination *d)
 }
 
 static struct pool_destination *
-find_destination(struct pool *pool, const struct route_match *match,
-    const char *domain)
+find_destination(
+    struct pool *pool, const struct route_match *match, const char *domain)
 {
 	char key[ROUTE_KEY_MAX];
 	struct destination_list *bucket =
 	    bucket_of(pool, route_key(match, domain, key));
 	struct pool_destination *d;
 
-	LIST_FOREACH(d, bucket, link) {
+	LIST_FOREACH(d, bucket, link)
+	{
 		if (strcmp(d->key, key) == 0)
 			return d;
 	}
@@ -117,8 +119,8 @@ take_out(struct pool_job *job)
 }
 
 void
-pool_set_reason(struct pool_job *job, unsigned code, const char *enhanced,
-    const char *text)
+pool_set_reason(
+    struct pool_job *job, unsigned code, const char *enhanced, const char *text)
 {
 	job->code = code;
 	(void)snprintf(job->enhanced, sizeof(job->enhanced), "%s", enhanced);
@@ -140,8 +142,8 @@ pool_complete(struct pool_job *job, enum outcome outcome)
 {
 	struct pool_destination *d = job->destination;
 
-	job->is_host_down = !job->was_reached &&
-	    outcome == OUTCOME_DEFERRED && pool_has_open_recipients(job);
+	job->is_host_down = !job->was_reached && outcome == OUTCOME_DEFERRED &&
+			    pool_has_open_recipients(job);
 	for (size_t i = 0; i < job->mail.recipient_count; i++)
 		client_settle(&job->mail.recipients[i], outcome, job->code,
 		    job->enhanced, job->text);
@@ -166,7 +168,7 @@ complete_waiting(struct pool_destination *d, const struct pool_job *like)
 	(void)snprintf(text, sizeof(text), "%s", like->text);
 	(void)snprintf(enhanced, sizeof(enhanced), "%s", like->enhanced);
 	TAILQ_FOREACH(job, &d->waiting, link)
-		count++;
+	count++;
 	/* What is submitted meanwhile is not of this list. */
 	while (count-- > 0 && (job = TAILQ_FIRST(&d->waiting)) != NULL) {
 		take_out(job);
@@ -182,7 +184,8 @@ idle_connection(const struct pool_destination *d, const struct pool_job *job)
 {
 	struct pool_connection *c;
 
-	TAILQ_FOREACH(c, &d->connections, link) {
+	TAILQ_FOREACH(c, &d->connections, link)
+	{
 		if (!c->is_idle)
 			continue;
 		if (job->tried == 0 ||
@@ -325,9 +328,9 @@ static bool
 is_of_no_use(const struct pool_destination *d)
 {
 	return d->job_count == 0 && d->connection_count == 0 &&
-	    d->making == NULL &&
-	    (d->is_retired || d->plan == NULL ||
-		clock_monotonic_ms() >= d->plan->expires_ms);
+	       d->making == NULL &&
+	       (d->is_retired || d->plan == NULL ||
+		   clock_monotonic_ms() >= d->plan->expires_ms);
 }
 
 /*
@@ -382,7 +385,8 @@ sweep_list(const struct destination_list *list, uint64_t now)
 {
 	struct pool_destination *d;
 
-	LIST_FOREACH(d, list, link) {
+	LIST_FOREACH(d, list, link)
+	{
 		sweep_waiting(d, now);
 		if (is_of_no_use(d))
 			pool_touch(d);
@@ -399,7 +403,7 @@ on_sweep(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	while ((c = TAILQ_FIRST(&pool->idle)) != NULL &&
-	    now - c->idle_since_ms >= pool->settings.idle_ms)
+	       now - c->idle_since_ms >= pool->settings.idle_ms)
 		pool_connection_free(c, true);
 	for (unsigned i = 0; i < BUCKETS; i++)
 		sweep_list(&pool->buckets[i], now);

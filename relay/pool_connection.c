@@ -31,7 +31,7 @@ static bool
 has_untried(const struct pool_job *job)
 {
 	return job->plan != NULL &&
-	    job->tried != (1u << job->plan->candidate_count) - 1;
+	       job->tried != (1u << job->plan->candidate_count) - 1;
 }
 
 /*
@@ -46,8 +46,7 @@ after_mail(struct pool_job *job, const struct pool_connection *c)
 
 	if (job->plan == c->plan)
 		job->tried |= host_candidates(c->plan, host);
-	if (has_untried(job) && job->plan == c->plan &&
-	    !job->mail.is_callout &&
+	if (has_untried(job) && job->plan == c->plan && !job->mail.is_callout &&
 	    clock_monotonic_ms() < job->mail.deadline_ms) {
 		for (size_t i = 0; i < job->mail.recipient_count; i++) {
 			struct client_recipient *r = &job->mail.recipients[i];
@@ -260,8 +259,8 @@ start_connect(const struct plan *plan, const struct plan_candidate *candidate,
 	} else {
 		size = netaddr_to_sockaddr(&candidate->address, port, &sa);
 	}
-	fd = socket(
-	    sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd =
+	    socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1 || connect(fd, (struct sockaddr *)&sa, size) == 0 ||
 	    errno == EINPROGRESS)
 		return fd;
@@ -293,9 +292,8 @@ prepare_tls(struct pool_connection *c, SSL **ssl_r, struct err *err)
 	if (pool->settings.tls == NULL)
 		return err_set(err, "TLS could not be set up on this host");
 	*ssl_r = tls_client_connect(pool->settings.tls, host->tls_name, names,
-	    c->plan->target.kind == ROUTE_MX && c->plan->domain[0] != '['
-		? 2
-		: 1,
+	    c->plan->target.kind == ROUTE_MX && c->plan->domain[0] != '[' ? 2
+									  : 1,
 	    c->tls.check, host->records, host->record_count, &usable, err);
 	if (*ssl_r == NULL)
 		return -1;
@@ -321,8 +319,8 @@ pool_connection_open(struct pool_job *job, size_t candidate)
 	c->plan = plan_keep(job->plan);
 	c->candidate = candidate;
 	if (prepare_tls(c, &ssl, &err) == 0 &&
-	    (fd = start_connect(
-		 c->plan, &c->plan->candidates[candidate], pool->settings.mx_port)) == -1)
+	    (fd = start_connect(c->plan, &c->plan->candidates[candidate],
+		 pool->settings.mx_port)) == -1)
 		err_set(&err, "connect: %s", strerror(errno));
 	if (fd == -1) {
 		SSL_free(ssl);
@@ -340,7 +338,7 @@ pool_connection_open(struct pool_job *job, size_t candidate)
 	    .own_name = pool->own_name,
 	    .host = c->plan->hosts[c->plan->candidates[candidate].host].name,
 	    .is_lmtp = d->target.kind == ROUTE_LMTP ||
-		d->target.kind == ROUTE_LMTP_UNIX,
+		       d->target.kind == ROUTE_LMTP_UNIX,
 	    .is_own_name_a_loop =
 		d->target.kind == ROUTE_MX && !pool->settings.may_be_local,
 	    .tls = c->tls,

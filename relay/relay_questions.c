@@ -58,7 +58,8 @@ relay_forget_askers(struct relayd *relayd, const struct channel *channel)
 {
 	struct relay_question *q;
 
-	LIST_FOREACH(q, &relayd->questions, link) {
+	LIST_FOREACH(q, &relayd->questions, link)
+	{
 		if (q->channel == channel)
 			q->channel = NULL;
 	}
@@ -66,8 +67,8 @@ relay_forget_askers(struct relayd *relayd, const struct channel *channel)
 
 /* The domain as mail for the address would name it. */
 static int
-read_domain(struct slice text, char domain_r[256], char canonical_r[],
-    struct err *err)
+read_domain(
+    struct slice text, char domain_r[256], char canonical_r[], struct err *err)
 {
 	struct address address;
 	char literal[NETADDR_TEXT_MAX];
@@ -87,8 +88,8 @@ read_domain(struct slice text, char domain_r[256], char canonical_r[],
 /* ---- callouts ---- */
 
 static void
-answer_callout(struct relay_question *q, enum rcpt_verdict verdict,
-    const char *reply)
+answer_callout(
+    struct relay_question *q, enum rcpt_verdict verdict, const char *reply)
 {
 	struct ipc_called_out answer = {
 	    .verdict = (uint16_t)verdict, .reply = slice_of(reply)};
@@ -118,8 +119,8 @@ relay_on_callout(struct channel *channel, const struct channel_frame *frame)
 	struct relay_question *q = new_question(channel, frame->request_id);
 	struct err err;
 
-	if (read_domain(frame->message->callout.address, q->domain,
-		q->address, &err) == -1 ||
+	if (read_domain(frame->message->callout.address, q->domain, q->address,
+		&err) == -1 ||
 	    route_find(q->relayd->routes, slice_of(q->address), &q->match,
 		&err) == -1) {
 		answer_callout(q, RCPT_TEMPORARY, err.text);
@@ -131,8 +132,8 @@ relay_on_callout(struct channel *channel, const struct channel_frame *frame)
 		    "no inner server is set for this domain");
 		return 0;
 	}
-	q->recipient = (struct client_recipient){
-	    .address = q->address, .orcpt = ""};
+	q->recipient =
+	    (struct client_recipient){.address = q->address, .orcpt = ""};
 	q->job.owner = q;
 	q->job.done = callout_done;
 	q->job.mail = (struct client_mail){.reverse_path = "",
@@ -148,9 +149,8 @@ relay_on_callout(struct channel *channel, const struct channel_frame *frame)
 
 /* ---- route tests ---- */
 
-static void
-add_fact(struct relay_question *q, const char *name, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+static void add_fact(struct relay_question *q, const char *name,
+    const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static void
 add_fact(struct relay_question *q, const char *name, const char *format, ...)
@@ -214,8 +214,7 @@ test_planned(void *arg, struct plan *plan)
 	for (size_t i = 0; i < plan->host_count && i < MX_TRIED_MAX; i++)
 		add_host(q, plan, i);
 	if (plan->verdict != PLAN_OK)
-		add_fact(q,
-		    plan->verdict == PLAN_FAIL ? "refused" : "put off",
+		add_fact(q, plan->verdict == PLAN_FAIL ? "refused" : "put off",
 		    "%s%s%s", plan->enhanced, plan->enhanced[0] ? " " : "",
 		    plan->text);
 	plan_release(plan);
@@ -235,8 +234,8 @@ add_rule(struct relay_question *q)
 	add_fact(q, "address", "%s", q->address);
 	add_fact(q, "rule", "%s%s%s", sources[q->match.source],
 	    q->match.rule[0] != '\0' ? " " : "", q->match.rule);
-	add_fact(q, "target", "%s",
-	    route_target_format(q->match.target, target));
+	add_fact(
+	    q, "target", "%s", route_target_format(q->match.target, target));
 	if (q->match.user[0] != '\0')
 		add_fact(q, "login", "%s", q->match.user);
 }
@@ -245,8 +244,7 @@ int
 relay_on_route_test(struct channel *channel, const struct channel_frame *frame)
 {
 	struct relay_question *q = new_question(channel, frame->request_id);
-	const struct settings *settings =
-	    daemon_settings(q->relayd->daemon);
+	const struct settings *settings = daemon_settings(q->relayd->daemon);
 	enum tls_level level = TLS_LEVEL_DANE;
 	struct plan_making *making;
 	struct err err;

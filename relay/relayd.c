@@ -29,9 +29,8 @@ static void
 say_ready(struct relayd *r, bool is_stopping)
 {
 	const struct settings *settings = daemon_settings(r->daemon);
-	struct ipc_relay_ready ready = {.jobs = is_stopping
-		? 0
-		: (uint32_t)settings->relay_max_jobs};
+	struct ipc_relay_ready ready = {
+	    .jobs = is_stopping ? 0 : (uint32_t)settings->relay_max_jobs};
 	struct channel *queued = link_channel(r->queued);
 
 	if (queued != NULL && !daemon_is_managing(r->daemon))
@@ -178,17 +177,17 @@ settings_changed(struct daemon *daemon, struct err *err)
 	r->jobs.routes = r->routes;
 	r->jobs.deadline_ms = s->relay_deadline * 1000;
 	set_tls(r, s->relay_ca_file);
-	pool_configure(r->pool,
-	    &(struct pool_settings){.own_name = s->smtp_hostname,
-		.tls = r->tls,
-		.default_level = level,
-		.may_be_local = s->relay_allow_loopback,
-		.mx_port = (uint16_t)s->relay_mx_port,
-		.connections = (unsigned)s->relay_connections,
-		.idle_ms = s->relay_idle * 1000,
-		.connect_ms = s->relay_connect_timeout * 1000,
-		.command_ms = s->relay_command_timeout * 1000,
-		.dot_ms = s->relay_dot_timeout * 1000});
+	pool_configure(
+	    r->pool, &(struct pool_settings){.own_name = s->smtp_hostname,
+			 .tls = r->tls,
+			 .default_level = level,
+			 .may_be_local = s->relay_allow_loopback,
+			 .mx_port = (uint16_t)s->relay_mx_port,
+			 .connections = (unsigned)s->relay_connections,
+			 .idle_ms = s->relay_idle * 1000,
+			 .connect_ms = s->relay_connect_timeout * 1000,
+			 .command_ms = s->relay_command_timeout * 1000,
+			 .dot_ms = s->relay_dot_timeout * 1000});
 	say_ready(r, daemon_is_stopping(daemon));
 	return 0;
 }
@@ -244,8 +243,7 @@ status(struct daemon *daemon, struct status_writer *writer)
 	status_counter(writer, "jobs taken", (int64_t)r->jobs_taken);
 	status_counter(writer, "jobs done", (int64_t)r->jobs_done);
 	status_counter(writer, "jobs under way", (int64_t)r->jobs.count);
-	status_counter(writer, "jobs without a connection",
-	    (int64_t)n.waiting);
+	status_counter(writer, "jobs without a connection", (int64_t)n.waiting);
 	status_counter(writer, "destinations", (int64_t)n.destinations);
 	status_counter(writer, "connections", (int64_t)n.connections);
 	status_counter(writer, "idle connections", (int64_t)n.idle);

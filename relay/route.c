@@ -48,8 +48,7 @@ split_port(struct slice text, struct slice *host_r, uint16_t *port)
 	if (colon == text.n)
 		return 0;
 	host_r->n = colon;
-	if (slice_to_u64((struct slice){text.p + colon + 1,
-			     text.n - colon - 1},
+	if (slice_to_u64((struct slice){text.p + colon + 1, text.n - colon - 1},
 		&number) == -1 ||
 	    number < 1 || number > 65535)
 		return -1;
@@ -76,8 +75,10 @@ parse_host(struct slice host, struct route_target *target, struct err *err)
 	}
 	target->literal = (struct netaddr){.family = NETADDR_NONE};
 	if (is_bracketed || domain_parse(host, &name, err) == -1)
-		return err_set(err, "%.*s is neither a host's name nor its "
-		    "address", SLICE_ARG(host));
+		return err_set(err,
+		    "%.*s is neither a host's name nor its "
+		    "address",
+		    SLICE_ARG(host));
 	memcpy(target->host, name.text, sizeof(target->host));
 	return 0;
 }
@@ -88,8 +89,8 @@ parse_path(struct slice path, struct route_target *target_r, struct err *err)
 	struct route_target target = {.kind = ROUTE_LMTP_UNIX};
 
 	if (slice_copy(path, target.path, sizeof(target.path)) == -1)
-		return err_set(err, "%.*s: too long for a socket",
-		    SLICE_ARG(path));
+		return err_set(
+		    err, "%.*s: too long for a socket", SLICE_ARG(path));
 	*target_r = target;
 	return 0;
 }
@@ -109,8 +110,8 @@ route_target_parse(
 	}
 	if (slice_starts_nocase(text, "lmtp:/") &&
 	    !slice_starts_nocase(text, "lmtp://"))
-		return parse_path((struct slice){text.p + 5, text.n - 5},
-		    target_r, err);
+		return parse_path(
+		    (struct slice){text.p + 5, text.n - 5}, target_r, err);
 	while (i < count - 1 && !slice_starts_nocase(text, schemes[i].prefix))
 		i++;
 	text.p += strlen(schemes[i].prefix);
@@ -120,8 +121,8 @@ route_target_parse(
 	target.kind = schemes[i].kind;
 	target.port = schemes[i].port;
 	if (split_port(text, &host, &target.port) == -1)
-		return err_set(err, "%.*s: the port must be 1 to 65535",
-		    SLICE_ARG(text));
+		return err_set(
+		    err, "%.*s: the port must be 1 to 65535", SLICE_ARG(text));
 	if (parse_host(host, &target, err) == -1)
 		return -1;
 	*target_r = target;
@@ -215,8 +216,8 @@ set_pattern(struct rule *rule, const char *text)
 	    domain_pattern_parse(slice_of(text), &pattern, NULL) == 0) {
 		rule->kind = kinds[pattern.kind];
 		rule->name = xstrdup(pattern.domain.text);
-	} else if (address_parse(slice_of(text), ADDRESS_MAY_BE_UTF8,
-		       &address, NULL) == 0) {
+	} else if (address_parse(slice_of(text), ADDRESS_MAY_BE_UTF8, &address,
+		       NULL) == 0) {
 		rule->kind = RULE_ADDRESS;
 		rule->name = xstrdup(address_format_folded(&address, folded));
 	} else {
@@ -231,7 +232,7 @@ static void
 insert(struct route_table *table, struct rule *rule)
 {
 	struct rule **at = &table->buckets[hash(rule->kind, rule->name) &
-	    (table->bucket_count - 1)];
+					   (table->bucket_count - 1)];
 
 	while (*at != NULL)
 		at = &(*at)->next;
@@ -248,8 +249,7 @@ route_table_new(const struct snapshot *snapshot)
 	table->bucket_count = 16;
 	while (table->bucket_count < most * 2)
 		table->bucket_count *= 2;
-	table->buckets =
-	    xcalloc(table->bucket_count, sizeof(struct rule *));
+	table->buckets = xcalloc(table->bucket_count, sizeof(struct rule *));
 	table->mx.kind = ROUTE_MX;
 	for (size_t i = 0; i < snapshot->domain_count; i++) {
 		const struct domain_entry *entry = &snapshot->domains[i];
@@ -307,17 +307,16 @@ route_table_free(struct route_table *table)
 
 /* The earlier of best and what is found under that name. */
 static const struct rule *
-earlier(const struct route_table *table, enum rule_kind kind,
-    const char *name, const struct rule *best)
+earlier(const struct route_table *table, enum rule_kind kind, const char *name,
+    const struct rule *best)
 {
 	const struct rule *rule =
 	    table->buckets[hash(kind, name) & (table->bucket_count - 1)];
 
 	for (; rule != NULL; rule = rule->next) {
 		if (rule->kind == kind && strcmp(rule->name, name) == 0)
-			return best == NULL || rule->place < best->place
-			    ? rule
-			    : best;
+			return best == NULL || rule->place < best->place ? rule
+									 : best;
 	}
 	return best;
 }
@@ -350,8 +349,10 @@ match_of(const struct route_table *table, const struct rule *rule,
 		return 0;
 	}
 	if (!rule->is_readable)
-		return err_set(err, "the route %s leads to \"%s\", which "
-		    "cannot be read", rule->text, rule->target_text);
+		return err_set(err,
+		    "the route %s leads to \"%s\", which "
+		    "cannot be read",
+		    rule->text, rule->target_text);
 	*match_r = (struct route_match){.source = rule->source,
 	    .rule = rule->text,
 	    .target = &rule->target,
@@ -379,8 +380,8 @@ route_find(const struct route_table *table, struct slice text,
 
 	if (address_parse(text, ADDRESS_MAY_BE_UTF8, &address, err) == -1)
 		return -1;
-	best = earlier(table, RULE_ADDRESS,
-	    address_format_folded(&address, folded), best);
+	best = earlier(
+	    table, RULE_ADDRESS, address_format_folded(&address, folded), best);
 	best = find_for_domain(
 	    table, address.is_literal ? "[" : address.domain.text, best);
 	/* A domain of ours is a whole: no route takes one address out. */

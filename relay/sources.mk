@@ -31,3 +31,4 @@ test_route_SOURCES = relay/route.c
 test_mx_SOURCES = relay/mx.c
 test_tls_policy_SOURCES = relay/tls_policy.c
 test_relay_client_SOURCES = $(relay_client_SOURCES)
+test_relayd_SOURCES = tests/unit/relay_world.c

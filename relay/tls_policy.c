@@ -37,8 +37,8 @@ bool
 tls_policy_wants_tlsa(enum tls_level level, const struct tls_facts *facts)
 {
 	return level == TLS_LEVEL_DANE && facts->kind != ROUTE_LMTP_UNIX &&
-	    !facts->is_literal && facts->is_name_secure &&
-	    facts->is_address_secure;
+	       !facts->is_literal && facts->is_name_secure &&
+	       facts->is_address_secure;
 }
 
 /* Level dane: what the TLSA records ask for. */
@@ -55,7 +55,7 @@ decide_dane(const struct tls_facts *facts, struct tls_decision *d)
 		d->action = TLS_DEFER;
 		d->why = "DNS gives no answer about TLSA records";
 	} else if (facts->tlsa_status == DNS_OK && facts->is_tlsa_secure &&
-	    facts->tlsa_count > 0) {
+		   facts->tlsa_count > 0) {
 		d->action = TLS_MUST;
 		d->check = TLS_CHECK_DANE;
 		d->why = "TLSA records";
@@ -83,8 +83,8 @@ tls_policy_decide(enum tls_level level, const struct tls_facts *facts,
 		d.action = TLS_MUST;
 		d.check = TLS_CHECK_NAME;
 		d.why = facts->kind == ROUTE_MX && !facts->is_name_secure
-		    ? "required; the MX records are not signed"
-		    : "required";
+			    ? "required; the MX records are not signed"
+			    : "required";
 		break;
 	case TLS_LEVEL_DANE:
 		decide_dane(facts, &d);

@@ -17,7 +17,7 @@ enum tls_level {
 	TLS_LEVEL_OPPORTUNISTIC, /* when offered and when it works */
 	TLS_LEVEL_ENCRYPTED,     /* always, whoever it is */
 	TLS_LEVEL_VERIFIED,      /* a known authority vouches for the name */
-	TLS_LEVEL_DANE,          /* by TLSA where there are, else opportunistic */
+	TLS_LEVEL_DANE, /* by TLSA where there are, else opportunistic */
 	TLS_LEVEL_COUNT
 };
 
@@ -27,9 +27,9 @@ const char *tls_level_name(enum tls_level level);
 /* What is known of a host when a connection is about to be made. */
 struct tls_facts {
 	enum route_kind kind;
-	bool is_literal;        /* named by address: no certificate fits it */
-	bool has_credentials;   /* a password will be sent */
-	bool is_name_secure;    /* the MX records, or a host that we were told */
+	bool is_literal;      /* named by address: no certificate fits it */
+	bool has_credentials; /* a password will be sent */
+	bool is_name_secure;  /* the MX records, or a host that we were told */
 	bool is_address_secure; /* its A and AAAA records */
 	bool was_tlsa_asked;
 	enum dns_status tlsa_status;

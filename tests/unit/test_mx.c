@@ -41,8 +41,10 @@ test_order(void)
 		""},
 	    {"we are among the best", {{"a.test", 10}, {"GW.test", 10}}, 2,
 		MX_LOOP, ""},
-	    {"better ones than we", {{"a.test", 5}, {"gw.test", 10},
-		{"b.test", 10}, {"c.test", 20}}, 4, MX_OK, "a.test"},
+	    {"better ones than we",
+		{{"a.test", 5}, {"gw.test", 10}, {"b.test", 10},
+		    {"c.test", 20}},
+		4, MX_OK, "a.test"},
 	    {"an address for a name", {{"192.0.2.1", 10}}, 1, MX_BROKEN, ""},
 	    {"a broken one beside a good one", {{"a b", 1}, {"a.test", 10}}, 2,
 		MX_OK, "a.test"},
@@ -70,8 +72,8 @@ test_equal_ones(void)
 	for (uint32_t seed = 1; seed <= 1000; seed++) {
 		struct mx_list list;
 
-		(void)mx_order(records, 2, "gw.test", seed * 2654435761u,
-		    &list);
+		(void)mx_order(
+		    records, 2, "gw.test", seed * 2654435761u, &list);
 		firsts[list.hosts[0].name[0] == 'b']++;
 	}
 	ok(firsts[0] > 300 && firsts[1] > 300,
@@ -85,8 +87,8 @@ test_many(void)
 	struct mx_list list;
 
 	for (unsigned i = 0; i < 1000; i++) {
-		(void)snprintf(records[i].name, sizeof(records[i].name),
-		    "h%u.test", i);
+		(void)snprintf(
+		    records[i].name, sizeof(records[i].name), "h%u.test", i);
 		records[i].preference = (uint16_t)(1000 - i);
 	}
 	is_int(mx_order(records, 1000, "gw.test", 1, &list), MX_OK,
@@ -127,8 +129,8 @@ test_addresses(void)
 		struct netaddr address;
 
 		(void)netaddr_parse(slice_of(rows[i].address), &address);
-		is_int(mx_address_check(&address, &own, 1), rows[i].fault,
-		    "%s", rows[i].address);
+		is_int(mx_address_check(&address, &own, 1), rows[i].fault, "%s",
+		    rows[i].address);
 	}
 }
 

@@ -42,8 +42,8 @@ test_targets(void)
 		struct route_target target;
 		struct err err = {""};
 		char text[ROUTE_TARGET_TEXT_MAX];
-		int rc = route_target_parse(
-		    slice_of(rows[i].text), &target, &err);
+		int rc =
+		    route_target_parse(slice_of(rows[i].text), &target, &err);
 
 		if (rows[i].canonical == NULL) {
 			is_int(rc, -1, "\"%s\": %s", rows[i].text, err.text);
@@ -96,8 +96,7 @@ test_matches(void)
 	    {"a@apartner.test", "mx", ""},
 	    {"a@late.test", "mx", ""},
 	    {"a@sub.late.test", "smtp://f.test:25", ".late.test"},
-	    {"a@deep.sub.late.test", "smtp://g.test:25",
-		"deep.sub.late.test"},
+	    {"a@deep.sub.late.test", "smtp://g.test:25", "deep.sub.late.test"},
 	    {"a@m\xc3\xbcller.test", "smtp://idn.test:25",
 		"xn--mller-kva.test"},
 	    {"a@[192.0.2.1]", "mx", ""},
@@ -111,8 +110,8 @@ test_matches(void)
 		struct route_match match;
 		struct err err = {""};
 		char text[ROUTE_TARGET_TEXT_MAX];
-		int rc = route_find(
-		    table, slice_of(rows[i].address), &match, &err);
+		int rc =
+		    route_find(table, slice_of(rows[i].address), &match, &err);
 
 		if (rows[i].target == NULL) {
 			is_int(rc, -1, "%s: %s", rows[i].address, err.text);

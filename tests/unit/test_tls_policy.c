@@ -15,12 +15,12 @@ struct row {
 };
 
 /* MX and addresses signed, and TLSA asked for. */
-#define SIGNED .is_name_secure = true, .is_address_secure = true, \
+#define SIGNED                                             \
+	.is_name_secure = true, .is_address_secure = true, \
 	.was_tlsa_asked = true
 
 static const struct row rows[] = {
-    {"none", TLS_LEVEL_NONE, {.kind = ROUTE_MX}, TLS_PLAIN,
-	TLS_CHECK_NONE},
+    {"none", TLS_LEVEL_NONE, {.kind = ROUTE_MX}, TLS_PLAIN, TLS_CHECK_NONE},
     {"opportunistic", TLS_LEVEL_OPPORTUNISTIC, {.kind = ROUTE_MX}, TLS_MAY,
 	TLS_CHECK_NONE},
     {"encrypted", TLS_LEVEL_ENCRYPTED, {.kind = ROUTE_MX}, TLS_MUST,
@@ -30,12 +30,18 @@ static const struct row rows[] = {
     {"dane without DNSSEC", TLS_LEVEL_DANE, {.kind = ROUTE_MX}, TLS_MAY,
 	TLS_CHECK_NONE},
     {"dane with records", TLS_LEVEL_DANE,
-	{.kind = ROUTE_MX, SIGNED, .tlsa_status = DNS_OK,
-	    .is_tlsa_secure = true, .tlsa_count = 1}, TLS_MUST,
-	TLS_CHECK_DANE},
+	{.kind = ROUTE_MX,
+	    SIGNED,
+	    .tlsa_status = DNS_OK,
+	    .is_tlsa_secure = true,
+	    .tlsa_count = 1},
+	TLS_MUST, TLS_CHECK_DANE},
     {"dane, signed, no records", TLS_LEVEL_DANE,
-	{.kind = ROUTE_MX, SIGNED, .tlsa_status = DNS_NODATA,
-	    .is_tlsa_secure = true}, TLS_MAY, TLS_CHECK_NONE},
+	{.kind = ROUTE_MX,
+	    SIGNED,
+	    .tlsa_status = DNS_NODATA,
+	    .is_tlsa_secure = true},
+	TLS_MAY, TLS_CHECK_NONE},
     {"dane, records that are not signed", TLS_LEVEL_DANE,
 	{.kind = ROUTE_MX, SIGNED, .tlsa_status = DNS_OK, .tlsa_count = 1},
 	TLS_MAY, TLS_CHECK_NONE},
@@ -55,8 +61,11 @@ static const struct row rows[] = {
 	{.kind = ROUTE_SMTP, .has_credentials = true}, TLS_MUST,
 	TLS_CHECK_NAME},
     {"a password does not undo a wait", TLS_LEVEL_DANE,
-	{.kind = ROUTE_SMTP, SIGNED, .has_credentials = true,
-	    .tlsa_status = DNS_BOGUS}, TLS_DEFER, TLS_CHECK_NONE},
+	{.kind = ROUTE_SMTP,
+	    SIGNED,
+	    .has_credentials = true,
+	    .tlsa_status = DNS_BOGUS},
+	TLS_DEFER, TLS_CHECK_NONE},
     {"smtps is TLS at any level", TLS_LEVEL_NONE, {.kind = ROUTE_SMTPS},
 	TLS_MUST, TLS_CHECK_NONE},
     {"a socket on this host needs none", TLS_LEVEL_ENCRYPTED,
@@ -119,9 +128,8 @@ main(void)
 		ok(d.is_from_start == (rows[i].facts.kind == ROUTE_SMTPS),
 		    "%s: from the start", rows[i].label);
 	}
-	is_str(tls_policy_words(
-		   &(struct tls_decision){
-		       .level = TLS_LEVEL_DANE, .why = "TLSA records"},
+	is_str(tls_policy_words(&(struct tls_decision){.level = TLS_LEVEL_DANE,
+				    .why = "TLSA records"},
 		   "TLSv1.3", words, sizeof(words)),
 	    "dane (TLSA records): TLSv1.3", "the trace says what and why");
 	return tap_done();
