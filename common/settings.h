@@ -161,7 +161,8 @@
 	    "Anything but 25 is for tests and closed networks.") \
 	S(relay_allow_loopback, "relay.allow_loopback", BOOL, "off", \
 	    READS(RELAYD), "Deliver to this host's own addresses", \
-	    "Off: an MX that points to loopback or to ourselves is a loop.") \
+	    "Off: an MX that points to loopback, to ourselves or into a " \
+	    "private network is refused. Inner servers are named by a route.") \
 	S(relay_tls, "relay.tls", \
 	    CHOICE("none opportunistic encrypted verified dane"), "dane", \
 	    READS(RELAYD), "TLS to other servers", \
