@@ -99,7 +99,8 @@ record_opening_read(
 	    record->payload.n != RECORD_OPENING_SIZE ||
 	    memcmp(p, OPENING_MAGIC, OPENING_MAGIC_SIZE) != 0)
 		return -1;
-	opening_r->segment = (uint32_t)ipc_get_number(p + OPENING_MAGIC_SIZE, 4);
+	opening_r->segment =
+	    (uint32_t)ipc_get_number(p + OPENING_MAGIC_SIZE, 4);
 	memcpy(opening_r->previous, p + OPENING_MAGIC_SIZE + 4,
 	    RECORD_HASH_SIZE);
 	return 0;

@@ -5,7 +5,11 @@ following, tampering, a hub that is killed, a disk that is full."""
 
 import glob
 import os
+import random
+import socket
+import struct
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import scene, tap  # noqa: E402
@@ -86,6 +90,85 @@ with tap.group("a hub that is killed stops no mail"):
 def hub_fact():
     return s.gw.program("loghub").get("log", "")
 
+
+# Event types by their place in the table.
+DELIVERED, NOTICE = 2, 20
+
+
+def text(value):
+    return struct.pack("<I", len(value)) + value
+
+
+def datagram(sequence, events, boot=7):
+    return struct.pack("<QQH", boot, sequence, len(events)) + b"".join(
+        struct.pack("<I", len(e)) + e for e in events)
+
+
+def notice(words, kind=NOTICE):
+    head = struct.pack("<HQQQ", kind, int(time.time() * 1e6), 0, 0)
+    return head + text(b"smtpd") + text(words)
+
+
+def writer(program):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.settimeout(10)
+    sock.connect(os.path.join(
+        s.gw.root, f"run/postern/events-from-{program}.sock"))
+    return sock
+
+
+def lost(program, reason):
+    """How many events the log says it does not have."""
+    return sum(e["count"]
+               for e in s.gw.json("log", "event=log.lost")["events"]
+               if e["writer"] == program and e["reason"].startswith(reason))
+
+
+with tap.group("a writer that floods, another that does not"):
+    flood, quiet = writer("smtpd"), writer("bindd")
+    sent = calm = 0
+    began = time.monotonic()
+    while time.monotonic() < began + 3:
+        flood.send(datagram(sent + 1, [notice(b"flood" * 8)] * 100))
+        sent += 100
+        if time.monotonic() > began + calm * 0.05:
+            calm += 1
+            quiet.send(datagram(calm, [notice(b"calm and seen")]))
+    tap.diag(f"{sent} events in 3 s")
+    tap.wait_until(lambda: s.gw.program("loghub").get("index_behind") == 0,
+                   60, "the index is up to date")
+    found = s.gw.json("log", "text=calm and seen", "--limit", "1000")
+    tap.equal(len(found["events"]), calm, "all of the quiet one are there")
+    kept = s.gw.json("log", "text=floodflood", "--limit", "1")["events"]
+    tap.ok(kept, "the flood has its budget")
+    tap.wait_until(lambda: lost("smtpd", "too many at once") ==
+                   s.gw.program("loghub")["events_lost_rate"] > 0, 10,
+                   "the rest is counted")
+    tap.ok(lost("smtpd", "too many at once") > 0, "the rest is counted")
+
+with tap.group("hostile datagrams"):
+    before = s.gw.program("loghub")["events_refused"]
+    w = writer("relayd")
+    good = datagram(1, [notice(b"good")], boot=9)
+    bad = [b"", b"x", good[:-1], good + b"x",
+           datagram(2, [notice(b"line\nbreak")], boot=9),
+           datagram(3, [notice(b"\xff not UTF-8")], boot=9),
+           datagram(4, [notice(b"x", kind=9999)], boot=9),
+           datagram(5, [notice(b"forged", kind=DELIVERED)], boot=9),
+           datagram(6, [notice(b"x" * 600)], boot=9),
+           struct.pack("<QQH", 9, 7, 65535), b"\0" * 60000]
+    for octets in bad:
+        w.send(octets)
+    rng = random.Random(1)
+    for _ in range(300):
+        w.send(bytes(rng.randrange(256) for _ in range(rng.randrange(90))))
+    w.send(datagram(7, [notice(b"still alive")], boot=9))
+    tap.wait_until(lambda: log("text=still alive"), 10, "the good one comes")
+    after = s.gw.program("loghub")["events_refused"]
+    tap.ok(after - before >= len(bad) + 290, "the bad ones are counted")
+    tap.equal(log("text=forged"), [], "none of them is in the log")
+    tap.wait_until(lambda: lost("relayd", "malformed") == after - before, 10,
+                   "the log says so")
 
 with tap.group("no space"):
     s.gw.set(**{"log.min_free": "1024G"})
