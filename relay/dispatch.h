@@ -17,9 +17,9 @@ struct destination;
 
 /* One message on its way to the recipients of one domain. */
 struct delivery {
-	struct queue_message *message; /* holds a reference */
+	struct queue_message *message;   /* holds a reference */
 	struct destination *destination; /* NULL: it came back */
-	uint32_t *numbers; /* of the recipients */
+	uint32_t *numbers;               /* of the recipients */
 	size_t number_count;
 	uint64_t job_id; /* while it is out; 0 while it waits */
 	struct delivery *next;

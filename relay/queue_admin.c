@@ -510,8 +510,7 @@ act_bounce(struct request *request, struct queue_message *message)
 
 /* Delivered, or put off, while it was read: it is not as it was found. */
 static bool
-has_changed(
-    const struct request *request, const struct queue_message *message)
+has_changed(const struct request *request, const struct queue_message *message)
 {
 	return dispatch_is_touched(
 	    request->queued->dispatch, message->id, request->mark);

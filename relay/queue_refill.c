@@ -50,7 +50,7 @@ struct page {
 	struct pool_task task;
 	struct queue_refill *refill;
 	int64_t now_ms;
-	uint32_t mark; /* of the moment before it began */
+	uint32_t mark;        /* of the moment before it began */
 	struct due_row after; /* in: where to begin; out: the last row seen */
 	struct due_row rows[2 * PAGE_ROWS];
 	size_t row_count;
@@ -72,10 +72,10 @@ struct queue_refill {
 	bool is_in_front; /* the front cursor is at work */
 	bool has_missed;  /* for want of room */
 	bool is_running;
-	int64_t again_ms;   /* a blocked destination is tried; 0: none */
+	int64_t again_ms; /* a blocked destination is tried; 0: none */
 	int64_t rewound_ms;
-	int64_t seen_ms;    /* the last tick */
-	size_t scanned;     /* in this tick */
+	int64_t seen_ms; /* the last tick */
+	size_t scanned;  /* in this tick */
 	struct skip *skips[SKIP_BUCKETS];
 	size_t skip_count;
 	struct page page;
@@ -142,12 +142,12 @@ run_scan(struct pool_task *task)
 	struct sql *reader = page->refill->queued->reader;
 
 	while (!page->is_end && page->row_count < PAGE_ROWS &&
-	    page->scanned < STEP_ROWS) {
+	       page->scanned < STEP_ROWS) {
 		struct due_row *rows = page->rows + page->row_count;
 		size_t count;
 
 		if (queue_store_due(reader, page->now_ms, &page->after, rows,
-		        PAGE_ROWS, &count, &page->err) == -1) {
+			PAGE_ROWS, &count, &page->err) == -1) {
 			page->has_failed = true;
 			return;
 		}
@@ -171,8 +171,8 @@ run_load(struct pool_task *task)
 		struct err err;
 
 		page->failures[i] = NULL;
-		if (queue_store_read(reader, page->ids[i],
-		        &page->messages[i], &err) == -1)
+		if (queue_store_read(
+			reader, page->ids[i], &page->messages[i], &err) == -1)
 			page->failures[i] = xstrdup(err.text);
 	}
 }
@@ -202,8 +202,8 @@ is_wanted(struct queue_refill *refill, const struct due_row *row)
 		return false;
 	}
 	queue_delivery_key(queued, row->domain, key, sizeof(key));
-	blocked_ms = dispatch_blocked_until(
-	    queued->dispatch, key, refill->page.now_ms);
+	blocked_ms =
+	    dispatch_blocked_until(queued->dispatch, key, refill->page.now_ms);
 	if (blocked_ms == 0 && dispatch_room(queued->dispatch, key) > 0)
 		return true;
 	if (blocked_ms == 0)
@@ -314,12 +314,11 @@ set_aside(struct queue_refill *refill, uint64_t message_id, const char *why)
 	for (size_t i = 0; i < page->row_count; i++)
 		if (page->rows[i].message_id == message_id)
 			job->changes[job->change_count++] =
-			    (struct queue_change){
-			        .message_id = message_id,
-			        .kind = QUEUE_CHANGE_POSTPONE,
-			        .number = page->rows[i].number,
-			        .next_ms = page->now_ms +
-			            queued->schedule.longest_ms};
+			    (struct queue_change){.message_id = message_id,
+				.kind = QUEUE_CHANGE_POSTPONE,
+				.number = page->rows[i].number,
+				.next_ms =
+				    page->now_ms + queued->schedule.longest_ms};
 	job->arg = queued;
 	queue_writer_submit(queued->writer, job);
 }
@@ -345,7 +344,7 @@ has_room(const struct queue_refill *refill)
 	if (waiting == 0)
 		return true;
 	return waiting < WAITING_HIGH &&
-	    queued->memory_used < queued_settings(queued)->queue_memory / 2;
+	       queued->memory_used < queued_settings(queued)->queue_memory / 2;
 }
 
 static void done_scan(struct pool_task *task);
@@ -438,8 +437,7 @@ done_scan(struct pool_task *task)
 		fail(refill);
 		return;
 	}
-	daemon_alert_clear(
-	    refill->queued->daemon, ALERT_STORE, "queue.db");
+	daemon_alert_clear(refill->queued->daemon, ALERT_STORE, "queue.db");
 	choose(refill);
 	if (page->id_count == 0) {
 		go_on(refill);

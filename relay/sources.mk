@@ -7,7 +7,7 @@ fuzz_dsn_SOURCES = $(dsn_SOURCES)
 
 queue_SOURCES = relay/dispatch.c relay/queue_filter.c relay/queue_message.c \
 	relay/queue_store.c relay/queue_writer.c relay/schedule.c \
-	relay/spool_file.c relay/submission.c
+	relay/spool_file.c relay/spool_stream.c relay/submission.c
 PROGRAMS += postern-queued
 postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \
 	relay/queue_alias.c relay/queue_delivery.c relay/queue_dsn.c \

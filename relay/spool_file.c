@@ -161,7 +161,8 @@ spool_file_sync(const struct spool_folders *folders, uint64_t id, int fd)
 {
 	char name[ID_TEXT_SIZE];
 
-	/* What the page cache holds after a failure is not known (DESIGN §3). */
+	/* What the page cache holds after a failure is not known (DESIGN §3).
+	 */
 	id_format(id, name);
 	if (fdatasync(fd) == -1)
 		fatal("fdatasync of spool file %s: %s", name, strerror(errno));
@@ -175,7 +176,7 @@ static bool
 is_as_made(const struct stat *st)
 {
 	return S_ISREG(st->st_mode) && st->st_uid == geteuid() &&
-	    (st->st_mode & (S_IRWXG | S_IRWXO)) == 0 && st->st_nlink == 1;
+	       (st->st_mode & (S_IRWXG | S_IRWXO)) == 0 && st->st_nlink == 1;
 }
 
 int
@@ -200,8 +201,7 @@ spool_file_remove(const struct spool_folders *folders, uint64_t id)
 	char name[ID_TEXT_SIZE];
 
 	id_format(id, name);
-	if (unlinkat(folder_fd(folders, id), name, 0) == -1 &&
-	    errno != ENOENT)
+	if (unlinkat(folder_fd(folders, id), name, 0) == -1 && errno != ENOENT)
 		return -1;
 	return 0;
 }
@@ -209,12 +209,12 @@ spool_file_remove(const struct spool_folders *folders, uint64_t id)
 /* ---- the scan at start ---- */
 
 static void
-tell_odd(struct spool_scan *scan, unsigned folder, const char *name,
-    const char *why)
+tell_odd(
+    struct spool_scan *scan, unsigned folder, const char *name, const char *why)
 {
 	if (++scan->odd <= ODD_TOLD_MAX)
-		log_notice("spool/%02x/%s is left alone: %s", folder, name,
-		    why);
+		log_notice(
+		    "spool/%02x/%s is left alone: %s", folder, name, why);
 }
 
 static void
@@ -234,8 +234,8 @@ look_at(const struct spool_folders *folders, unsigned folder, const char *name,
 	if (strcmp(name, proper) != 0 || folder_of(id) != folder) {
 		tell_odd(scan, folder, name, "it is not in its place");
 	} else if (fstatat(folders->fds[folder], name, &st,
-	               AT_SYMLINK_NOFOLLOW) == -1 ||
-	    !is_as_made(&st)) {
+		       AT_SYMLINK_NOFOLLOW) == -1 ||
+		   !is_as_made(&st)) {
 		tell_odd(scan, folder, name,
 		    "it is not a file of this program's user alone");
 	} else if (is_known(arg, id)) {
@@ -253,8 +253,8 @@ scan_folder(const struct spool_folders *folders, unsigned folder,
     struct spool_scan *scan, struct err *err)
 {
 	/* A position of its own, and closed by closedir(). */
-	int fd = openat(folders->fds[folder], ".",
-	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(
+	    folders->fds[folder], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd == -1 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 	int rc = 0;

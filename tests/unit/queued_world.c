@@ -73,8 +73,8 @@ daemon_alert_raise(struct daemon *daemon, int alert, const char *subject,
 	(void)alert;
 	(void)format;
 	world->alerts++;
-	(void)snprintf(world->alert_subject, sizeof(world->alert_subject),
-	    "%s", subject);
+	(void)snprintf(
+	    world->alert_subject, sizeof(world->alert_subject), "%s", subject);
 }
 
 void
@@ -88,8 +88,7 @@ daemon_alert_clear(struct daemon *daemon, int alert, const char *subject)
 int64_t
 queued_now_ms(const struct queued *queued)
 {
-	return queue_clock_now(
-	    &queued->clock, (int64_t)clock_monotonic_ms());
+	return queue_clock_now(&queued->clock, (int64_t)clock_monotonic_ms());
 }
 
 /* ---- life ---- */
@@ -131,8 +130,8 @@ world_start(struct world *world)
 	queued->dispatch = dispatch_new();
 	dispatch_set_limit(queued->dispatch, 50);
 	queue_delivery_init(queued);
-	if (queue_writer_new(
-	        queued->loop, world->dir, &queued->writer, &err) == -1 ||
+	if (queue_writer_new(queued->loop, world->dir, &queued->writer, &err) ==
+		-1 ||
 	    queue_store_open(world->dir, true, &queued->reader, &err) == -1)
 		fatal("%s", err.text);
 	queued->reader_pool = pool_new(queued->loop, 1, "queue-reader");
@@ -247,8 +246,7 @@ on_peer_closed(struct channel *channel, const char *reason)
 
 static const struct channel_handler smtpd_takes[] = {
     {ROLE_QUEUED, MSG_QUEUE_SLOT, on_slot},
-    {ROLE_QUEUED, MSG_QUEUE_CREDIT, on_credit},
-    {ROLE_NONE, MSG_HELLO, NULL}};
+    {ROLE_QUEUED, MSG_QUEUE_CREDIT, on_credit}, {ROLE_NONE, MSG_HELLO, NULL}};
 
 static const struct channel_handler queued_takes[] = {
     {ROLE_SMTPD, MSG_QUEUE_SUBMIT, queue_intake_submit},
@@ -359,8 +357,8 @@ world_insert(struct world *world, uint64_t id, int64_t next_ms,
 	for (size_t i = 0; i < domain_count; i++) {
 		struct queue_recipient *recipient = &message->recipients[i];
 
-		(void)snprintf(address, sizeof(address), "r%zu@%.250s", i,
-		    domains[i]);
+		(void)snprintf(
+		    address, sizeof(address), "r%zu@%.250s", i, domains[i]);
 		recipient->number = (uint32_t)i;
 		recipient->next_ms = next_ms;
 		recipient->address = xstrdup(address);
@@ -393,8 +391,7 @@ world_deliver_one(struct world *world)
 		return false;
 	ipc_list_writer_init(&writer, 1 << 20);
 	for (size_t i = 0; i < delivery->number_count; i++) {
-		struct ipc_record_result record = {
-		    .id = delivery->numbers[i],
+		struct ipc_record_result record = {.id = delivery->numbers[i],
 		    .outcome = OUTCOME_DELIVERED,
 		    .code = 250,
 		    .enhanced = SLICE("2.0.0"),

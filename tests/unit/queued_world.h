@@ -48,8 +48,7 @@ void world_disconnect(struct world *world);
 /* The next id of the peer. */
 uint64_t world_next_id(struct world *world);
 
-#define WORLD_WAIT(world, condition) \
-	WAIT_UNTIL((world)->queued.loop, condition)
+#define WORLD_WAIT(world, condition) WAIT_UNTIL((world)->queued.loop, condition)
 
 /* All that threads were given is done and reported. */
 void world_settle(struct world *world);

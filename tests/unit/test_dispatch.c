@@ -93,7 +93,8 @@ test_concurrency(void)
 	}
 	is_u64(n, 8, "up to relay.connections");
 	finish(dispatch, out[0], DISPATCH_REFUSED);
-	is_u64(start_all(dispatch, out + 8, 1), 0, "one that was put off: less");
+	is_u64(
+	    start_all(dispatch, out + 8, 1), 0, "one that was put off: less");
 	finish(dispatch, out[1], DISPATCH_REFUSED);
 	finish(dispatch, out[2], DISPATCH_TAKEN);
 	is_u64(start_all(dispatch, out + 8, 100), 1, "and less");

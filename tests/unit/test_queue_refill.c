@@ -100,7 +100,7 @@ test_due(struct world *world)
 	tick(world);
 	is_u64(waiting(world), 3, "what is due is loaded, one per domain");
 	ok(dispatch_knows(world->queued.dispatch, 1001, 0) &&
-	        dispatch_knows(world->queued.dispatch, 1004, 1),
+		dispatch_knows(world->queued.dispatch, 1004, 1),
 	    "each recipient of it");
 	ok(!dispatch_knows(world->queued.dispatch, 1002, 0),
 	    "and nothing that is not due");
@@ -151,8 +151,7 @@ test_blocked(struct world *world)
 	now_ms = now(world);
 	delivery = dispatch_next(dispatch, now_ms);
 	ok(delivery != NULL, "one goes out");
-	dispatch_done(
-	    dispatch, delivery, DISPATCH_HOST_DOWN, now_ms, 3600000);
+	dispatch_done(dispatch, delivery, DISPATCH_HOST_DOWN, now_ms, 3600000);
 	dispatch_forget(dispatch, delivery);
 	world_insert(world, 3002, 0, away, 1);
 	world_insert(world, 3003, 0, other, 1);
@@ -210,8 +209,7 @@ test_long_way(struct world *world)
 	queue_refill_missed(world->queued.refill);
 	tick(world);
 	delivery = dispatch_next(dispatch, now_ms);
-	dispatch_done(
-	    dispatch, delivery, DISPATCH_HOST_DOWN, now_ms, 3600000);
+	dispatch_done(dispatch, delivery, DISPATCH_HOST_DOWN, now_ms, 3600000);
 	dispatch_forget(dispatch, delivery);
 	insert_many(world, 100000, 120000, "away.test", 1000);
 	world_insert(world, 300000, 2000, other, 1);
@@ -303,9 +301,8 @@ test_same_struct(struct world *world)
 
 	world_insert(world, 6001, 0, three, 3);
 	world_settle(world);
-	world_sql(world,
-	    "UPDATE rcpt SET next_ms=9000000000000"
-	    " WHERE msg=6001 AND number=2");
+	world_sql(world, "UPDATE rcpt SET next_ms=9000000000000"
+			 " WHERE msg=6001 AND number=2");
 	queue_refill_missed(world->queued.refill);
 	tick(world);
 	is_u64(waiting(world), 2, "two of three are due");
@@ -338,16 +335,15 @@ test_damaged(struct world *world)
 	world_insert(world, 7002, 0, away, 1);
 	world_insert(world, 7003, 0, away, 1);
 	world_settle(world);
-	world_sql(world,
-	    "UPDATE msg SET ret=99 WHERE id=7002;"
-	    "UPDATE rcpt SET attempts=-1 WHERE msg=7003");
+	world_sql(world, "UPDATE msg SET ret=99 WHERE id=7002;"
+			 "UPDATE rcpt SET attempts=-1 WHERE msg=7003");
 	queue_refill_missed(world->queued.refill);
 	world->alerts = 0;
 	tick(world);
 	is_u64(waiting(world), 1, "a damaged message stops no other");
 	is_int(world->alerts, 2, "each gives an alert");
 	is_int(queue_store_due(world->queued.reader, now(world), &start, rows,
-	           4, &count, &err),
+		   4, &count, &err),
 	    0, "rows are read");
 	is_u64(count, 1, "and is set aside");
 	world->alerts = 0;

@@ -90,8 +90,8 @@ send_end(const struct sending *sending)
 {
 	struct ipc_queue_end end = {.stream = sending->number};
 
-	(void)channel_request(sending->world->peer.channel, MSG_QUEUE_END,
-	    &end, NULL, MSG_QUEUE_ANSWER, 60000, on_answer, sending->world);
+	(void)channel_request(sending->world->peer.channel, MSG_QUEUE_END, &end,
+	    NULL, MSG_QUEUE_ANSWER, 60000, on_answer, sending->world);
 }
 
 static void
@@ -113,9 +113,9 @@ send_all(const struct sending *sending, const char *p, size_t n)
 	while (n > 0) {
 		size_t piece = n < IPC_CHUNK_MAX ? n : IPC_CHUNK_MAX;
 
-		WORLD_WAIT(sending->world,
-		    peer->credit >= piece || peer->answers > answers ||
-		        peer->channel == NULL);
+		WORLD_WAIT(sending->world, peer->credit >= piece ||
+					       peer->answers > answers ||
+					       peer->channel == NULL);
 		if (peer->credit < piece || peer->answers > answers)
 			return;
 		peer->credit -= piece;
@@ -235,17 +235,17 @@ test_accept(struct world *world)
 		is_u64(world->peer.stream, i + 1, "by the stream's number");
 		check_content(world, sending.id, content, sizes[i]);
 		world_settle(world);
-		is_int(queue_store_read(world->queued.reader, sending.id,
-		           &message, &err),
+		is_int(queue_store_read(
+			   world->queued.reader, sending.id, &message, &err),
 		    1, "its rows are there");
 		ok(message != NULL && message->is_file &&
-		        message->size == sizes[i],
+			message->size == sizes[i],
 		    "with its size, and that it is a file");
 		queue_message_unref(message);
 		free(content);
 	}
-	is_u64(queue_spool_streams(world->queued.spool), 0,
-	    "no stream is left");
+	is_u64(
+	    queue_spool_streams(world->queued.spool), 0, "no stream is left");
 	is_u64(dispatch_waiting(world->queued.dispatch), 4,
 	    "each is to be delivered");
 	while (world_deliver_one(world))
@@ -337,8 +337,8 @@ test_refusals(struct world *world)
 	WORLD_WAIT(world, world->peer.answers > 1);
 	is_int(world->peer.code, 550, "its END gets the same answer");
 
-	sending = open_stream_as(
-	    world, 2, world_next_id(world), "b@elsewhere.test");
+	sending =
+	    open_stream_as(world, 2, world_next_id(world), "b@elsewhere.test");
 	send_chunk(&sending, HEADER, sizeof(HEADER) - 1);
 	WORLD_WAIT(world, world->peer.answers > 2);
 	is_int(world->peer.code, 550, "so is relaying: %s", world->peer.text);
@@ -394,8 +394,8 @@ test_ends_without_end(struct world *world)
 	world_disconnect(world);
 	WORLD_WAIT(world, count_files(world) == 0);
 	is_u64(count_files(world), 0, "and when the peer goes");
-	is_u64(queue_spool_streams(world->queued.spool), 0,
-	    "nothing waits then");
+	is_u64(
+	    queue_spool_streams(world->queued.spool), 0, "nothing waits then");
 	free(content);
 }
 
@@ -475,9 +475,8 @@ test_places(struct world *world)
 	world_connect(world);
 	for (uint32_t i = 0; i < 10; i++)
 		sendings[i] = open_stream(world, i + 1);
-	WORLD_WAIT(world,
-	    queue_spool_streams(world->queued.spool) == 10 &&
-	        world->peer.credit >= 8 * 256 * 1024);
+	WORLD_WAIT(world, queue_spool_streams(world->queued.spool) == 10 &&
+			      world->peer.credit >= 8 * 256 * 1024);
 	is_u64(world->peer.credit, 8 * 256 * 1024,
 	    "8 MB of memory are eight places");
 	send_abort(&sendings[0]);
@@ -504,14 +503,16 @@ test_places(struct world *world)
 
 /* ---- breaches ---- */
 
+/* A refused stream gets no credit back, so that the sum is certain. */
 static void
 too_much(struct world *world, const struct sending *sending)
 {
-	char *content = make_content(HEADER, 65536);
+	char *content = make_content(FORGED, 65536);
 
 	(void)world;
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 4; i++)
 		send_chunk(sending, content, 65536);
+	send_chunk(sending, content, 1);
 	free(content);
 }
 
@@ -540,8 +541,8 @@ double_message(struct world *world, const struct sending *sending)
 static void
 foreign_slot(struct world *world, const struct sending *sending)
 {
-	(void)open_stream_as(world, 7, sending->id + (1u << ID_COUNTER_BITS),
-	    "b@ours.test");
+	(void)open_stream_as(
+	    world, 7, sending->id + (1u << ID_COUNTER_BITS), "b@ours.test");
 }
 
 static void
@@ -576,14 +577,12 @@ test_breaches(struct world *world)
 		const char *label;
 		void (*breach)(
 		    struct world *world, const struct sending *sending);
-	} rows[] = {
-	    {"more than the credit", too_much},
+	} rows[] = {{"more than the credit", too_much},
 	    {"a chunk of no stream", no_such_stream},
 	    {"a stream's number twice", double_number},
 	    {"a message id twice", double_message},
 	    {"an id of another slot", foreign_slot},
-	    {"a chunk after the end", after_end},
-	    {"two ends", two_ends},
+	    {"a chunk after the end", after_end}, {"two ends", two_ends},
 	    {"an empty chunk", empty_chunk}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -644,18 +643,20 @@ test_start(struct world *world)
 	path_of(world, orphan + 5, other, sizeof(other));
 	if (mkdir(other, 0700) == -1)
 		fatal("mkdir");
+	path_of(world, orphan + 6, other, sizeof(other));
+	strrchr(other, '/')[-1] ^= 1; /* the folder beside its own */
+	make_file(other, 0600);
 	world_start(world);
 
 	ok(access(path, F_OK) == -1, "a file without a row is removed");
 	is_int(access(kept, F_OK), 0, "one with a row stays");
-	is_u64(count_files(world), 7, "what is odd is left alone");
+	is_u64(count_files(world), 8, "what is odd is left alone");
 	ok(!is_file_there(world, orphan + 1), "a file of others is not read");
 	ok(!is_file_there(world, orphan + 2), "nor what a link points to");
 	ok(!is_file_there(world, orphan + 3), "nor a FIFO");
 	ok(!is_file_there(world, orphan + 4), "nor one with two names");
 	ok(!is_file_there(world, orphan + 5), "nor a folder");
-	ok(!is_file_there(world, sending.id),
-	    "nor the other of the two names");
+	ok(!is_file_there(world, sending.id), "nor the other of the two names");
 	path_of(world, orphan + 4, other, sizeof(other));
 	(void)unlink(other);
 	check_content(world, sending.id, content, 100000);
@@ -670,21 +671,28 @@ test_folders(struct world *world)
 {
 	struct spool_folders folders;
 	struct err err;
+	char state[96];
 	char path[160];
 	int fds[2];
 
-	(void)snprintf(path, sizeof(path), "%s/spool/3f", world->dir);
+	(void)snprintf(state, sizeof(state), "%s/other", world->dir);
+	(void)snprintf(path, sizeof(path), "%s/spool/3f", state);
+	if (mkdir(state, 0700) == -1)
+		fatal("mkdir");
+	is_int(spool_folders_open(&folders, state, &err), 0,
+	    "the spool is made where there is none");
+	spool_folders_close(&folders);
 	(void)chmod(path, 0755);
-	is_int(spool_folders_open(&folders, world->dir, &err), -1,
+	is_int(spool_folders_open(&folders, state, &err), -1,
 	    "a folder that others may enter is refused: %s", err.text);
 	(void)chmod(path, 0700);
 	(void)rmdir(path);
 	if (symlink("/tmp", path) == -1)
 		fatal("symlink");
-	is_int(spool_folders_open(&folders, world->dir, &err), -1,
+	is_int(spool_folders_open(&folders, state, &err), -1,
 	    "so is a link in its place: %s", err.text);
 	(void)unlink(path);
-	is_int(spool_folders_open(&folders, world->dir, &err), 0,
+	is_int(spool_folders_open(&folders, state, &err), 0,
 	    "one that is gone is made anew");
 	if (pipe(fds) == -1)
 		fatal("pipe");

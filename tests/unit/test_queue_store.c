@@ -34,7 +34,8 @@ make_message(uint64_t id, size_t count)
 		struct queue_recipient *recipient = &message->recipients[i];
 		char address[64];
 
-		(void)snprintf(address, sizeof(address), "r%zu@d%zu.test", i, i);
+		(void)snprintf(
+		    address, sizeof(address), "r%zu@d%zu.test", i, i);
 		recipient->number = (uint32_t)i;
 		recipient->next_ms = 2000 + (int64_t)i;
 		recipient->notify = 2;
@@ -91,8 +92,8 @@ test_round_trip(struct sql *store, struct sql *reader)
 	free(recipient->last_reply);
 	recipient->last_reply = xstrdup("later");
 	is_int(queue_store_defer(store, 10, recipient, &err), 0, "deferred");
-	is_int(queue_store_delete_recipient(store, 10, 0, &err), 0,
-	    "delivered");
+	is_int(
+	    queue_store_delete_recipient(store, 10, 0, &err), 0, "delivered");
 	is_int(queue_store_update(store, 10, 6, 1, &err), 0, "updated");
 	queue_message_unref(message);
 	is_int(queue_store_read(reader, 10, &message, &err), 1, "read again");
@@ -166,8 +167,8 @@ test_due(struct sql *store, struct sql *reader)
 
 	for (uint64_t id = 100; id < 105; id++)
 		insert(store, id, 2);
-	while (queue_store_due(reader, 2001, &after, rows, 4, &count, &err) ==
-		0 &&
+	while (
+	    queue_store_due(reader, 2001, &after, rows, 4, &count, &err) == 0 &&
 	    count > 0) {
 		for (size_t i = 0; i < count; i++)
 			ok(rows[i].next_ms > after.next_ms ||
@@ -187,8 +188,8 @@ test_due(struct sql *store, struct sql *reader)
 	is_int(queue_store_due(reader, 2000, &after, rows, 4, &count, &err), 0,
 	    "then");
 	is_u64(rows[0].message_id, 101, "it is not due");
-	is_int(queue_store_postpone(store, 100, 0, 9000, &err), 0,
-	    "a held one");
+	is_int(
+	    queue_store_postpone(store, 100, 0, 9000, &err), 0, "a held one");
 	(void)queue_store_set_state(store, 100, RCPT_WAITING, 1, &err);
 	is_int(queue_store_postpone(store, 101, 0, 9000, &err), 0,
 	    "and one that waits are put off");
@@ -205,8 +206,8 @@ test_plan(struct sql *reader)
 	sqlite3_stmt *stmt = NULL;
 	const char *plan = "";
 
-	(void)snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s",
-	    queue_statements[Q_DUE]);
+	(void)snprintf(
+	    sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", queue_statements[Q_DUE]);
 	if (sqlite3_prepare_v2(sql_handle(reader), sql, -1, &stmt, NULL) ==
 		SQLITE_OK &&
 	    sqlite3_step(stmt) == SQLITE_ROW)
@@ -279,8 +280,8 @@ test_outbox(struct sql *store, struct sql *reader)
 	    1, "the next after 1");
 	is_int(seq, 2, "is 2");
 	is_u64(count, 2, "with two events");
-	is_mem(events.p, events.n, list.encoded.p, list.encoded.n,
-	    "as they were");
+	is_mem(
+	    events.p, events.n, list.encoded.p, list.encoded.n, "as they were");
 	is_int(queue_store_outbox_remove(store, 2, &err), 0, "two are removed");
 	is_int(queue_store_outbox_next(reader, 0, &seq, &events, &count, &err),
 	    1, "the first");
@@ -305,8 +306,8 @@ main(void)
 	static const char *const files[] = {
 	    "queue.db", "queue.db-wal", "queue.db-shm"};
 
-	(void)snprintf(dir, sizeof(dir), "%.40s/store-XXXXXX",
-	    tmp != NULL ? tmp : "/tmp");
+	(void)snprintf(
+	    dir, sizeof(dir), "%.40s/store-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(dir) == NULL)
 		fatal("mkdtemp");
 	if (queue_store_open(dir, false, &store, &err) == -1 ||

@@ -44,8 +44,7 @@ note_rows(const struct outbox_row *row)
 			seen.last_number = life.number;
 		seen.rows++;
 		seen.events += row->events.count;
-		seen.is_in_order =
-		    seen.is_in_order && row->seq > seen.last_seq;
+		seen.is_in_order = seen.is_in_order && row->seq > seen.last_seq;
 		seen.last_seq = row->seq;
 	}
 }
@@ -109,8 +108,8 @@ accept_message(struct queue_writer *writer, uint64_t id, size_t count)
 {
 	struct queue_message *message = make_message(id, count);
 
-	submit(writer, queue_job_new(QUEUE_JOB_ACCEPT, message, on_done),
-	    message);
+	submit(
+	    writer, queue_job_new(QUEUE_JOB_ACCEPT, message, on_done), message);
 	queue_message_unref(message);
 }
 
@@ -178,8 +177,9 @@ test_results(struct queue_writer *writer, struct sql *reader)
 	struct queue_job *job;
 	struct err err;
 
-	submit(writer, queue_job_new(QUEUE_JOB_ACCEPT, message, on_done),
-	    message);
+	submit(
+	    writer, queue_job_new(QUEUE_JOB_ACCEPT, message, on_done), message);
+	queue_writer_finish(writer);
 	seen = (struct seen){.is_in_order = true};
 	submit(writer, result_job(message, 0), message);
 	queue_writer_finish(writer);
@@ -208,8 +208,8 @@ test_moves(struct queue_writer *writer, struct sql *reader)
 	struct queue_job *job;
 	struct err err;
 
-	submit(writer, queue_job_new(QUEUE_JOB_ACCEPT, message, on_done),
-	    message);
+	submit(
+	    writer, queue_job_new(QUEUE_JOB_ACCEPT, message, on_done), message);
 	job = queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_done);
 	job->changes = xcalloc(2, sizeof(*job->changes));
 	job->changes[0] = (struct queue_change){.message_id = 8000,
@@ -239,8 +239,7 @@ test_moves(struct queue_writer *writer, struct sql *reader)
 static void
 test_outbox(struct queue_writer *writer, struct sql *reader)
 {
-	struct queue_job *job =
-	    queue_job_new(QUEUE_JOB_OUTBOX, NULL, on_done);
+	struct queue_job *job = queue_job_new(QUEUE_JOB_OUTBOX, NULL, on_done);
 	int64_t seq;
 	struct err err;
 

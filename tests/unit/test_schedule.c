@@ -40,9 +40,8 @@ test_waits(void)
 	is_int(schedule_wait(&schedule, 50), 4 * HOUR, "up to the longest");
 	is_int(schedule_wait(&schedule, UINT32_MAX), 4 * HOUR,
 	    "with any number of attempts");
-	while (attempts < 40 &&
-	    schedule_wait(&schedule, attempts + 1) >=
-		schedule_wait(&schedule, attempts))
+	while (attempts < 40 && schedule_wait(&schedule, attempts + 1) >=
+				    schedule_wait(&schedule, attempts))
 		attempts++;
 	is_int(attempts, 40, "it never gets shorter");
 	set_text(&settings.queue_retry, "");
@@ -77,8 +76,7 @@ test_ends(void)
 	    "no early warning");
 	ok(schedule_is_warning_due(&schedule, false, 0, born, born + 4 * HOUR),
 	    "the first after the delay");
-	ok(!schedule_is_warning_due(
-	       &schedule, false, 1, born, born + DAY - 1),
+	ok(!schedule_is_warning_due(&schedule, false, 1, born, born + DAY - 1),
 	    "not again at once");
 	ok(schedule_is_warning_due(&schedule, false, 1, born, born + DAY),
 	    "the second after a day");
@@ -88,8 +86,7 @@ test_ends(void)
 	    "none for a bounce");
 	settings.queue_delay_warning = 0;
 	schedule_init(&schedule, &settings);
-	ok(!schedule_is_warning_due(
-	       &schedule, false, 0, born, born + 3 * DAY),
+	ok(!schedule_is_warning_due(&schedule, false, 0, born, born + 3 * DAY),
 	    "none when they are off");
 	settings_clear(&settings);
 }
@@ -104,8 +101,8 @@ test_clock(void)
 	    "the clock runs by the monotonic one");
 	ok(!queue_clock_compare(&clock, 100 * DAY + 3000, 1500),
 	    "a small step is no event");
-	is_int(queue_clock_now(&clock, 1500), 100 * DAY + 3000,
-	    "and is followed");
+	is_int(
+	    queue_clock_now(&clock, 1500), 100 * DAY + 3000, "and is followed");
 	ok(queue_clock_compare(&clock, 3750 * DAY, 2500),
 	    "ten years ahead are one");
 	ok(clock.has_jumped, "which is noted");

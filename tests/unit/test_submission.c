@@ -42,8 +42,8 @@ static const struct row rows[] = {
 	{"b@[192.0.2.7]"}, 550},
     {"a trusted client relays", TRUSTED, "198.51.100.9", "x@ours.test", OWN,
 	{"b@else.test"}, 0},
-    {"one that smtpd only says is trusted", TRUSTED, "192.0.2.1",
-	"a@away.test", AWAY, {"b@else.test"}, 550},
+    {"one that smtpd only says is trusted", TRUSTED, "192.0.2.1", "a@away.test",
+	AWAY, {"b@else.test"}, 550},
     {"a client that is no address", TRUSTED, "", "a@away.test", AWAY,
 	{"b@else.test"}, 550},
     {"a login in its own name", LOGIN, "192.0.2.1", "alice@ours.test",
@@ -112,8 +112,8 @@ make_token(const struct row *row, struct buf *out)
 	token_identities_init(&identities);
 	(void)token_identity_add(&identities, SLICE("alice@ours.test"), &err);
 	token.identities = buf_slice(&identities);
-	if (token_make(row->who == FORGED ? wrong_key : key, &token, out,
-		&err) == -1)
+	if (token_make(
+		row->who == FORGED ? wrong_key : key, &token, out, &err) == -1)
 		bug("%s", err.text);
 	buf_clear(&identities);
 }
@@ -146,8 +146,8 @@ check(const struct snapshot *snapshot, const struct row *row,
 		(void)ipc_recipient_add(&list, &recipient, NULL);
 	}
 	submission.recipients = ipc_list_of(&list);
-	rc = submission_check(&rules, &submission, slice_of(row->header),
-	    message_r, refusal_r);
+	rc = submission_check(
+	    &rules, &submission, slice_of(row->header), message_r, refusal_r);
 	ipc_list_writer_clear(&list);
 	buf_clear(&token);
 	return rc;
@@ -196,8 +196,8 @@ test_no_key(const struct snapshot *snapshot)
 	struct submission_rules rules = {.snapshot = snapshot, .now_s = 1};
 	struct ipc_record_recipient recipient = {
 	    .address = SLICE("b@else.test")};
-	struct submission submission = {.token = SLICE("x"),
-	    .reverse_path = SLICE("alice@ours.test")};
+	struct submission submission = {
+	    .token = SLICE("x"), .reverse_path = SLICE("alice@ours.test")};
 	struct ipc_list_writer list;
 	struct queue_message *message;
 	struct smtp_status refusal;
@@ -205,14 +205,14 @@ test_no_key(const struct snapshot *snapshot)
 	ipc_list_writer_init(&list, 4096);
 	(void)ipc_recipient_add(&list, &recipient, NULL);
 	submission.recipients = ipc_list_of(&list);
-	is_int(submission_check(&rules, &submission, SLICE(""), &message,
-		   &refusal),
+	is_int(submission_check(
+		   &rules, &submission, SLICE(""), &message, &refusal),
 	    -1, "without authd's key no login is taken");
 	is_int(refusal.code, 451, "for the moment");
 	submission.token.n = 0;
 	submission.ret = UINT16_MAX;
-	is_int(submission_check(&rules, &submission, SLICE(""), &message,
-		   &refusal),
+	is_int(submission_check(
+		   &rules, &submission, SLICE(""), &message, &refusal),
 	    -1, "an impossible RET is refused");
 	is_int(refusal.code, 501, "for good");
 	ipc_list_writer_clear(&list);
