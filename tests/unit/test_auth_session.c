@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base64.h"
@@ -18,6 +19,9 @@
 #define EXPORTER "0123456789abcdef0123456789abcdef"
 #define UNIQUE "unique012345"
 #define END_POINT "endpoint89abcdef0123456789abcdef"
+
+/* Failures of each kind that are timed. */
+#define TIMED 100
 
 #define ALICE_PASSWORD "correct horse"
 #define APP_PASSWORD "print-print-print"
@@ -875,6 +879,59 @@ test_throttle(struct fixture *f)
 	is_int(seen.verdict, AUTH_TEMPORARY, "and no more");
 }
 
+/* One failed login's time, in nanoseconds. */
+static int64_t
+time_failure(struct fixture *f, const char *user)
+{
+	struct timespec begun;
+	struct timespec ended;
+	struct seen seen;
+
+	forgive(f);
+	(void)clock_gettime(CLOCK_MONOTONIC, &begun);
+	plain(f, NULL, &seen, user, "wrong password");
+	(void)clock_gettime(CLOCK_MONOTONIC, &ended);
+	return (ended.tv_sec - begun.tv_sec) * 1000000000 +
+	       (ended.tv_nsec - begun.tv_nsec);
+}
+
+static int
+compare_times(const void *a, const void *b)
+{
+	const int64_t *x = a;
+	const int64_t *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Turn by turn, so that a busy machine is busy for both. */
+static double
+compare_medians(struct fixture *f)
+{
+	int64_t known[TIMED];
+	int64_t unknown[TIMED];
+
+	for (int i = 0; i < TIMED; i++) {
+		known[i] = time_failure(f, "alice@example.org");
+		unknown[i] = time_failure(f, "nobody@example.org");
+	}
+	qsort(known, TIMED, sizeof(known[0]), compare_times);
+	qsort(unknown, TIMED, sizeof(unknown[0]), compare_times);
+	return (double)known[TIMED / 2] / (double)unknown[TIMED / 2];
+}
+
+/* Tried three times: other programs run on this machine. */
+static void
+test_timing(struct fixture *f)
+{
+	double ratio = 0;
+
+	for (int i = 0; i < 3 && (ratio < 0.95 || ratio > 1.05); i++)
+		ratio = compare_medians(f);
+	ok(ratio > 0.95 && ratio < 1.05,
+	    "an unknown user takes as long as a wrong password: %.3f", ratio);
+}
+
 static void
 test_busy(struct fixture *f)
 {
@@ -940,6 +997,7 @@ main(void)
 	test_cache(&f);
 	forgive(&f);
 	test_throttle(&f);
+	test_timing(&f);
 	forgive(&f);
 	test_busy(&f);
 	tear_down(&f);
