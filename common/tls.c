@@ -76,10 +76,10 @@ ticket_setup(const struct ticket_key *key, unsigned char *iv,
     EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int is_encrypting)
 {
 	OSSL_PARAM params[] = {
-	    OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY,
-		(void *)(uintptr_t)key->hmac, sizeof(key->hmac)),
+	    OSSL_PARAM_construct_octet_string(
+		OSSL_MAC_PARAM_KEY, (void *)key->hmac, sizeof(key->hmac)),
 	    OSSL_PARAM_construct_utf8_string(
-		OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
+		OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
 	    OSSL_PARAM_construct_end()};
 
 	return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv,
@@ -242,7 +242,7 @@ end_point_binding(const X509 *certificate, char *out, size_t size)
 
 	if (certificate == NULL ||
 	    X509_get_signature_info(
-		(X509 *)(uintptr_t)certificate, &nid, NULL, NULL, NULL) != 1 ||
+		(X509 *)certificate, &nid, NULL, NULL, NULL) != 1 ||
 	    nid == NID_undef)
 		return 0;
 	/* RFC 5929 §4.1. */
@@ -297,6 +297,13 @@ tls_describe(SSL *ssl, char *text_r, size_t size)
 }
 
 /* ---- client ---- */
+
+/* What a connection's pointer for its owner points to. */
+static const enum tls_check checks[] = {
+    [TLS_CHECK_NONE] = TLS_CHECK_NONE,
+    [TLS_CHECK_NAME] = TLS_CHECK_NAME,
+    [TLS_CHECK_DANE] = TLS_CHECK_DANE,
+};
 
 SSL_CTX *
 tls_client_new(const char *ca_file, struct err *err)
@@ -391,7 +398,7 @@ tls_client_connect(SSL_CTX *context, const char *host, const char *const *names,
 		goto bad;
 	/* Encryption with a weak key is more than none; a check is not. */
 	SSL_set_security_level(ssl, check == TLS_CHECK_NONE ? 0 : 2);
-	SSL_set_app_data(ssl, (void *)(uintptr_t)check);
+	SSL_set_app_data(ssl, (void *)&checks[check]);
 	if (usable_r != NULL)
 		*usable_r = usable;
 	return ssl;
@@ -423,7 +430,8 @@ verified_by_dane(SSL *ssl, char *why_r, size_t size)
 bool
 tls_client_verified(SSL *ssl, char *why_r, size_t size)
 {
-	enum tls_check check = (enum tls_check)(uintptr_t)SSL_get_app_data(ssl);
+	const enum tls_check *asked = SSL_get_app_data(ssl);
+	enum tls_check check = asked != NULL ? *asked : TLS_CHECK_NAME;
 	long result = SSL_get_verify_result(ssl);
 	X509 *certificate;
 

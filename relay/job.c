@@ -304,8 +304,8 @@ job_free(struct job *job)
 			pool_cancel(job->context->pool, &part->pool_job);
 		for (size_t k = 0; k < part->pool_job.mail.recipient_count;
 		     k++) {
-			free((char *)(uintptr_t)part->recipients[k].address);
-			free((char *)(uintptr_t)part->recipients[k].orcpt);
+			free((char *)part->recipients[k].address);
+			free((char *)part->recipients[k].orcpt);
 			free(part->recipients[k].reply);
 		}
 		free(part->recipients);

@@ -60,6 +60,7 @@ find_destination(
 
 	LIST_FOREACH(d, bucket, link)
 	{
+		/* cppcheck-suppress uninitvar ; LIST_FOREACH sets it */
 		if (strcmp(d->key, key) == 0)
 			return d;
 	}
@@ -186,6 +187,7 @@ idle_connection(const struct pool_destination *d, const struct pool_job *job)
 
 	TAILQ_FOREACH(c, &d->connections, link)
 	{
+		/* cppcheck-suppress uninitvar ; LIST_FOREACH sets it */
 		if (!c->is_idle)
 			continue;
 		if (job->tried == 0 ||
@@ -387,6 +389,7 @@ sweep_list(const struct destination_list *list, uint64_t now)
 
 	LIST_FOREACH(d, list, link)
 	{
+		/* cppcheck-suppress uninitvar ; LIST_FOREACH sets it */
 		sweep_waiting(d, now);
 		if (is_of_no_use(d))
 			pool_touch(d);

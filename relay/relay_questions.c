@@ -60,6 +60,7 @@ relay_forget_askers(struct relayd *relayd, const struct channel *channel)
 
 	LIST_FOREACH(q, &relayd->questions, link)
 	{
+		/* cppcheck-suppress uninitvar ; LIST_FOREACH sets it */
 		if (q->channel == channel)
 			q->channel = NULL;
 	}
