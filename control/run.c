@@ -26,6 +26,11 @@
 /* The first restart is immediate, the next waits this, then twice that... */
 #define RESTART_MIN_MS 100
 #define RESTART_MAX_MS 5000
+/*
+ * But one that had become ready waits no longer than this: what ended it may
+ * be something that a stranger sends, and every pause would help him.
+ */
+#define RESTART_READY_MAX_MS 200
 /* A program that lived so long is taken for healthy again. */
 #define HEALTHY_MS 10000
 /* So many ends in a row are a crash loop. */
@@ -196,16 +201,18 @@ describe_end(int status, char *text_r, size_t size)
 }
 
 static void
-plan_restart(struct child *child, const char *end)
+plan_restart(struct child *child, bool was_ready, const char *end)
 {
+	const uint64_t most_ms =
+	    was_ready ? RESTART_READY_MAX_MS : RESTART_MAX_MS;
 	uint64_t wait_ms = 0;
 
 	child->failures++;
 	for (unsigned i = 1; i < child->failures; i++)
-		if (wait_ms < RESTART_MAX_MS)
+		if (wait_ms < most_ms)
 			wait_ms = wait_ms == 0 ? RESTART_MIN_MS : wait_ms * 2;
-	if (wait_ms > RESTART_MAX_MS)
-		wait_ms = RESTART_MAX_MS;
+	if (wait_ms > most_ms)
+		wait_ms = most_ms;
 	say("postern-%s %s; it starts again%s", role_name(child->role), end,
 	    wait_ms == 0 ? "" : " in a moment");
 	if (child->failures == LOOP_FAILURES) {
@@ -224,6 +231,7 @@ static void
 child_ended(struct child *child, int status)
 {
 	struct run *run = child->run;
+	const bool was_ready = child->is_ready;
 	char end[128];
 
 	describe_end(status, end, sizeof(end));
@@ -243,7 +251,7 @@ child_ended(struct child *child, int status)
 		run->stop_began_ms = clock_monotonic_ms();
 		stop_stage(run);
 	} else {
-		plan_restart(child, end);
+		plan_restart(child, was_ready, end);
 	}
 }
 

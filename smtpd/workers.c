@@ -16,9 +16,12 @@
 #include "config.h"
 #include "smtpd/smtpd.h"
 
-/* A worker that dies is started again after this, doubled each time. */
+/*
+ * A worker that dies is started again after this, doubled each time.  Not for
+ * long: what kills it may be something that a stranger sends.
+ */
 #define RESTART_FIRST_MS 100
-#define RESTART_MAX_MS 10000
+#define RESTART_MAX_MS 1000
 /* One that lived so long had a reason of its own to die. */
 #define STABLE_MS 60000
 /* Deaths in a row that an administrator should hear of. */
