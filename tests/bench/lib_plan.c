@@ -57,7 +57,8 @@ plan_recipient(const struct plan *plan, uint64_t number, uint32_t k,
 void
 plan_queue_id(const char *reply, char queue_id_r[PLAN_QUEUE_ID_MAX])
 {
-	static const char *const marks[] = {"queued as ", "queued: ", "id="};
+	static const char *const marks[] = {
+	    "ueued as ", "queued: ", "id="}; /* and "Queued as" */
 	const char *at = NULL;
 	size_t n = 0;
 
