@@ -140,6 +140,28 @@ add_term(struct query *q, struct log_day *day, uint64_t term,
 	return -1;
 }
 
+/* By the events' names, where all that are asked for are rare. */
+static int
+add_types(
+    struct query *q, struct log_day *day, struct number_list *candidates)
+{
+	const uint64_t types = q->filter.types;
+
+	for (int i = 0; i < EVENT_TYPE_COUNT; i++)
+		if ((types >> i & 1) != 0 &&
+		    term_is_frequent((enum event_type)i))
+			return 0;
+	for (int i = 0; i < EVENT_TYPE_COUNT; i++)
+		if ((types >> i & 1) != 0 &&
+		    add_term(q, day,
+		        term_hash(TERM_EVENT,
+		            slice_of(event_row((enum event_type)i)
+		                         ->shape.name)),
+		        candidates) == -1)
+			return -1;
+	return types == 0 || candidates->is_cut ? 0 : 1;
+}
+
 /* 1: candidates holds all events that can match; 0: all must be read. */
 static int
 find_candidates(
@@ -161,7 +183,7 @@ find_candidates(
 		    ? -1
 		    : 1;
 	if ((heir = narrowest(q)) == -1)
-		return 0;
+		return add_types(q, day, candidates);
 	for (size_t i = 0; i < q->sets[heir].count; i++)
 		if (add_term(q, day,
 		        term_hash_id(

@@ -199,12 +199,12 @@ add_field(const char *name, struct slice text, term_fn *add, void *arg)
 	}
 }
 
-/* One or more of these for each connection: by name they are scanned for. */
-static bool
-is_frequent(enum event_type type)
+bool
+term_is_frequent(enum event_type type)
 {
-	return event_row(type)->class == EVENT_LIFE || type == EV_SESSION ||
-	    type == EV_LOGIN;
+	return type == EV_ACCEPTED || type == EV_RECIPIENT ||
+	    type == EV_DELIVERED || type == EV_FINISHED ||
+	    type == EV_SESSION || type == EV_LOGIN;
 }
 
 void
@@ -215,7 +215,7 @@ terms_of_event(enum event_type type, const union event_fields *fields,
 	struct slice ids[REMOTE_IDS_MAX];
 	size_t count = 0;
 
-	if (!is_frequent(type))
+	if (!term_is_frequent(type))
 		add(arg, term_hash(TERM_EVENT, slice_of(shape->name)));
 	if (type == EV_DELIVERED)
 		count = remote_ids(fields->delivered.reply, ids);

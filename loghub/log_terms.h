@@ -39,6 +39,12 @@ struct slice term_header_id(struct slice text);
 uint64_t term_of_address_filter(enum term_kind kind, struct slice filter);
 bool address_matches(struct slice filter, struct slice address);
 
+/*
+ * Each mail or connection has one of these: they have no TERM_EVENT, and are
+ * found soon by reading.
+ */
+bool term_is_frequent(enum event_type type);
+
 typedef void term_fn(void *arg, uint64_t term);
 
 /* All terms of an event but those of its two ids. */
