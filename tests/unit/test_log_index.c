@@ -168,7 +168,8 @@ static uint64_t
 store_mail(struct box *box, uint64_t now_us, unsigned i)
 {
 	struct log_context context = {
-	    .session_id = id_at(now_us, i + 500), .message_id = id_at(now_us, i)};
+	    .session_id = id_at(now_us, i + 500),
+	    .message_id = id_at(now_us, i)};
 	char from[64];
 	char to[64];
 	struct event_accepted accepted = {.client = SLICE("192.0.2.1")};
