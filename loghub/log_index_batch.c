@@ -21,13 +21,10 @@
 #define FINAL_CHUNKS 780
 #define FINAL_LEVEL 100
 
-/* Chunks of one batch: the low bits of a chunk's id. */
-#define CHUNK_BITS 20
-
 static int64_t
 chunk_id(int64_t batch, uint32_t chunk)
 {
-	return batch << CHUNK_BITS | (int64_t)chunk;
+	return batch << LOG_INDEX_CHUNK_BITS | (int64_t)chunk;
 }
 
 static struct log_batch *

@@ -14,8 +14,6 @@
 /* Steps of SQLite's machine between two looks at the clock: well under 1 ms. */
 #define PROGRESS_STEPS 1000
 
-#define CHUNK_BITS 20
-
 /* ---- lists ---- */
 
 void
@@ -106,7 +104,8 @@ read_chunk(struct log_index *index, const struct log_batch *batch,
 	sqlite3_stmt *stmt = sql_use(index->sql, LOG_INDEX_CHUNK);
 	int rc;
 
-	sql_bind_i64(stmt, 1, batch->id << CHUNK_BITS | (int64_t)chunk);
+	sql_bind_i64(
+	    stmt, 1, batch->id << LOG_INDEX_CHUNK_BITS | (int64_t)chunk);
 	rc = sql_step(index->sql, stmt, err);
 	*chunk_r = rc == 1 ? sql_blob(stmt, 0) : (struct slice){NULL, 0};
 	return rc == -1 ? -1 : 0;

@@ -6,10 +6,12 @@
  * place: where a run of records begins, a row for each LOG_INDEX_RUN of them.
  * batch: sorted postings of one transaction, or of several merged ones.
  * chunk: the postings of a batch, one page each; id is the batch's number
- * times 2^20 and the chunk's place in it.
+ * times 2^LOG_INDEX_CHUNK_BITS and the chunk's place in it.
  */
 #ifndef LOGHUB_LOG_INDEX_SQL_H
 #define LOGHUB_LOG_INDEX_SQL_H
+
+#define LOG_INDEX_CHUNK_BITS 20
 
 #define LOG_INDEX_SCHEMA_1 \
 	"CREATE TABLE progress(one INTEGER PRIMARY KEY CHECK(one = 1)," \

@@ -14,9 +14,6 @@
 #include "loghub/segment.h"
 #include "loghub/segment_head.h"
 
-/* A batch and one record more. */
-#define BATCH_LIMIT (SEGMENT_BATCH_SIZE + (size_t)2 * RECORD_MAX_SIZE)
-
 const char *const segment_end_names[SEGMENT_END_COUNT] = {
 	[SEGMENT_END_WHOLE] = "whole",
 	[SEGMENT_END_TORN] = "torn by a crash",
@@ -70,12 +67,14 @@ add_record(struct segment_writer *writer, enum record_kind kind,
 	if (buf_add(&writer->batch, head, sizeof(head)) == -1 ||
 	    buf_add_slice(&writer->batch, first) == -1 ||
 	    buf_add_slice(&writer->batch, second) == -1)
-		bug("a batch of the log over %zu octets", BATCH_LIMIT);
+		bug("a batch of the log over %zu octets",
+		    SEGMENT_BATCH_LIMIT);
 	chain_hash(&writer->chain,
 	    (struct slice){writer->batch.p + begin, writer->batch.n - begin},
 	    hash);
 	if (buf_add(&writer->batch, hash, sizeof(hash)) == -1)
-		bug("a batch of the log over %zu octets", BATCH_LIMIT);
+		bug("a batch of the log over %zu octets",
+		    SEGMENT_BATCH_LIMIT);
 	chain_set(&writer->chain, hash);
 	writer->number++;
 }

@@ -15,6 +15,9 @@
 /* A batch is written at the turn's end or at this size. */
 #define SEGMENT_BATCH_SIZE ((size_t)256 << 10)
 
+/* What its memory may come to: a batch and one record more. */
+#define SEGMENT_BATCH_LIMIT (SEGMENT_BATCH_SIZE + (size_t)2 * RECORD_MAX_SIZE)
+
 /* What was found at the end of the log when it was opened. */
 enum segment_end {
 	SEGMENT_END_WHOLE,

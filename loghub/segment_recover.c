@@ -14,8 +14,6 @@
 #include "loghub/segment.h"
 #include "loghub/segment_head.h"
 
-#define BATCH_LIMIT (SEGMENT_BATCH_SIZE + (size_t)2 * RECORD_MAX_SIZE)
-
 struct walk {
 	struct segment_writer *writer;
 	void (*visit)(void *arg, const struct record *record);
@@ -184,7 +182,7 @@ segment_writer_open(struct segment_writer *writer, const char *path,
 
 	*writer = (struct segment_writer){
 	    .dir_fd = -1, .head_fd = -1, .fd = -1};
-	buf_init(&writer->batch, BATCH_LIMIT);
+	buf_init(&writer->batch, SEGMENT_BATCH_LIMIT);
 	chain_init(&writer->chain);
 	if (open_files(writer, path, err) == -1 ||
 	    segment_list_read(writer->dir_fd, &list, err) == -1)
