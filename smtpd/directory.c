@@ -227,6 +227,27 @@ find_targets(struct expansion *expansion, const struct address *address,
 	return domain_alias(expansion->accounts, address, targets, err);
 }
 
+static int expand(struct expansion *expansion, const struct address *address,
+    unsigned depth, struct err *err);
+
+/* One target of the address's alias. */
+static int
+follow(struct expansion *expansion, const struct address *address,
+    const char *text, unsigned depth, struct err *err)
+{
+	char own[ADDRESS_TEXT_MAX];
+	struct address target;
+
+	if (address_parse(slice_of(text), ADDRESS_MAY_BE_UTF8, &target, err) ==
+	    -1)
+		return -1;
+	if (!address_equals_folded(address, &target))
+		return expand(expansion, &target, depth + 1, err);
+	/* Its own target: a copy stays here. */
+	give(expansion, address_format(address, own));
+	return 0;
+}
+
 static int
 expand(struct expansion *expansion, const struct address *address,
     unsigned depth, struct err *err)
@@ -234,7 +255,6 @@ expand(struct expansion *expansion, const struct address *address,
 	struct texts targets = {.p = NULL};
 	char folded[ADDRESS_TEXT_MAX];
 	char text[ADDRESS_TEXT_MAX];
-	struct address target;
 	int rc;
 
 	(void)address_format(address, text);
@@ -247,16 +267,8 @@ expand(struct expansion *expansion, const struct address *address,
 	rc = find_targets(expansion, address, &targets, err);
 	if (rc == 0)
 		give(expansion, text);
-	for (size_t i = 0; rc >= 0 && i < targets.n; i++) {
-		/* Its own target: a copy stays here. */
-		if (strcmp(targets.p[i], folded) == 0)
-			give(expansion, text);
-		else if (address_parse(slice_of(targets.p[i]),
-			     ADDRESS_MAY_BE_UTF8, &target, err) == -1)
-			rc = -1;
-		else
-			rc = expand(expansion, &target, depth + 1, err);
-	}
+	for (size_t i = 0; rc >= 0 && i < targets.n; i++)
+		rc = follow(expansion, address, targets.p[i], depth, err);
 	texts_clear(&targets);
 	return rc == -1 ? -1 : 0;
 }

@@ -17,7 +17,17 @@ postern-smtpd_SOURCES = smtpd/smtpd.c smtpd/clients.c smtpd/flood.c \
 	smtpd/workers.c $(smtpd_worker_SOURCES)
 postern-smtpd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) \
 	$(IDN2_LIBS)
-
+MANUALS += smtpd/postern-bindd.8 smtpd/postern-smtpd.8
+# A worker and its peers, in one process.
+smtp_host_SOURCES = tests/unit/smtp_host.c smtpd/worker.c \
+	$(smtpd_worker_SOURCES)
+test_access_SOURCES = smtpd/access.c
+test_clients_SOURCES = smtpd/clients.c
+test_flood_SOURCES = smtpd/flood.c
+test_received_SOURCES = smtpd/received.c
+test_refusals_SOURCES = smtpd/refusals.c
+test_session_SOURCES = $(smtp_host_SOURCES)
+fuzz_smtp_session_SOURCES = $(smtp_host_SOURCES)
 
 # ---- logins, identities, recipients ----
 accounts_SOURCES = smtpd/accounts.c smtpd/accounts_login.c \
@@ -55,3 +65,4 @@ postern-authd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) \
 	$(JANSSON_LIBS) $(THREAD_LIBS)
 test_csv_SOURCES = smtpd/csv.c
 test_directory_SOURCES = $(directory_SOURCES) $(accounts_SOURCES)
+fuzz_csv_SOURCES = smtpd/csv.c
