@@ -138,6 +138,15 @@ notify(const char *text)
 	(void)close(fd);
 }
 
+static bool
+serves_anybody(enum role role)
+{
+	for (size_t i = 0; i < channel_row_count; i++)
+		if (channel_rows[i].server == role)
+			return true;
+	return false;
+}
+
 /* The descriptors of LISTEN_FDS with their names, as sd_listen_fds(3). */
 static int
 collect_fds(struct daemon *daemon, struct err *err)
@@ -149,9 +158,11 @@ collect_fds(struct daemon *daemon, struct err *err)
 	struct slice rest = slice_of(names);
 
 	if (count_text == NULL || names == NULL)
-		return err_set(err,
-		    "no sockets were given: start it by postern-run or by "
-		    "its systemd unit");
+		return serves_anybody(daemon->program->role)
+		    ? err_set(err,
+		          "no sockets were given: start it by postern-run or "
+		          "by its systemd unit")
+		    : 0;
 	if (pid != NULL && (slice_to_u64(slice_of(pid), &number) == -1 ||
 			       number != (uint64_t)getpid()))
 		return err_set(err, "LISTEN_PID is another process");

@@ -13,7 +13,6 @@ struct loop {
 	struct event_base *base;
 	struct loop_task *first;
 	struct loop_task **last;
-	uint64_t now_ms;
 	bool is_stopped;
 };
 
@@ -43,7 +42,6 @@ loop_new(void)
 	if ((loop->base = event_base_new()) == NULL)
 		fatal("libevent found no way to wait for events");
 	loop->last = &loop->first;
-	loop->now_ms = clock_monotonic_ms();
 	return loop;
 }
 
@@ -84,7 +82,6 @@ loop_run(struct loop *loop)
 	while (!loop->is_stopped) {
 		if (event_base_loop(loop->base, EVLOOP_ONCE) == -1)
 			fatal("the event loop failed");
-		loop->now_ms = clock_monotonic_ms();
 		run_tasks(loop);
 	}
 	loop->is_stopped = false;
@@ -121,12 +118,6 @@ loop_task_cancel(struct loop *loop, struct loop_task *task)
 	if (loop->last == &task->next)
 		loop->last = at;
 	task->is_queued = false;
-}
-
-uint64_t
-loop_now_ms(const struct loop *loop)
-{
-	return loop->now_ms;
 }
 
 void

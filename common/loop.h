@@ -40,11 +40,9 @@ void loop_at_turn_end(struct loop *loop, struct loop_task *task);
 /* Takes the task back, for an owner that goes away. */
 void loop_task_cancel(struct loop *loop, struct loop_task *task);
 
-/* Monotonic milliseconds, as of the start of this turn. */
-uint64_t loop_now_ms(const struct loop *loop);
-
 /* The wall clock, microseconds since 1970. */
 uint64_t clock_wall_us(void);
+/* For deadlines and durations; no system call. */
 uint64_t clock_monotonic_ms(void);
 
 /* Arms a one-shot timer; ms may be 0.  An armed one is set anew. */

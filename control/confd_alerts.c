@@ -244,7 +244,7 @@ alerts_peer_up(struct confd *confd, enum role role)
 	for (; alert != NULL; alert = alert->next)
 		if (strcmp(alert->raiser, role_name(role)) == 0)
 			alert->confirm_by_ms =
-			    loop_now_ms(daemon_loop(confd->daemon)) +
+			    clock_monotonic_ms() +
 			    CONFIRM_MS;
 	if (role == ROLE_QUEUED)
 		mail_next(confd);
@@ -255,7 +255,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct confd *confd = arg;
 	struct raised **at = &confd->alerts->list;
-	const uint64_t now_ms = loop_now_ms(daemon_loop(confd->daemon));
+	const uint64_t now_ms = clock_monotonic_ms();
 
 	(void)fd;
 	(void)what;

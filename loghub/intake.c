@@ -80,7 +80,7 @@ take_datagram(struct hub *hub, enum role role, struct slice octets)
 	}
 	count = datagram.count;
 	/* An empty one costs as much as one with an event. */
-	if (!writers_may(&hub->writers, role, loop_now_ms(hub->loop),
+	if (!writers_may(&hub->writers, role, clock_monotonic_ms(),
 	        count == 0 ? 1u : count, (uint32_t)octets.n)) {
 		store_lost(hub, role, LOSS_RATE, count);
 		count = 0;
@@ -198,7 +198,7 @@ hold(struct hub *hub, struct channel *channel)
 	if (hub->held == channel)
 		return;
 	hub->held = channel;
-	hub->held_ms = loop_now_ms(hub->loop);
+	hub->held_ms = clock_monotonic_ms();
 	channel_pause(channel);
 }
 
@@ -209,7 +209,7 @@ intake_tick(struct hub *hub)
 
 	if (held == NULL ||
 	    (hub->is_disk_full &&
-	        loop_now_ms(hub->loop) < hub->held_ms + HELD_MS))
+	        clock_monotonic_ms() < hub->held_ms + HELD_MS))
 		return;
 	channel_close_with(held, "the log has no space");
 	intake_peer_closed(hub, held);

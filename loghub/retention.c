@@ -28,7 +28,7 @@ void
 retention_tick(struct hub *hub)
 {
 	const struct settings *settings = daemon_settings(hub->daemon);
-	uint64_t now_ms = loop_now_ms(hub->loop);
+	uint64_t now_ms = clock_monotonic_ms();
 	int32_t today = day_of_us(clock_wall_us());
 	const struct segment_name *last;
 	struct segment_list list;

@@ -208,7 +208,7 @@ tell_loss(struct hub *hub, enum role role, enum loss loss)
 	    "%llu events of %s are not in the log: %s",
 	    (unsigned long long)lost.count, role_name(role),
 	    loss_reasons[loss]);
-	hub->quiet_ms = loop_now_ms(hub->loop);
+	hub->quiet_ms = clock_monotonic_ms();
 }
 
 static void
@@ -218,7 +218,7 @@ tell_losses(struct hub *hub)
 		for (int j = 0; j < LOSS_COUNT; j++)
 			tell_loss(hub, (enum role)i, (enum loss)j);
 	if (hub->quiet_ms == 0 ||
-	    loop_now_ms(hub->loop) < hub->quiet_ms + QUIET_MS)
+	    clock_monotonic_ms() < hub->quiet_ms + QUIET_MS)
 		return;
 	hub->quiet_ms = 0;
 	for (int i = 0; i < ROLE_COUNT; i++)

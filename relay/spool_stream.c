@@ -528,7 +528,7 @@ spool_stream_wait(struct stream *stream)
 
 	stream->state = STREAM_WAITING;
 	stream->waits_until_ms =
-	    loop_now_ms(spool->queued->loop) + PLACE_WAIT_MS;
+	    clock_monotonic_ms() + PLACE_WAIT_MS;
 	*spool->waiting_last = stream;
 	spool->waiting_last = &stream->next_waiting;
 	spool->waiting++;
@@ -538,7 +538,7 @@ spool_stream_wait(struct stream *stream)
 void
 spool_stream_expire(struct queue_spool *spool)
 {
-	uint64_t now_ms = loop_now_ms(spool->queued->loop);
+	uint64_t now_ms = clock_monotonic_ms();
 	struct stream *stream;
 
 	while ((stream = spool->waiting_first) != NULL &&

@@ -22,8 +22,8 @@
 /* ---- clients ---- */
 
 static void
-tell_refusal(void *arg, const struct netaddr *client, const char *reason,
-    uint32_t times)
+tell_refusal(
+    void *arg, const struct netaddr *client, const char *reason, uint32_t times)
 {
 	struct smtpd *smtpd = arg;
 	char address[NETADDR_TEXT_MAX];
@@ -50,7 +50,7 @@ refuse(struct smtpd *smtpd, int fd, enum listener_kind kind,
 	n = snprintf(text, sizeof(text), "%s %s %s\r\n", code,
 	    daemon_settings(smtpd->daemon)->smtp_hostname,
 	    code[0] == '5' ? "does not talk to your address"
-	                   : "has too many connections, try later");
+			   : "has too many connections, try later");
 	if (kind != LISTENER_SUBMISSIONS && n > 0 && (size_t)n < sizeof(text))
 		(void)send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)close(fd);
@@ -68,8 +68,7 @@ hand_over(struct smtpd *smtpd, int fd, enum listener_kind kind,
 {
 	char address[NETADDR_TEXT_MAX];
 	struct ipc_client message = {
-	    .session_id =
-	        id_next(&smtpd->session_ids, clock_wall_us() / 1000),
+	    .session_id = id_next(&smtpd->session_ids, clock_wall_us() / 1000),
 	    .listener_kind = (uint16_t)kind,
 	    .address = slice_of(netaddr_format(client, address)),
 	    .port = port,
@@ -100,15 +99,14 @@ on_client(void *arg, int fd, enum listener_kind kind,
 		return;
 	}
 	verdict = flood_open(smtpd->flood, &smtpd->limits, client,
-	    is_trusted || mark == ACCESS_ALLOWED,
-	    loop_now_ms(daemon_loop(smtpd->daemon)));
+	    is_trusted || mark == ACCESS_ALLOWED, clock_monotonic_ms());
 	if (verdict != FLOOD_OK) {
-		refuse(smtpd, fd, kind, client, BUSY,
-		    flood_verdict_text(verdict));
+		refuse(
+		    smtpd, fd, kind, client, BUSY, flood_verdict_text(verdict));
 		return;
 	}
 	if (hand_over(smtpd, fd, kind, client, port, local_address,
-	        is_trusted) == -1) {
+		is_trusted) == -1) {
 		flood_close(smtpd->flood, client);
 		refuse(smtpd, fd, kind, client, BUSY, "no worker");
 		return;
@@ -126,8 +124,8 @@ on_client_closed(struct channel *channel, const struct channel_frame *frame)
 	unsigned slot = workers_slot_of(channel);
 	struct netaddr address;
 
-	if (clients_remove(smtpd->clients, message->session_id, slot,
-	        &address) == -1)
+	if (clients_remove(
+		smtpd->clients, message->session_id, slot, &address) == -1)
 		return -1;
 	flood_close(smtpd->flood, &address);
 	workers_took_back(smtpd->workers, slot);
@@ -136,8 +134,7 @@ on_client_closed(struct channel *channel, const struct channel_frame *frame)
 	 * that really were connected to it.
 	 */
 	if (message->was_authenticated)
-		flood_login(smtpd->flood, &address,
-		    loop_now_ms(daemon_loop(smtpd->daemon)));
+		flood_login(smtpd->flood, &address, clock_monotonic_ms());
 	return 0;
 }
 
@@ -194,8 +191,8 @@ on_tls_install(struct channel *channel, const struct channel_frame *frame)
 	int rc;
 
 	ipc_list_writer_init(&list, TLS_STORE_FACTS * sizeof(facts[0]));
-	if (tls_store_install(
-	        smtpd->tls, frame->fds[0], frame->fds[1], &err) == -1) {
+	if (tls_store_install(smtpd->tls, frame->fds[0], frame->fds[1], &err) ==
+	    -1) {
 		answer.error = slice_of(err.text);
 	} else {
 		size_t count = tls_store_facts(smtpd->tls, facts);
@@ -271,8 +268,7 @@ smtpd_settings_changed(struct daemon *daemon, struct err *err)
 	smtpd->limits = (struct flood_limits){
 	    .max_connections = (uint32_t)settings->smtp_max_connections,
 	    .client_connections = (uint32_t)settings->smtp_client_connections,
-	    .network_connections =
-	        (uint32_t)settings->smtp_network_connections,
+	    .network_connections = (uint32_t)settings->smtp_network_connections,
 	    .client_rate = (uint32_t)settings->smtp_client_rate,
 	    .network_rate = (uint32_t)settings->smtp_network_rate,
 	    .reserved_share = (uint32_t)settings->smtp_reserved_share};
@@ -377,8 +373,7 @@ smtpd_status(struct daemon *daemon, struct status_writer *status)
 	    status, "listeners", (int64_t)listeners_count(smtpd->listeners));
 	status_counter(
 	    status, "workers", (int64_t)workers_ready(smtpd->workers));
-	status_counter(
-	    status, "connections", flood_connections(smtpd->flood));
+	status_counter(status, "connections", flood_connections(smtpd->flood));
 	status_counter(status, "accepted", (int64_t)smtpd->accepted);
 	status_counter(status, "refused", (int64_t)smtpd->refused);
 }
