@@ -44,7 +44,7 @@ compare_prefixes(const void *a, const void *b)
 
 	if (one->prefix.address.family != other->prefix.address.family)
 		return one->prefix.address.family -
-		    other->prefix.address.family;
+		       other->prefix.address.family;
 	if (one->prefix.bits != other->prefix.bits)
 		return one->prefix.bits - other->prefix.bits;
 	return memcmp(one->prefix.address.bytes, other->prefix.address.bytes,
@@ -58,6 +58,15 @@ compare_patterns(const void *a, const void *b)
 	const struct sender_entry *other = b;
 
 	return strcmp(one->pattern, other->pattern);
+}
+
+/* For bsearch(): the key is the text of a pattern. */
+static int
+compare_to_pattern(const void *key, const void *element)
+{
+	const struct sender_entry *sender = element;
+
+	return strcmp(key, sender->pattern);
 }
 
 static void
@@ -91,9 +100,9 @@ access_list_new(const struct snapshot *snapshot)
 		else
 			list->senders[list->sender_count++] =
 			    (struct sender_entry){
-			        .pattern = xstrdup(entry->pattern),
-			        .is_allow = entry->is_allow,
-			        .until = entry->until};
+				.pattern = xstrdup(entry->pattern),
+				.is_allow = entry->is_allow,
+				.until = entry->until};
 	}
 	qsort(list->clients, list->client_count, sizeof(*list->clients),
 	    compare_prefixes);
@@ -136,19 +145,19 @@ cut_prefix(const struct netaddr *address, unsigned bits)
 }
 
 enum access_mark
-access_client(const struct access_list *list, const struct netaddr *client,
-    int64_t now_s)
+access_client(
+    const struct access_list *list, const struct netaddr *client, int64_t now_s)
 {
 	unsigned longest = client->family == NETADDR_IPV6 ? 128 : 32;
 
 	for (unsigned i = 0; i <= longest; i++) {
-		struct client_entry key;
+		struct client_entry key = {
+		    .prefix = cut_prefix(client, longest - i)};
 		const struct client_entry *found;
 		enum access_mark mark;
 
 		if (!list->has_bits[client->family][longest - i])
 			continue;
-		key.prefix = cut_prefix(client, longest - i);
 		found = bsearch(&key, list->clients, list->client_count,
 		    sizeof(key), compare_prefixes);
 		if (found == NULL)
@@ -165,19 +174,16 @@ access_client(const struct access_list *list, const struct netaddr *client,
 static enum access_mark
 find_sender(const struct access_list *list, const char *pattern, int64_t now_s)
 {
-	/* bsearch() wants a key of the element's type; it is only read. */
-	struct sender_entry key = {.pattern = (char *)(uintptr_t)pattern};
-	const struct sender_entry *found = bsearch(&key, list->senders,
-	    list->sender_count, sizeof(key), compare_patterns);
+	const struct sender_entry *found = bsearch(pattern, list->senders,
+	    list->sender_count, sizeof(*list->senders), compare_to_pattern);
 
-	return found == NULL
-	    ? ACCESS_UNMARKED
-	    : mark_of(found->is_allow, found->until, now_s);
+	return found == NULL ? ACCESS_UNMARKED
+			     : mark_of(found->is_allow, found->until, now_s);
 }
 
 enum access_mark
-access_sender(const struct access_list *list, const struct address *sender,
-    int64_t now_s)
+access_sender(
+    const struct access_list *list, const struct address *sender, int64_t now_s)
 {
 	char text[ADDRESS_TEXT_MAX];
 	char below[DOMAIN_PATTERN_TEXT_MAX];
@@ -190,8 +196,8 @@ access_sender(const struct access_list *list, const struct address *sender,
 	if (mark != ACCESS_UNMARKED || sender->is_literal)
 		return mark;
 	mark = find_sender(list, domain.text, now_s);
-	while (mark == ACCESS_UNMARKED &&
-	    domain_parent(&domain, &domain) == 0) {
+	while (
+	    mark == ACCESS_UNMARKED && domain_parent(&domain, &domain) == 0) {
 		struct domain_pattern pattern = {
 		    .kind = DOMAIN_PATTERN_BELOW, .domain = domain};
 
@@ -213,8 +219,8 @@ bool
 access_is_ours(const struct snapshot *snapshot, const struct address *address)
 {
 	return !address->is_null && !address->is_literal &&
-	    address->domain.text[0] != '\0' &&
-	    snapshot_domain(snapshot, &address->domain) != NULL;
+	       address->domain.text[0] != '\0' &&
+	       snapshot_domain(snapshot, &address->domain) != NULL;
 }
 
 int
@@ -239,20 +245,19 @@ access_check_sender(const struct access_subject *subject,
 	/* The null path is the way of notifications: it names nobody. */
 	if (subject->is_logged_in)
 		return subject->owns_sender
-		    ? 0
-		    : smtp_status_set(status_r, 550, "5.7.1",
-		          "Sender address is not one of yours");
+			   ? 0
+			   : smtp_status_set(status_r, 550, "5.7.1",
+				 "Sender address is not one of yours");
 	if (subject->is_trusted)
 		return 0;
 	if (mark == ACCESS_BLOCKED)
 		return smtp_status_set(
 		    status_r, 550, "5.7.1", "Sender is not welcome here");
-	if (settings->smtp_spoof_protection &&
-	    access_is_ours(snapshot, sender))
+	if (settings->smtp_spoof_protection && access_is_ours(snapshot, sender))
 		return smtp_status_set(status_r, 550, "5.7.1",
 		    "Senders of this domain have to log in");
-	*needs_dns_r = mark != ACCESS_ALLOWED &&
-	    settings->smtp_check_sender_domain;
+	*needs_dns_r =
+	    mark != ACCESS_ALLOWED && settings->smtp_check_sender_domain;
 	return 0;
 }
 
@@ -283,7 +288,7 @@ is_role_address(const struct address *address)
 	struct slice local = slice_of(address->local);
 
 	return slice_equals_nocase(local, SLICE("postmaster")) ||
-	    slice_equals_nocase(local, SLICE("abuse"));
+	       slice_equals_nocase(local, SLICE("abuse"));
 }
 
 enum access_recipient
@@ -299,12 +304,12 @@ access_check_recipient(const struct access_subject *subject,
 		ours = snapshot_domain(snapshot, &recipient->domain);
 	if (ours == NULL)
 		return may_relay(subject) ? ACCESS_RCPT_OK
-		                          : refuse_relaying(status_r);
+					  : refuse_relaying(status_r);
 	if (!may_relay(subject) && is_source_routed(recipient))
 		return refuse_relaying(status_r);
 	if (ours->mode == DOMAIN_ANY ||
 	    (is_role_address(recipient) &&
-	        snapshot->settings.system_postmaster[0] != '\0'))
+		snapshot->settings.system_postmaster[0] != '\0'))
 		return ACCESS_RCPT_OK;
 	return ACCESS_RCPT_ASK;
 }
@@ -317,7 +322,7 @@ is_our_name(const struct snapshot *snapshot, struct slice name)
 	struct domain domain;
 
 	return domain_parse(name, &domain, NULL) == 0 &&
-	    snapshot_domain(snapshot, &domain) != NULL;
+	       snapshot_domain(snapshot, &domain) != NULL;
 }
 
 /* A byte that may stand in a domain, in UTF-8 too. */
@@ -325,8 +330,8 @@ static bool
 is_domain_byte(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	    (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-	    (unsigned char)c >= 0x80;
+	       (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+	       (unsigned char)c >= 0x80;
 }
 
 static bool
@@ -349,23 +354,22 @@ search_ours(const struct snapshot *snapshot, struct slice text)
 		end = start;
 		while (end < text.n && is_domain_byte(text.p[end]))
 			end++;
-		if (is_our_name(snapshot,
-		        (struct slice){text.p + start, end - start}))
+		if (is_our_name(
+			snapshot, (struct slice){text.p + start, end - start}))
 			return true;
 	}
 	return false;
 }
 
 bool
-access_from_names_ours(
-    const struct snapshot *snapshot, struct slice from_value)
+access_from_names_ours(const struct snapshot *snapshot, struct slice from_value)
 {
 	struct mailbox_list list;
 	struct mailbox mailbox;
 	int rc;
 
-	mailbox_list_init(&list, from_value,
-	    MAILBOX_LIST_GROUPS | MAILBOX_LIST_UTF8);
+	mailbox_list_init(
+	    &list, from_value, MAILBOX_LIST_GROUPS | MAILBOX_LIST_UTF8);
 	while ((rc = mailbox_list_next(&list, &mailbox)) == 1)
 		if (is_our_name(snapshot, mailbox.domain))
 			return true;

@@ -40,7 +40,7 @@ enum access_mark access_sender(const struct access_list *list,
 /* What is known of the client when it says MAIL or RCPT. */
 struct access_subject {
 	enum listener_kind listener;
-	bool is_trusted;   /* comes from smtp.trusted_networks */
+	bool is_trusted; /* comes from smtp.trusted_networks */
 	bool is_logged_in;
 	/* Has the login the right to that sender?  Asked of its token. */
 	bool owns_sender;

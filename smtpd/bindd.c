@@ -100,8 +100,8 @@ bound_address(int fd, char text_r[IPC_CLIENT_MAX], uint16_t *port_r)
 	char host[NETADDR_TEXT_MAX];
 
 	if (getsockname(fd, (struct sockaddr *)&sa, &length) == -1 ||
-	    netaddr_from_sockaddr((struct sockaddr *)&sa, length, &address,
-	        port_r) == -1)
+	    netaddr_from_sockaddr(
+		(struct sockaddr *)&sa, length, &address, port_r) == -1)
 		return -1;
 	(void)netaddr_format(&address, host);
 	(void)snprintf(text_r, IPC_CLIENT_MAX,
@@ -121,12 +121,12 @@ open_socket(struct bindd *bindd, enum listener_kind kind, struct slice word,
 
 	listening->kind = kind;
 	listening->is_wanted = true;
-	listening->fd = socket(
-	    sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	listening->fd =
+	    socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listening->fd == -1 ||
 	    slice_copy(word, listening->word, sizeof(listening->word)) == -1 ||
-	    bind_and_listen(
-	        listening->fd, (struct sockaddr *)&sa, length) == -1 ||
+	    bind_and_listen(listening->fd, (struct sockaddr *)&sa, length) ==
+		-1 ||
 	    bound_address(listening->fd, listening->address, port) == -1) {
 		int saved_errno = errno;
 
@@ -146,8 +146,8 @@ open_socket(struct bindd *bindd, enum listener_kind kind, struct slice word,
  * serves the other.
  */
 static int
-open_wildcard(struct bindd *bindd, enum listener_kind kind,
-    struct slice word, uint16_t port)
+open_wildcard(struct bindd *bindd, enum listener_kind kind, struct slice word,
+    uint16_t port)
 {
 	const struct netaddr any4 = {.family = NETADDR_IPV4};
 	const struct netaddr any6 = {.family = NETADDR_IPV6};
@@ -161,8 +161,8 @@ open_wildcard(struct bindd *bindd, enum listener_kind kind,
 	if (open_socket(bindd, kind, word, &any6, &port) == 0)
 		return 0;
 	return has_ipv4 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)
-	    ? 0
-	    : -1;
+		   ? 0
+		   : -1;
 }
 
 static int
@@ -213,7 +213,7 @@ send_listeners(struct bindd *bindd)
 		    .address = slice_of(at->address)};
 
 		if (channel_send(
-		        bindd->smtpd, MSG_LISTENER, &message, &at->fd) == 0)
+			bindd->smtpd, MSG_LISTENER, &message, &at->fd) == 0)
 			end.count++;
 	}
 	(void)channel_send(bindd->smtpd, MSG_LISTENERS_END, &end, NULL);
@@ -253,7 +253,7 @@ keep_wanted(struct bindd *bindd, bool may_change_kind)
 
 		while (setting_list_next(&list, &word))
 			if (!keep_word(
-			        bindd, (enum listener_kind)kind, word, false))
+				bindd, (enum listener_kind)kind, word, false))
 				(void)keep_word(bindd, (enum listener_kind)kind,
 				    word, may_change_kind);
 	}
@@ -318,15 +318,14 @@ clear_failed(struct bindd *bindd)
 		struct listening *listening = bindd->first;
 
 		while (listening != NULL &&
-		    strcmp(listening->word, failed->word) != 0)
+		       strcmp(listening->word, failed->word) != 0)
 			listening = listening->next;
 		if (listening == NULL &&
 		    is_listed(settings, slice_of(failed->word))) {
 			at = &failed->next;
 			continue;
 		}
-		daemon_alert_clear(
-		    bindd->daemon, ALERT_LISTENER, failed->word);
+		daemon_alert_clear(bindd->daemon, ALERT_LISTENER, failed->word);
 		*at = failed->next;
 		free(failed);
 	}
@@ -365,9 +364,9 @@ open_and_send(struct bindd *bindd, bool is_changed)
 	size_t before = bindd->count;
 
 	if (open_missing(bindd) > 0) {
-		loop_arm(bindd->retry,
-		    bindd->tries < RETRY_SOON_TIMES ? RETRY_SOON_MS
-		                                    : RETRY_LATE_MS);
+		loop_arm(bindd->retry, bindd->tries < RETRY_SOON_TIMES
+					   ? RETRY_SOON_MS
+					   : RETRY_LATE_MS);
 		bindd->tries++;
 	} else {
 		(void)event_del(bindd->retry);
@@ -392,8 +391,8 @@ bindd_start(struct daemon *daemon, struct err *err)
 	struct bindd *bindd = daemon_state(daemon);
 
 	bindd->daemon = daemon;
-	bindd->retry = event_new(
-	    loop_base(daemon_loop(daemon)), -1, 0, on_retry, bindd);
+	bindd->retry =
+	    event_new(loop_base(daemon_loop(daemon)), -1, 0, on_retry, bindd);
 	if (bindd->retry == NULL)
 		return err_set(err, "out of memory for a timer");
 	return 0;

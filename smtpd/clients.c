@@ -89,8 +89,7 @@ clients_remove(struct clients *clients, uint64_t session_id, unsigned slot,
 }
 
 bool
-clients_take(
-    struct clients *clients, unsigned slot, struct netaddr *address_r)
+clients_take(struct clients *clients, unsigned slot, struct netaddr *address_r)
 {
 	for (size_t i = 0; i < BUCKETS; i++) {
 		struct client **at = &clients->buckets[i];

@@ -21,14 +21,12 @@
 #define KNOWN_MS ((uint64_t)7 * 24 * 3600 * 1000)
 /* Beyond this share of the slots for everyone, waits become short. */
 #define STRESS_PERCENT 75
+/* Clients that are not counted one by one may have that share together. */
+#define CROWD_PERCENT 25
 #define MINUTE_MS 60000
 
 /* What is counted by: a prefix length for each family. */
-enum scope {
-	SCOPE_CLIENT,
-	SCOPE_NETWORK,
-	SCOPE_COUNT
-};
+enum scope { SCOPE_CLIENT, SCOPE_NETWORK, SCOPE_COUNT };
 
 static const uint8_t scope_bits_ipv4[SCOPE_COUNT] = {32, 24};
 static const uint8_t scope_bits_ipv6[SCOPE_COUNT] = {64, 48};
@@ -52,7 +50,11 @@ struct flood {
 	size_t sweep_at;
 	uint32_t connections;
 	uint64_t seed; /* so that nobody can aim at one bucket */
-	/* Counts for all that found no place in the table. */
+	/*
+	 * All that found no place in the table.  It has so many members that
+	 * the limits of one would refuse everybody: it has a share of the
+	 * slots, and no rate.
+	 */
 	struct entry crowd[SCOPE_COUNT];
 };
 
@@ -140,8 +142,8 @@ level_at(const struct entry *entry, uint32_t rate, uint64_t now_ms)
 	if (now_ms <= entry->level_ms)
 		return entry->level;
 	drained = now_ms - entry->level_ms >= MINUTE_MS
-	    ? (uint64_t)rate * 1000
-	    : (now_ms - entry->level_ms) * rate * 1000 / MINUTE_MS;
+		      ? (uint64_t)rate * 1000
+		      : (now_ms - entry->level_ms) * rate * 1000 / MINUTE_MS;
 	return drained >= entry->level ? 0 : entry->level - drained;
 }
 
@@ -150,7 +152,7 @@ static bool
 is_idle(const struct entry *entry, uint64_t now_ms)
 {
 	return entry->connections == 0 && entry->known_until_ms <= now_ms &&
-	    now_ms >= entry->level_ms + MINUTE_MS;
+	       now_ms >= entry->level_ms + MINUTE_MS;
 }
 
 static void
@@ -201,20 +203,14 @@ obtain(struct flood *flood, const struct netaddr *client, enum scope scope,
 /* ---- decisions ---- */
 
 static bool
-has_slot(const struct flood *flood, const struct flood_limits *limits,
-    bool is_known)
+has_slot(
+    const struct flood *flood, const struct flood_limits *limits, bool is_known)
 {
 	uint64_t reserved =
 	    (uint64_t)limits->max_connections * limits->reserved_share / 100;
 
 	return flood->connections <
-	    limits->max_connections - (is_known ? 0 : reserved);
-}
-
-static bool
-is_too_fast(const struct entry *entry, uint32_t rate, uint64_t now_ms)
-{
-	return level_at(entry, rate, now_ms) + 1000 > (uint64_t)rate * 1000;
+	       limits->max_connections - (is_known ? 0 : reserved);
 }
 
 static void
@@ -225,10 +221,34 @@ count_in(struct entry *entry, uint32_t rate, uint64_t now_ms)
 	entry->connections++;
 }
 
+static bool
+is_crowd(const struct flood *flood, const struct entry *entry)
+{
+	return entry == &flood->crowd[SCOPE_CLIENT] ||
+	       entry == &flood->crowd[SCOPE_NETWORK];
+}
+
+static bool
+has_too_many(const struct flood *flood, const struct flood_limits *limits,
+    const struct entry *entry, uint32_t limit)
+{
+	if (is_crowd(flood, entry))
+		limit = limits->max_connections / 100 * CROWD_PERCENT + 1;
+	return entry->connections >= limit;
+}
+
+static bool
+is_too_fast(const struct flood *flood, const struct entry *entry, uint32_t rate,
+    uint64_t now_ms)
+{
+	return !is_crowd(flood, entry) &&
+	       level_at(entry, rate, now_ms) + 1000 > (uint64_t)rate * 1000;
+}
+
 static enum flood_verdict
 judge(const struct flood *flood, const struct flood_limits *limits,
-    const struct entry *client, const struct entry *network,
-    bool is_exempt, uint64_t now_ms)
+    const struct entry *client, const struct entry *network, bool is_exempt,
+    uint64_t now_ms)
 {
 	bool is_known = is_exempt || network->known_until_ms > now_ms;
 
@@ -236,13 +256,15 @@ judge(const struct flood *flood, const struct flood_limits *limits,
 		return FLOOD_FULL;
 	if (is_exempt)
 		return FLOOD_OK;
-	if (client->connections >= limits->client_connections)
+	/* Whoever is known is not refused for what the crowd does. */
+	if (has_too_many(flood, limits, client, limits->client_connections) &&
+	    !(is_known && is_crowd(flood, client)))
 		return FLOOD_CLIENT;
-	if (network->connections >= limits->network_connections)
+	if (has_too_many(flood, limits, network, limits->network_connections))
 		return FLOOD_NETWORK;
-	if (is_too_fast(client, limits->client_rate, now_ms))
+	if (is_too_fast(flood, client, limits->client_rate, now_ms))
 		return FLOOD_CLIENT_RATE;
-	if (is_too_fast(network, limits->network_rate, now_ms))
+	if (is_too_fast(flood, network, limits->network_rate, now_ms))
 		return FLOOD_NETWORK_RATE;
 	return FLOOD_OK;
 }
@@ -290,8 +312,7 @@ flood_close(struct flood *flood, const struct netaddr *client)
 }
 
 void
-flood_login(
-    struct flood *flood, const struct netaddr *client, uint64_t now_ms)
+flood_login(struct flood *flood, const struct netaddr *client, uint64_t now_ms)
 {
 	struct entry *network = obtain(flood, client, SCOPE_NETWORK, now_ms);
 
@@ -301,11 +322,10 @@ flood_login(
 }
 
 bool
-flood_is_stressed(
-    const struct flood *flood, const struct flood_limits *limits)
+flood_is_stressed(const struct flood *flood, const struct flood_limits *limits)
 {
 	uint64_t open = (uint64_t)limits->max_connections *
-	    (100 - limits->reserved_share) / 100;
+			(100 - limits->reserved_share) / 100;
 
 	return (uint64_t)flood->connections * 100 >= open * STRESS_PERCENT;
 }

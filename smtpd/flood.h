@@ -20,16 +20,16 @@ struct flood_limits {
 	uint32_t max_connections;
 	uint32_t client_connections;
 	uint32_t network_connections;
-	uint32_t client_rate;  /* new connections a minute */
+	uint32_t client_rate; /* new connections a minute */
 	uint32_t network_rate;
 	uint32_t reserved_share; /* percent of max_connections */
 };
 
 enum flood_verdict {
 	FLOOD_OK,
-	FLOOD_FULL,     /* no slot, or only reserved ones */
-	FLOOD_CLIENT,   /* too many at once from the address */
-	FLOOD_NETWORK,  /* too many at once from its network */
+	FLOOD_FULL,    /* no slot, or only reserved ones */
+	FLOOD_CLIENT,  /* too many at once from the address */
+	FLOOD_NETWORK, /* too many at once from its network */
 	FLOOD_CLIENT_RATE,
 	FLOOD_NETWORK_RATE,
 	FLOOD_VERDICT_COUNT

@@ -74,8 +74,7 @@ charge_content(struct intake *intake)
 
 	if (capacity <= intake->charged)
 		return;
-	if (worker_charge(
-	        intake->session->worker, capacity - intake->charged))
+	if (worker_charge(intake->session->worker, capacity - intake->charged))
 		intake->charged = capacity;
 	else
 		intake_refuse_with(intake, 452, "4.3.1",
@@ -175,15 +174,17 @@ intake_finish_header(struct intake *intake, struct header *header)
 		intake_refuse(intake, &status);
 		goto out;
 	}
-	intake->message_id = id_next(
-	    &session->worker->message_ids, clock_wall_us() / 1000);
+	intake->message_id =
+	    id_next(&session->worker->message_ids, clock_wall_us() / 1000);
 	if (intake_header_lines(session, header, intake->message_id,
-	        &intake->header_message_id, &prefix) == -1) {
-		intake_refuse_with(intake, 554, "5.6.0", "Trace header is too long");
+		&intake->header_message_id, &prefix) == -1) {
+		intake_refuse_with(
+		    intake, 554, "5.6.0", "Trace header is too long");
 		goto out;
 	}
 	if (intake_drops_bcc(session))
-		intake_header_drop_bcc(header, &intake->content, INTAKE_HEADROOM);
+		intake_header_drop_bcc(
+		    header, &intake->content, INTAKE_HEADROOM);
 	if (prefix.n > INTAKE_HEADROOM) {
 		/* Rare: an account or a recipient of unusual length. */
 		size_t more = prefix.n - INTAKE_HEADROOM;
@@ -214,9 +215,9 @@ submit(struct session *session)
 	ssize_t at;
 
 	header_init(&header, session_settings(session)->smtp_max_header_size);
-	(void)header_read(&header,
-	    (struct slice){intake->content.p + INTAKE_HEADROOM,
-	        intake->content.n - INTAKE_HEADROOM});
+	(void)header_read(
+	    &header, (struct slice){intake->content.p + INTAKE_HEADROOM,
+			 intake->content.n - INTAKE_HEADROOM});
 	at = intake_finish_header(intake, &header);
 	header_clear(&header);
 	if (at == -1) {
@@ -225,10 +226,10 @@ submit(struct session *session)
 	}
 	message = (struct ipc_queue_submit){
 	    INTAKE_ENVELOPE(session, transaction, intake, client),
-	    .content = {intake->content.p + at,
-	        intake->content.n - (size_t)at}};
+	    .content = {
+		intake->content.p + at, intake->content.n - (size_t)at}};
 	if (session_ask(session, ROLE_QUEUED, MSG_QUEUE_SUBMIT, &message,
-	        MSG_QUEUE_ANSWER, SUBMIT_MS, intake_queue_answer) == -1) {
+		MSG_QUEUE_ANSWER, SUBMIT_MS, intake_queue_answer) == -1) {
 		intake_refuse_with(intake, 451, "4.3.0",
 		    "The queue is not there, try again later");
 		intake_tell_refusal(session);
@@ -245,8 +246,7 @@ on_content(void *context, const char *p, size_t n)
 {
 	struct intake *intake = context;
 
-	if (intake->refusal.code == 0 &&
-	    buf_add(&intake->content, p, n) == -1)
+	if (intake->refusal.code == 0 && buf_add(&intake->content, p, n) == -1)
 		intake_refuse_with(intake, 452, "4.3.1",
 		    "No room for this message, try again later");
 }
@@ -262,16 +262,15 @@ intake_set_deadline(struct intake *intake)
 
 	if (settings->smtp_min_rate > 0) {
 		/* When what came so far would be too slow on the whole. */
-		uint64_t slow = intake->data.wire_octets * 1000 /
-		    settings->smtp_min_rate;
+		uint64_t slow =
+		    intake->data.wire_octets * 1000 / settings->smtp_min_rate;
 
 		if (slow < RATE_GRACE_MS)
 			slow = RATE_GRACE_MS;
 		last = slow < last ? slow : last;
 	}
 	until = until < last ? until : last;
-	session_set_deadline(
-	    intake->session, until > now ? until - now : 0);
+	session_set_deadline(intake->session, until > now ? until - now : 0);
 }
 
 /* Limits, after a piece; what it was is in intake->data and the content. */
@@ -288,7 +287,7 @@ check_limits(struct intake *intake)
 		smtp_data_refusal(&intake->data, &status);
 		intake_refuse(intake, &status);
 	} else if (intake->data.content_octets >
-	    settings->smtp_max_message_size) {
+		   settings->smtp_max_message_size) {
 		struct smtp_status status;
 
 		(void)smtp_status_set(&status, 552, "5.3.4",
@@ -304,7 +303,7 @@ static bool
 is_large(const struct intake *intake)
 {
 	return intake->queued != NULL || intake->header != NULL ||
-	    intake->content.n - INTAKE_HEADROOM > IPC_INLINE_MAX;
+	       intake->content.n - INTAKE_HEADROOM > IPC_INLINE_MAX;
 }
 
 bool
@@ -315,7 +314,7 @@ intake_input(struct session *session, struct slice in)
 	size_t used;
 
 	intake->is_complete = smtp_data_feed(&intake->data, in, on_content,
-	                          intake, &used) == PARSE_OK;
+				  intake, &used) == PARSE_OK;
 	stream_consume(session->stream, used);
 	check_limits(intake);
 	if (!intake->is_complete)
@@ -339,8 +338,8 @@ intake_begin(struct session *session)
 	struct transaction *transaction = session->transaction;
 	struct intake *intake = xcalloc(1, sizeof(*intake));
 	uint64_t expected = transaction->size_hint > 0
-	    ? transaction->size_hint + 256
-	    : FIRST_CAPACITY;
+				? transaction->size_hint + 256
+				: FIRST_CAPACITY;
 
 	if (expected > IPC_INLINE_MAX)
 		expected = IPC_INLINE_MAX;
@@ -349,9 +348,9 @@ intake_begin(struct session *session)
 	intake->started_ms = clock_monotonic_ms();
 	smtp_data_init(&intake->data);
 	/* A header that ends late, a chunk behind it, and what one read has. */
-	buf_init(&intake->content,
-	    INTAKE_HEADROOM + IPC_TRACE_MAX + settings->smtp_max_header_size +
-	        IPC_INLINE_MAX + 3 * INTAKE_INPUT_MAX);
+	buf_init(&intake->content, INTAKE_HEADROOM + IPC_TRACE_MAX +
+				       settings->smtp_max_header_size +
+				       IPC_INLINE_MAX + 3 * INTAKE_INPUT_MAX);
 	(void)buf_reserve(&intake->content, INTAKE_HEADROOM + (size_t)expected);
 	buf_extend(&intake->content, INTAKE_HEADROOM);
 	charge_content(intake);

@@ -34,8 +34,7 @@ intake_drops_bcc(const struct session *session)
 static char *
 read_message_id(const struct header *header)
 {
-	const struct header_field *field =
-	    header_first(header, HDR_MESSAGE_ID);
+	const struct header_field *field = header_first(header, HDR_MESSAGE_ID);
 	char text[MESSAGE_ID_MAX + 1];
 	struct buf value;
 	char *copy = NULL;
@@ -45,15 +44,15 @@ read_message_id(const struct header *header)
 	buf_init(&value, MESSAGE_ID_MAX);
 	(void)header_unfold(header_field_value(header, field), &value);
 	if (value.n > 0)
-		copy = xstrdup(
-		    printable(buf_slice(&value), text, sizeof(text)));
+		copy =
+		    xstrdup(printable(buf_slice(&value), text, sizeof(text)));
 	buf_clear(&value);
 	return copy;
 }
 
 void
-intake_header_facts(const struct header *header, char *from_r,
-    size_t from_size, char **message_id_r)
+intake_header_facts(const struct header *header, char *from_r, size_t from_size,
+    char **message_id_r)
 {
 	const struct header_field *field = header_first(header, HDR_FROM);
 	struct mailbox_list list;
@@ -99,13 +98,12 @@ check_own_from(const struct session *session, const struct header *header,
 	struct address address;
 
 	if (from_header_check(header, transaction->is_utf8, &from) == -1)
-		return smtp_status_set(
-		    status, 550, "5.7.1", "%s", from.reason);
+		return smtp_status_set(status, 550, "5.7.1", "%s", from.reason);
 	if (address_parse(from.mailbox.address,
-	        transaction->is_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, &address,
-	        NULL) == -1)
-		return smtp_status_set(status, 550, "5.7.1",
-		    "The address in From is malformed");
+		transaction->is_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, &address,
+		NULL) == -1)
+		return smtp_status_set(
+		    status, 550, "5.7.1", "The address in From is malformed");
 	if (!token_allows(&session->login->token, &address))
 		return smtp_status_set(status, 550, "5.7.1",
 		    "The address in From is not one of yours");
@@ -114,8 +112,8 @@ check_own_from(const struct session *session, const struct header *header,
 
 /* Strangers may not write in the name of one of our domains. */
 static int
-check_foreign_from(const struct session *session,
-    const struct header *header, struct smtp_status *status)
+check_foreign_from(const struct session *session, const struct header *header,
+    struct smtp_status *status)
 {
 	const struct header_field *field = header_first(header, HDR_FROM);
 
@@ -124,16 +122,16 @@ check_foreign_from(const struct session *session,
 		    "The message has more than one From field");
 	if (!session_settings(session)->smtp_spoof_protection || field == NULL)
 		return 0;
-	if (access_from_names_ours(session->worker->snapshot,
-	        header_field_value(header, field)))
+	if (access_from_names_ours(
+		session->worker->snapshot, header_field_value(header, field)))
 		return smtp_status_set(status, 550, "5.7.1",
 		    "Senders of the domain in From have to log in");
 	return 0;
 }
 
 int
-intake_header_check(const struct session *session,
-    const struct header *header, struct smtp_status *status_r)
+intake_header_check(const struct session *session, const struct header *header,
+    struct smtp_status *status_r)
 {
 	if (check_shape(session, header, status_r) == -1)
 		return -1;
@@ -152,24 +150,22 @@ add_received(
 {
 	const struct settings *settings = session_settings(session);
 	const struct transaction *transaction = session->transaction;
-	struct received received = {
-	    .hostname = settings->smtp_hostname,
+	struct received received = {.hostname = settings->smtp_hostname,
 	    .helo = session->helo,
 	    .helo_kind = (enum smtp_hello_kind)session->helo_kind,
 	    .client = session->client,
 	    .ptr_name = session->ptr_name,
-	    .hides_client = session->login != NULL &&
-	        settings->submission_hide_client,
+	    .hides_client =
+		session->login != NULL && settings->submission_hide_client,
 	    .is_esmtp = session->is_esmtp,
 	    .is_utf8 = transaction->is_utf8,
 	    .tls = session->tls,
-	    .account =
-	        session->login != NULL ? session->login->account : NULL,
+	    .account = session->login != NULL ? session->login->account : NULL,
 	    .session_id = session->id,
 	    .message_id = message_id,
 	    .recipient = transaction->recipients.count == 1
-	        ? transaction->first_recipient
-	        : NULL,
+			     ? transaction->first_recipient
+			     : NULL,
 	    .now = time(NULL)};
 
 	(void)received_format(&received, lines);
@@ -191,9 +187,8 @@ add_message_id(const struct session *session, uint64_t message_id,
 }
 
 int
-intake_header_lines(const struct session *session,
-    const struct header *header, uint64_t message_id,
-    char **header_message_id, struct buf *lines)
+intake_header_lines(const struct session *session, const struct header *header,
+    uint64_t message_id, char **header_message_id, struct buf *lines)
 {
 	char date[RFC5322_DATE_SIZE];
 
@@ -249,8 +244,8 @@ intake_status(
 	    enhanced[0] != (char)('0' + answer->code / 100) ||
 	    enhanced[1] != '.')
 		goto bad;
-	(void)smtp_status_set(status_r, answer->code, enhanced, "%.*s",
-	    SLICE_ARG(answer->text));
+	(void)smtp_status_set(
+	    status_r, answer->code, enhanced, "%.*s", SLICE_ARG(answer->text));
 	return;
 bad:
 	(void)smtp_status_set(

@@ -26,8 +26,8 @@ int intake_header_check(const struct session *session,
  * has no header at all.  -1 when they do not fit.
  */
 int intake_header_lines(const struct session *session,
-    const struct header *header, uint64_t message_id,
-    char **header_message_id, struct buf *lines);
+    const struct header *header, uint64_t message_id, char **header_message_id,
+    struct buf *lines);
 
 /* People submit here: their Bcc must not reach anybody. */
 bool intake_drops_bcc(const struct session *session);

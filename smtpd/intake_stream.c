@@ -38,7 +38,7 @@ send_end(struct intake *intake)
 	struct ipc_queue_end message = {.stream = intake->stream};
 
 	if (session_ask(session, ROLE_QUEUED, MSG_QUEUE_END, &message,
-	        MSG_QUEUE_ANSWER, END_MS, intake_queue_answer) == -1) {
+		MSG_QUEUE_ANSWER, END_MS, intake_queue_answer) == -1) {
 		intake_refuse_with(intake, 451, "4.3.0", QUEUE_GONE);
 		return;
 	}
@@ -61,7 +61,7 @@ send_chunks(struct intake *intake)
 		message.content =
 		    (struct slice){intake->content.p + intake->from, n};
 		if (channel_send(intake->queued, MSG_QUEUE_CHUNK, &message,
-		        NULL) == -1) {
+			NULL) == -1) {
 			intake_refuse_with(intake, 451, "4.3.0", QUEUE_GONE);
 			return;
 		}
@@ -81,7 +81,7 @@ static bool
 has_backlog(const struct intake *intake)
 {
 	return intake->queued != NULL &&
-	    intake->content.n - intake->from >= INTAKE_INPUT_MAX;
+	       intake->content.n - intake->from >= INTAKE_INPUT_MAX;
 }
 
 static void
@@ -173,9 +173,9 @@ open_stream(struct intake *intake, size_t at)
 	intake->stream = ++session->worker->next_stream;
 	message.stream = intake->stream;
 	if (queued != NULL)
-		intake->open_request = channel_request(queued, MSG_QUEUE_OPEN,
-		    &message, NULL, MSG_QUEUE_ANSWER, OPEN_MS, on_open_answer,
-		    intake);
+		intake->open_request =
+		    channel_request(queued, MSG_QUEUE_OPEN, &message, NULL,
+			MSG_QUEUE_ANSWER, OPEN_MS, on_open_answer, intake);
 	if (intake->open_request == 0)
 		intake_refuse_with(intake, 451, "4.3.0", QUEUE_GONE);
 	else
@@ -240,8 +240,7 @@ intake_credit(struct worker *worker, uint32_t stream, uint32_t octets)
 }
 
 int
-intake_refused(
-    struct worker *worker, const struct ipc_queue_answer *answer)
+intake_refused(struct worker *worker, const struct ipc_queue_answer *answer)
 {
 	struct intake *intake = find_stream(worker, answer->stream);
 	union ipc_message message = {.queue_answer = *answer};

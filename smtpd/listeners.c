@@ -94,8 +94,8 @@ on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 				continue;
 			return;
 		}
-		if (netaddr_from_sockaddr((struct sockaddr *)&sa, length,
-		        &client, &port) == -1) {
+		if (netaddr_from_sockaddr(
+			(struct sockaddr *)&sa, length, &client, &port) == -1) {
 			(void)close(fd);
 			continue;
 		}

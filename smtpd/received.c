@@ -23,7 +23,7 @@ received_protocol(const struct received *received)
 	if (!received->is_esmtp)
 		return "SMTP";
 	return words[received->is_utf8][received->tls != NULL]
-	            [received->account != NULL];
+		    [received->account != NULL];
 }
 
 /*
@@ -35,7 +35,7 @@ add_comment_text(struct buf *out, const char *text)
 {
 	for (; *text != '\0'; text++) {
 		bool is_plain = *text > ' ' && *text <= '~' &&
-		    strchr("()\\\"<>;", *text) == NULL;
+				strchr("()\\\"<>;", *text) == NULL;
 
 		(void)buf_add_char(out, is_plain ? *text : '?');
 	}
@@ -119,7 +119,6 @@ received_format(const struct received *received, struct buf *out)
 	if (received->recipient != NULL &&
 	    (received->is_utf8 || utf8_is_ascii(slice_of(received->recipient))))
 		(void)buf_addf(out, "\r\n\tfor <%s>", received->recipient);
-	(void)buf_addf(
-	    out, "; %s\r\n", rfc5322_date(received->now, date));
+	(void)buf_addf(out, "; %s\r\n", rfc5322_date(received->now, date));
 	return out->overflowed ? -1 : 0;
 }

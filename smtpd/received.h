@@ -21,7 +21,7 @@ struct received {
 	/* The client is somebody at home: neither address nor name is told. */
 	bool hides_client;
 	bool is_esmtp;
-	bool is_utf8; /* SMTPUTF8 was asked for */
+	bool is_utf8;        /* SMTPUTF8 was asked for */
 	const char *tls;     /* version and cipher; NULL: plain */
 	const char *account; /* NULL: nobody logged in */
 	uint64_t session_id;

@@ -58,15 +58,15 @@ place_for(struct refusals *refusals, const struct netprefix *network,
 
 		if (place->reason == NULL ||
 		    (place->reason == reason &&
-		        netprefix_equals(&place->network, network)))
+			netprefix_equals(&place->network, network)))
 			return place;
 	}
 	return &refusals->rest;
 }
 
 void
-refusals_note(struct refusals *refusals, const struct netaddr *client,
-    const char *reason)
+refusals_note(
+    struct refusals *refusals, const struct netaddr *client, const char *reason)
 {
 	struct netprefix network = netaddr_network(client);
 	struct refusal *place = place_for(refusals, &network, reason);
@@ -85,8 +85,8 @@ static void
 flush_place(struct refusals *refusals, struct refusal *place)
 {
 	if (place->times > 0)
-		refusals->tell(refusals->arg, &place->client, place->reason,
-		    place->times);
+		refusals->tell(
+		    refusals->arg, &place->client, place->reason, place->times);
 	else
 		place->reason = NULL; /* quiet for a minute: forgotten */
 	place->times = 0;

@@ -45,8 +45,7 @@ session_settings(const struct session *session)
 }
 
 struct slice
-session_client_text(
-    const struct session *session, char text[NETADDR_TEXT_MAX])
+session_client_text(const struct session *session, char text[NETADDR_TEXT_MAX])
 {
 	return slice_of(netaddr_format(&session->client, text));
 }
@@ -54,13 +53,11 @@ session_client_text(
 struct slice
 session_account(const struct session *session)
 {
-	return slice_of(
-	    session->login != NULL ? session->login->account : "");
+	return slice_of(session->login != NULL ? session->login->account : "");
 }
 
 void
-session_log(
-    struct session *session, enum event_type type, const void *fields)
+session_log(struct session *session, enum event_type type, const void *fields)
 {
 	struct log_context context = {.session_id = session->id};
 
@@ -89,8 +86,8 @@ session_add_reference(struct session *session, struct smtp_status *status,
 	n = strlen(status->text);
 	if (n > sizeof(status->text) - 16)
 		n = sizeof(status->text) - 16;
-	(void)snprintf(status->text + n, sizeof(status->text) - n,
-	    " [ref %s]", reference_r);
+	(void)snprintf(status->text + n, sizeof(status->text) - n, " [ref %s]",
+	    reference_r);
 }
 
 /* ---- time ---- */
@@ -116,9 +113,8 @@ session_command_wait_ms(const struct session *session)
 {
 	const struct settings *settings = session_settings(session);
 
-	return 1000 *
-	    (session->is_stressed ? settings->smtp_stressed_timeout
-	                          : settings->smtp_command_timeout);
+	return 1000 * (session->is_stressed ? settings->smtp_stressed_timeout
+					    : settings->smtp_command_timeout);
 }
 
 static void
@@ -232,8 +228,8 @@ static void
 add_reply(struct session *session, unsigned code, const char *enhanced,
     const char *text)
 {
-	(void)smtp_reply_format(stream_output(session->stream), code, enhanced,
-	    slice_of(text));
+	(void)smtp_reply_format(
+	    stream_output(session->stream), code, enhanced, slice_of(text));
 }
 
 void
@@ -349,11 +345,10 @@ session_reply(struct session *session, unsigned code, const char *enhanced,
 }
 
 void
-session_reply_status(
-    struct session *session, const struct smtp_status *status)
+session_reply_status(struct session *session, const struct smtp_status *status)
 {
-	session_reply(session, status->code, status->enhanced, "%s",
-	    status->text);
+	session_reply(
+	    session, status->code, status->enhanced, "%s", status->text);
 }
 
 /* ---- questions to other programs ---- */
@@ -403,12 +398,13 @@ on_input(void *arg)
 	struct session *session = arg;
 
 	if (!session->is_greeted) {
-		session_end(session, 554, "5.5.1",
-		    "You talk before you are greeted");
+		session_end(
+		    session, 554, "5.5.1", "You talk before you are greeted");
 		return;
 	}
 	while (!session->is_ended && !session->is_waiting &&
-	    session->state != SESSION_GREETING && session_take_input(session))
+	       session->state != SESSION_GREETING &&
+	       session_take_input(session))
 		continue;
 }
 
@@ -471,8 +467,7 @@ is_early_talker(int fd)
 }
 
 void
-session_start(
-    struct worker *worker, const struct ipc_client *client, int fd)
+session_start(struct worker *worker, const struct ipc_client *client, int fd)
 {
 	struct session *session = xcalloc(1, sizeof(*session));
 
@@ -485,8 +480,8 @@ session_start(
 	session->is_trusted = client->is_trusted;
 	session->is_stressed = client->is_stressed;
 	session->helo = xstrdup("");
-	(void)event_assign(&session->timer, loop_base(worker->loop), -1, 0,
-	    on_timer, session);
+	(void)event_assign(
+	    &session->timer, loop_base(worker->loop), -1, 0, on_timer, session);
 	session->next = worker->sessions;
 	if (session->next != NULL)
 		session->next->previous = session;

@@ -22,8 +22,8 @@ enum session_state {
 	SESSION_READY,    /* no transaction */
 	SESSION_MAIL,     /* a sender, no recipient */
 	SESSION_RCPT,
-	SESSION_AUTH,     /* lines are answers to challenges */
-	SESSION_DATA,     /* what comes is a message */
+	SESSION_AUTH, /* lines are answers to challenges */
+	SESSION_DATA, /* what comes is a message */
 	SESSION_STATE_COUNT
 };
 
@@ -55,11 +55,11 @@ struct session {
 	bool is_waiting;    /* for a program's answer: input rests */
 	bool is_discarding; /* the rest of a line that was too long */
 	bool is_ended;
-	char *helo;         /* "" before EHLO; never NULL */
-	char *ptr_name;     /* confirmed; NULL: none, or not asked */
-	char *tls;          /* version and cipher; NULL: plain */
+	char *helo;     /* "" before EHLO; never NULL */
+	char *ptr_name; /* confirmed; NULL: none, or not asked */
+	char *tls;      /* version and cipher; NULL: plain */
 	struct login *login;
-	struct exchange *exchange; /* AUTH under way */
+	struct exchange *exchange;           /* AUTH under way */
 	struct rcpt_question *rcpt_question; /* authd is asked */
 	struct transaction *transaction;
 
@@ -102,9 +102,8 @@ void session_abandon(struct session *session, const char *reason);
 const struct settings *session_settings(const struct session *session);
 
 /* One reply; 4xx and 5xx count as errors. */
-void session_reply(struct session *session, unsigned code,
-    const char *enhanced, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void session_reply(struct session *session, unsigned code, const char *enhanced,
+    const char *format, ...) __attribute__((format(printf, 4, 5)));
 void session_reply_status(
     struct session *session, const struct smtp_status *status);
 
@@ -144,19 +143,18 @@ bool session_take_input(struct session *session);
  * what the log finds.
  */
 #define SESSION_REFERENCE_SIZE 9
-void session_add_reference(struct session *session,
-    struct smtp_status *status, char reference_r[SESSION_REFERENCE_SIZE]);
+void session_add_reference(struct session *session, struct smtp_status *status,
+    char reference_r[SESSION_REFERENCE_SIZE]);
 
 struct slice session_client_text(
     const struct session *session, char text[NETADDR_TEXT_MAX]);
 struct slice session_account(const struct session *session);
-void session_log(struct session *session, enum event_type type,
-    const void *fields);
+void session_log(
+    struct session *session, enum event_type type, const void *fields);
 
 /* ---- commands ---- */
 
-typedef void session_command_fn(
-    struct session *session, struct slice argument);
+typedef void session_command_fn(struct session *session, struct slice argument);
 
 session_command_fn session_mail_command;
 session_command_fn session_rcpt_command;

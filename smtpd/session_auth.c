@@ -62,16 +62,15 @@ static bool
 may_log_in(const struct session *session)
 {
 	return session->listener != LISTENER_SMTP && session->tls != NULL &&
-	    session->login == NULL;
+	       session->login == NULL;
 }
 
 const char *
 session_mechanisms(const struct session *session)
 {
-	return may_log_in(session) &&
-	        session->worker->links[ROLE_AUTHD] != NULL
-	    ? session->worker->mechanisms
-	    : "";
+	return may_log_in(session) && session->worker->links[ROLE_AUTHD] != NULL
+		   ? session->worker->mechanisms
+		   : "";
 }
 
 /* ---- authd's answers ---- */
@@ -88,7 +87,7 @@ read_login(const struct session *session, const struct ipc_auth_result *result)
 	    token_read(buf_slice(&login->octets), &login->token, NULL) == -1 ||
 	    login->token.session_id != session->id ||
 	    slice_copy(result->account, login->account,
-	        sizeof(login->account)) == -1) {
+		sizeof(login->account)) == -1) {
 		session_login_free(login);
 		return NULL;
 	}
@@ -131,8 +130,8 @@ end_exchange(struct session *session)
 	}
 	exchange_free(session);
 	session_enter(session, SESSION_READY);
-	session_reply(session, replies[verdict].code,
-	    replies[verdict].enhanced, "%s", replies[verdict].text);
+	session_reply(session, replies[verdict].code, replies[verdict].enhanced,
+	    "%s", replies[verdict].text);
 }
 
 static void
@@ -186,9 +185,9 @@ static void
 ask(struct session *session, enum ipc_type type, const void *message)
 {
 	if (session_ask(session, ROLE_AUTHD, type, message, MSG_AUTH_RESULT,
-	        AUTH_MS, on_auth_result) == -1)
-		fail_exchange(session, 454, "4.7.0",
-		    "Cannot log in now, try later");
+		AUTH_MS, on_auth_result) == -1)
+		fail_exchange(
+		    session, 454, "4.7.0", "Cannot log in now, try later");
 }
 
 /* Is it one of the words of a list? */
@@ -201,7 +200,7 @@ is_offered(const char *mechanisms, const char *wanted)
 		size_t end = slice_find(list, ' ', 0);
 
 		if (slice_equals_nocase(
-		        (struct slice){list.p, end}, slice_of(wanted)))
+			(struct slice){list.p, end}, slice_of(wanted)))
 			return true;
 		end += end < list.n ? 1 : 0;
 		list = (struct slice){list.p + end, list.n - end};
@@ -232,8 +231,8 @@ check_offer(const struct session *session, const char *mechanism,
 }
 
 static void
-start_exchange(struct session *session, const struct smtp_auth *auth,
-    struct slice initial)
+start_exchange(
+    struct session *session, const struct smtp_auth *auth, struct slice initial)
 {
 	SSL *ssl = stream_ssl(session->stream);
 	struct tls_bindings bindings;
@@ -347,7 +346,7 @@ session_auth_renew(struct session *session)
 		return;
 	}
 	if (session_ask(session, ROLE_AUTHD, MSG_AUTH_RENEW, &message,
-	        MSG_AUTH_RESULT, AUTH_MS, on_renewed) == 0)
+		MSG_AUTH_RESULT, AUTH_MS, on_renewed) == 0)
 		return;
 	(void)smtp_status_set(&status, 454, "4.7.0",
 	    "Your login cannot be checked now, try later");

@@ -49,7 +49,7 @@ static bool
 offers_starttls(const struct session *session)
 {
 	return session->tls == NULL &&
-	    session->worker->tls[session->listener] != NULL;
+	       session->worker->tls[session->listener] != NULL;
 }
 
 static void
@@ -65,8 +65,7 @@ cmd_ehlo(struct session *session, struct slice argument)
 		return;
 	mechanisms = session_mechanisms(session);
 	out = stream_output(session->stream);
-	(void)buf_addf(out,
-	    "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n%s",
+	(void)buf_addf(out, "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n%s",
 	    settings->smtp_hostname,
 	    (unsigned long long)settings->smtp_max_message_size,
 	    offers_starttls(session) ? "250-STARTTLS\r\n" : "");
@@ -84,7 +83,7 @@ cmd_starttls(struct session *session, struct slice argument)
 	if (!offers_starttls(session)) {
 		session_reply(session, 503, "5.5.1",
 		    session->tls != NULL ? "TLS is active already"
-		                         : "TLS is not available");
+					 : "TLS is not available");
 		return;
 	}
 	/*
@@ -157,7 +156,7 @@ part_at_once(struct session *session)
 	n = snprintf(text, sizeof(text), "221 2.0.0 %s Bye\r\n",
 	    session_settings(session)->smtp_hostname);
 	if (send(stream_fd(stream), text, (size_t)n,
-	        MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) != n)
+		MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) != n)
 		return -1;
 	session_abandon(session, "quit");
 	return 0;
@@ -204,15 +203,15 @@ cmd_unknown(struct session *session, struct slice argument)
 /* ---- the table ---- */
 
 #define IN(state) (1u << (state))
-#define GREETED \
+#define GREETED                                                     \
 	(IN(SESSION_HELLO) | IN(SESSION_READY) | IN(SESSION_MAIL) | \
 	    IN(SESSION_RCPT))
 
 struct command {
 	session_command_fn *run;
-	unsigned states;     /* where it may be said */
+	unsigned states;       /* where it may be said */
 	const char *misplaced; /* what is told elsewhere */
-	bool is_idle; /* brings no mail nearer: there is a limit */
+	bool is_idle;          /* brings no mail nearer: there is a limit */
 };
 
 static const struct command commands[SMTP_VERB_COUNT] = {
@@ -221,15 +220,15 @@ static const struct command commands[SMTP_VERB_COUNT] = {
     [SMTP_VERB_HELO] = {cmd_helo, GREETED, NULL, true},
     [SMTP_VERB_EHLO] = {cmd_ehlo, GREETED, NULL, true},
     [SMTP_VERB_STARTTLS] = {cmd_starttls, IN(SESSION_READY),
-        "STARTTLS follows EHLO", true},
+	"STARTTLS follows EHLO", true},
     [SMTP_VERB_AUTH] = {session_auth_command, IN(SESSION_READY),
-        "AUTH follows EHLO, before MAIL", true},
+	"AUTH follows EHLO, before MAIL", true},
     [SMTP_VERB_MAIL] = {session_mail_command, IN(SESSION_READY),
-        "MAIL follows EHLO, or the message before", true},
+	"MAIL follows EHLO, or the message before", true},
     [SMTP_VERB_RCPT] = {session_rcpt_command,
-        IN(SESSION_MAIL) | IN(SESSION_RCPT), "RCPT follows MAIL", false},
+	IN(SESSION_MAIL) | IN(SESSION_RCPT), "RCPT follows MAIL", false},
     [SMTP_VERB_DATA] = {session_data_command, IN(SESSION_RCPT),
-        "DATA follows an accepted RCPT", false},
+	"DATA follows an accepted RCPT", false},
     [SMTP_VERB_RSET] = {cmd_rset, GREETED, NULL, true},
     [SMTP_VERB_NOOP] = {cmd_noop, GREETED, NULL, true},
     [SMTP_VERB_VRFY] = {cmd_vrfy, GREETED, NULL, true},
@@ -262,7 +261,7 @@ run_command(struct session *session, struct slice line)
 		session_end(session, 421, "4.7.0", "%s Too many idle commands",
 		    settings->smtp_hostname);
 	else if (parsed.verb == SMTP_VERB_FOREIGN ||
-	    parsed.verb == SMTP_VERB_BDAT)
+		 parsed.verb == SMTP_VERB_BDAT)
 		command->run(session, parsed.argument);
 	else if (rc == -1)
 		session_reply_status(session, &status);
@@ -296,8 +295,8 @@ discard(struct session *session, struct slice in)
 
 /* Copies the next line and takes it off the input; -1: none is whole. */
 static ssize_t
-take_line(struct session *session, struct slice in,
-    char line[SMTP_LINE_AUTH_MAX])
+take_line(
+    struct session *session, struct slice in, char line[SMTP_LINE_AUTH_MAX])
 {
 	size_t lf = slice_find(in, '\n', 0);
 

@@ -26,10 +26,11 @@ subject_of(const struct session *session)
 	    .listener = (enum listener_kind)session->listener,
 	    .is_trusted = session->is_trusted,
 	    .is_logged_in = is_logged_in,
-	    /* The null path names nobody; header From is checked in its place. */
-	    .owns_sender = is_logged_in && transaction != NULL &&
-	        (transaction->from.is_null ||
-	            token_allows(&session->login->token, &transaction->from))};
+	    /* The null path names nobody; then From decides alone. */
+	    .owns_sender =
+		is_logged_in && transaction != NULL &&
+		(transaction->from.is_null ||
+		    token_allows(&session->login->token, &transaction->from))};
 }
 
 /* ---- MAIL ---- */
@@ -112,7 +113,7 @@ ask_about_sender(struct session *session)
 	struct smtp_status status;
 
 	if (session_ask(session, ROLE_CHECKD, MSG_CHECK_MAIL, &message,
-	        MSG_CHECKED_MAIL, CHECK_MAIL_MS, on_checked_mail) == 0)
+		MSG_CHECKED_MAIL, CHECK_MAIL_MS, on_checked_mail) == 0)
 		return;
 	(void)smtp_status_set(&status, 451, "4.4.3",
 	    "Senders cannot be checked now, try again later");
@@ -128,11 +129,10 @@ session_mail_renewed(struct session *session)
 	struct smtp_status status;
 	bool needs_dns;
 
-	if (access_check_sender(&subject, worker->snapshot,
-	        &transaction->from,
-	        access_sender(worker->access, &transaction->from,
-	            (int64_t)time(NULL)),
-	        &needs_dns, &status) == -1) {
+	if (access_check_sender(&subject, worker->snapshot, &transaction->from,
+		access_sender(
+		    worker->access, &transaction->from, (int64_t)time(NULL)),
+		&needs_dns, &status) == -1) {
 		session_mail_refuse(session, &status);
 		return;
 	}
@@ -187,8 +187,7 @@ session_mail_command(struct session *session, struct slice argument)
 
 /* The one that is being decided; the answer may come later. */
 static void
-refuse_rcpt(struct session *session, const char *to,
-    struct smtp_status *status)
+refuse_rcpt(struct session *session, const char *to, struct smtp_status *status)
 {
 	char client[NETADDR_TEXT_MAX];
 	char reference[SESSION_REFERENCE_SIZE];
@@ -209,13 +208,13 @@ refuse_rcpt(struct session *session, const char *to,
 }
 
 static void
-accept_rcpt(struct session *session, const char *to, unsigned notify,
-    const char *orcpt)
+accept_rcpt(
+    struct session *session, const char *to, unsigned notify, const char *orcpt)
 {
 	struct smtp_status status;
 
 	if (transaction_add_recipient(
-	        session->transaction, to, notify, orcpt) == -1) {
+		session->transaction, to, notify, orcpt) == -1) {
 		(void)smtp_status_set(&status, 452, "4.5.3",
 		    "No room for more recipients, send the rest later");
 		refuse_rcpt(session, to, &status);
@@ -246,8 +245,8 @@ on_rcpt_checked(void *arg, const struct channel_frame *frame)
 		verdict = frame->message->rcpt_checked.verdict;
 	switch (verdict) {
 	case RCPT_EXISTS:
-		accept_rcpt(session, question->to, question->notify,
-		    question->orcpt);
+		accept_rcpt(
+		    session, question->to, question->notify, question->orcpt);
 		break;
 	case RCPT_UNKNOWN:
 		(void)smtp_status_set(
@@ -264,8 +263,8 @@ on_rcpt_checked(void *arg, const struct channel_frame *frame)
 }
 
 static void
-ask_about_rcpt(struct session *session, const struct smtp_rcpt *rcpt,
-    const char *to)
+ask_about_rcpt(
+    struct session *session, const struct smtp_rcpt *rcpt, const char *to)
 {
 	struct ipc_rcpt_check message = {
 	    .session_id = session->id, .address = slice_of(to)};
@@ -277,7 +276,7 @@ ask_about_rcpt(struct session *session, const struct smtp_rcpt *rcpt,
 	memcpy(question->orcpt, rcpt->orcpt, sizeof(question->orcpt));
 	session->rcpt_question = question;
 	if (session_ask(session, ROLE_AUTHD, MSG_RCPT_CHECK, &message,
-	        MSG_RCPT_CHECKED, CHECK_RCPT_MS, on_rcpt_checked) == 0)
+		MSG_RCPT_CHECKED, CHECK_RCPT_MS, on_rcpt_checked) == 0)
 		return;
 	session->rcpt_question = NULL;
 	free(question);
@@ -336,8 +335,8 @@ session_rcpt_command(struct session *session, struct slice argument)
 	struct smtp_status status;
 	struct smtp_rcpt rcpt;
 
-	if (smtp_rcpt_parse(
-	        argument, transaction->is_utf8, &rcpt, &status) == -1) {
+	if (smtp_rcpt_parse(argument, transaction->is_utf8, &rcpt, &status) ==
+	    -1) {
 		session_reply_status(session, &status);
 		return;
 	}
@@ -363,8 +362,8 @@ session_data_command(struct session *session, struct slice argument)
 	 * refused: the client has lost count, or hides something.
 	 */
 	if (stream_input(session->stream).n > 0) {
-		session_end(session, 554, "5.5.1",
-		    "The message may only follow 354");
+		session_end(
+		    session, 554, "5.5.1", "The message may only follow 354");
 		return;
 	}
 	intake_begin(session);

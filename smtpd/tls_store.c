@@ -66,8 +66,8 @@ read_fd(int fd, struct buf *out, struct err *err)
 		return err_set(err, "not a regular file");
 	size = (size_t)info.st_size;
 	if (info.st_size <= 0 || size > out->limit)
-		return err_set(err, "empty, or larger than %zu octets",
-		    out->limit);
+		return err_set(
+		    err, "empty, or larger than %zu octets", out->limit);
 	buf_reset(out);
 	room = buf_reserve(out, size);
 	if (pread(fd, room, size, 0) != (ssize_t)size)
@@ -195,10 +195,10 @@ make_self_signed(struct tls_store *store, struct err *err)
 
 	buf_init(&chain, CHAIN_MAX);
 	buf_init(&key, KEY_MAX);
-	if (tls_self_signed(
-	        hostname, (int64_t)time(NULL), &chain, &key, err) == -1 ||
+	if (tls_self_signed(hostname, (int64_t)time(NULL), &chain, &key, err) ==
+		-1 ||
 	    check(store, buf_slice(&chain), buf_slice(&key), &identity, err) ==
-	        -1 ||
+		-1 ||
 	    save(store, buf_slice(&chain), buf_slice(&key), true, err) == -1) {
 		buf_clear(&chain);
 		clear_key(&key);
@@ -220,7 +220,7 @@ load_pair(struct tls_store *store, const char *chain_file, struct err *err)
 	if (read_file(store->dir_fd, chain_file, &chain, err) == -1 ||
 	    read_file(store->dir_fd, key_name, &key, err) == -1 ||
 	    check(store, buf_slice(&chain), buf_slice(&key), &identity, err) ==
-	        -1) {
+		-1) {
 		buf_clear(&chain);
 		clear_key(&key);
 		return -1;
@@ -244,8 +244,8 @@ load(struct tls_store *store, struct err *err)
 	if (load_pair(store, chain_name, &why) == 0)
 		return 0;
 	if (load_pair(store, new_chain_name, NULL) == 0) {
-		(void)renameat(store->dir_fd, new_chain_name, store->dir_fd,
-		    chain_name);
+		(void)renameat(
+		    store->dir_fd, new_chain_name, store->dir_fd, chain_name);
 		return 0;
 	}
 	if (faccessat(store->dir_fd, generated_name, F_OK, 0) == 0)
@@ -266,8 +266,8 @@ new_ticket_key(struct tls_store *store)
 	if (RAND_bytes(store->ticket_keys, TICKET_KEY_SIZE) != 1)
 		fatal("no random numbers for TLS");
 	store->ticket_keys_n = store->ticket_keys_n == 0
-	    ? TICKET_KEY_SIZE
-	    : sizeof(store->ticket_keys);
+				   ? TICKET_KEY_SIZE
+				   : sizeof(store->ticket_keys);
 	store->hours = 0;
 }
 
@@ -315,8 +315,8 @@ tls_store_new(struct daemon *daemon, void (*changed)(void *arg), void *arg,
 		return NULL;
 	}
 	new_ticket_key(store);
-	store->hourly = event_new(
-	    loop_base(daemon_loop(daemon)), -1, 0, on_hour, store);
+	store->hourly =
+	    event_new(loop_base(daemon_loop(daemon)), -1, 0, on_hour, store);
 	if (store->hourly == NULL)
 		fatal("out of memory for a timer");
 	loop_arm(store->hourly, HOUR_MS);
@@ -349,7 +349,7 @@ tls_store_settings_changed(struct tls_store *store)
 	if (!store->is_generated || store->chain.n == 0)
 		return;
 	if (check(store, buf_slice(&store->chain), buf_slice(&store->key),
-	        &identity, &err) == 0 &&
+		&identity, &err) == 0 &&
 	    identity.covers_hostname)
 		return;
 	if (make_self_signed(store, &err) == -1)
@@ -359,8 +359,8 @@ tls_store_settings_changed(struct tls_store *store)
 }
 
 int
-tls_store_install(struct tls_store *store, int chain_fd, int key_fd,
-    struct err *err)
+tls_store_install(
+    struct tls_store *store, int chain_fd, int key_fd, struct err *err)
 {
 	struct tls_identity identity;
 	struct buf chain;
@@ -377,7 +377,7 @@ tls_store_install(struct tls_store *store, int chain_fd, int key_fd,
 		goto refused;
 	}
 	if (check(store, buf_slice(&chain), buf_slice(&key), &identity, err) ==
-	        -1 ||
+		-1 ||
 	    save(store, buf_slice(&chain), buf_slice(&key), false, err) == -1)
 		goto refused;
 	daemon_alert_clear(store->daemon, ALERT_CERTIFICATE, "smtp files");
@@ -396,8 +396,8 @@ tls_store_message(
 {
 	*message_r = (struct ipc_worker_tls){.chain = buf_slice(&store->chain),
 	    .key = buf_slice(&store->key),
-	    .ticket_keys = {(const char *)store->ticket_keys,
-	        store->ticket_keys_n}};
+	    .ticket_keys = {
+		(const char *)store->ticket_keys, store->ticket_keys_n}};
 }
 
 static void
@@ -439,8 +439,8 @@ tls_store_facts(const struct tls_store *store,
 	format_date(identity->not_after, not_after, sizeof(not_after));
 	for (size_t i = 0; i < TLS_STORE_FACTS; i++) {
 		facts_r[i].name = rows[i].name;
-		(void)snprintf(facts_r[i].value, sizeof(facts_r[i].value),
-		    "%s", rows[i].value);
+		(void)snprintf(facts_r[i].value, sizeof(facts_r[i].value), "%s",
+		    rows[i].value);
 	}
 	return TLS_STORE_FACTS;
 }

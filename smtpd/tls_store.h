@@ -27,8 +27,8 @@ void tls_store_settings_changed(struct tls_store *store);
  * files.  -1 and a sentence when they do not fit together, are out of date or
  * cannot be stored; the old pair then stays.
  */
-int tls_store_install(struct tls_store *store, int chain_fd, int key_fd,
-    struct err *err);
+int tls_store_install(
+    struct tls_store *store, int chain_fd, int key_fd, struct err *err);
 
 /* What the workers need; points into the store. */
 void tls_store_message(

@@ -45,8 +45,8 @@ transaction_free(struct transaction *transaction)
 }
 
 int
-transaction_add_recipient(struct transaction *transaction,
-    const char *address, unsigned notify, const char *orcpt)
+transaction_add_recipient(struct transaction *transaction, const char *address,
+    unsigned notify, const char *orcpt)
 {
 	struct ipc_list_writer *list = &transaction->recipients;
 	struct ipc_record_recipient record = {.id = list->count,
@@ -62,7 +62,7 @@ transaction_add_recipient(struct transaction *transaction,
 	if (ipc_recipient_add(list, &record, NULL) == -1)
 		return -1;
 	if (!worker_charge(
-	        transaction->worker, list->encoded.capacity - before))
+		transaction->worker, list->encoded.capacity - before))
 		return -1;
 	transaction->charged += list->encoded.capacity - before;
 	return 0;

@@ -27,7 +27,7 @@ struct transaction {
 	/* As QUEUE_SUBMIT wants them: encoded once, when they come. */
 	struct ipc_list_writer recipients;
 	char first_recipient[ADDRESS_TEXT_MAX];
-	size_t charged; /* of the worker's memory, for recipients */
+	size_t charged;        /* of the worker's memory, for recipients */
 	struct intake *intake; /* after DATA */
 };
 

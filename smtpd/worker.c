@@ -105,8 +105,7 @@ worker_session_ended(struct worker *worker, struct session *session)
 	worker->session_count--;
 	if (session->tls != NULL)
 		worker_trim_soon(worker);
-	(void)channel_send(
-	    worker->acceptor, MSG_CLIENT_CLOSED, &message, NULL);
+	(void)channel_send(worker->acceptor, MSG_CLIENT_CLOSED, &message, NULL);
 	end_if_drained(worker);
 }
 
@@ -142,8 +141,8 @@ on_settings(struct channel *channel, const struct channel_frame *frame)
 	struct snapshot *snapshot;
 	struct err err;
 
-	if (snapshot_read(
-	        &frame->message->conf_snapshot, &snapshot, &err) == -1) {
+	if (snapshot_read(&frame->message->conf_snapshot, &snapshot, &err) ==
+	    -1) {
 		log_notice("worker: %s", err.text);
 		return -1;
 	}
@@ -167,8 +166,8 @@ on_tls(struct channel *channel, const struct channel_frame *frame)
 
 		if (message->chain.n > 0 &&
 		    (context = tls_server_new(message->chain, message->key,
-		         policy_names[kind], message->ticket_keys, &err)) ==
-		        NULL)
+			 policy_names[kind], message->ticket_keys, &err)) ==
+			NULL)
 			log_notice("worker: no TLS: %s", err.text);
 		SSL_CTX_free(worker->tls[kind]);
 		worker->tls[kind] = context;
@@ -226,8 +225,7 @@ on_link_closed(struct channel *channel, const char *reason)
 		want_link(worker, role);
 }
 
-static int
-on_link(struct channel *channel, const struct channel_frame *frame);
+static int on_link(struct channel *channel, const struct channel_frame *frame);
 
 static int
 on_mechanisms(struct channel *channel, const struct channel_frame *frame)
@@ -275,8 +273,7 @@ static const struct channel_handler worker_handlers[] = {
     {ROLE_SMTPD, MSG_WORKER_TLS, on_tls},
     {ROLE_SMTPD, MSG_WORKER_LINK, on_link},
     {ROLE_SMTPD, MSG_WORKER_DRAIN, on_drain},
-    {ROLE_SMTPD, MSG_CLIENT, on_client},
-    {ROLE_QUEUED, MSG_QUEUE_SLOT, on_slot},
+    {ROLE_SMTPD, MSG_CLIENT, on_client}, {ROLE_QUEUED, MSG_QUEUE_SLOT, on_slot},
     {ROLE_QUEUED, MSG_QUEUE_CREDIT, on_credit},
     {ROLE_QUEUED, MSG_QUEUE_ANSWER, on_queue_refusal},
     {ROLE_AUTHD, MSG_AUTH_MECHANISMS, on_mechanisms},
@@ -321,17 +318,44 @@ on_acceptor_gone(struct channel *channel, const char *reason)
 	loop_stop(worker->loop);
 }
 
-int
-smtp_worker(int channel_fd)
+struct worker *
+worker_new(struct loop *loop, int channel_fd)
 {
-	static const struct confinement nothing = {.rights = 0};
 	struct worker *worker = xcalloc(1, sizeof(*worker));
-	struct channel_config config = {
+	struct channel_config config = {.loop = loop,
 	    .self = ROLE_WORKER,
 	    .peer = ROLE_SMTPD,
 	    .handlers = worker_handlers,
 	    .owner = worker,
 	    .closed = on_acceptor_gone};
+
+	worker->loop = loop;
+	worker->log = log_new(loop, -1, NULL);
+	worker->trim = event_new(loop_base(loop), -1, 0, on_trim, worker);
+	if (worker->trim == NULL)
+		fatal("out of memory for a timer");
+	worker->acceptor = channel_new(&config, channel_fd);
+	return worker;
+}
+
+void
+worker_free(struct worker *worker)
+{
+	log_free(worker->log);
+	event_free(worker->trim);
+	for (int kind = 0; kind < LISTENER_KIND_COUNT; kind++)
+		SSL_CTX_free(worker->tls[kind]);
+	snapshot_free(worker->snapshot);
+	access_list_free(worker->access);
+	free(worker);
+}
+
+int
+smtp_worker(int channel_fd)
+{
+	static const struct confinement nothing = {.rights = 0};
+	struct worker *worker;
+	struct loop *loop;
 	struct err err;
 
 	/* The acceptor says when to stop. */
@@ -340,17 +364,11 @@ smtp_worker(int channel_fd)
 	(void)signal(SIGHUP, SIG_IGN);
 	tls_prepare();
 	tzset(); /* reads its file now or never */
-	worker->loop = loop_new();
-	worker->log = log_new(worker->loop, -1, NULL);
+	loop = loop_new();
 	if (confine(&nothing, NULL, &err) == -1)
 		fatal("%s", err.text);
-	worker->trim =
-	    event_new(loop_base(worker->loop), -1, 0, on_trim, worker);
-	if (worker->trim == NULL)
-		fatal("out of memory for a timer");
-	config.loop = worker->loop;
-	worker->acceptor = channel_new(&config, channel_fd);
-	loop_run(worker->loop);
-	log_free(worker->log);
+	worker = worker_new(loop, channel_fd);
+	loop_run(loop);
+	worker_free(worker); /* sends what is left for the log */
 	return 0;
 }

@@ -36,6 +36,15 @@ struct worker {
 	struct event *trim; /* armed while a handshake left memory behind */
 };
 
+/*
+ * Serves the acceptor at the other end of that socket, until the loop is
+ * stopped: when the acceptor is gone, or all is done after WORKER_DRAIN.
+ */
+struct worker *worker_new(struct loop *loop, int channel_fd);
+
+/* Its channels have ended, or their loop does not run any more. */
+void worker_free(struct worker *worker);
+
 const struct settings *worker_settings(const struct worker *worker);
 
 /* Takes octets off the budget; false when it has no more. */

@@ -108,14 +108,14 @@ give_links(struct worker *worker)
 
 		if (!worker->wants_link[i])
 			continue;
-		fd = connect_role(worker->workers->smtpd->daemon,
-		    link_roles[i], NULL);
+		fd = connect_role(
+		    worker->workers->smtpd->daemon, link_roles[i], NULL);
 		if (fd == -1) {
 			is_missing = true;
 			continue;
 		}
-		if (channel_send(worker->channel, MSG_WORKER_LINK, &message,
-		        &fd) == 0)
+		if (channel_send(
+			worker->channel, MSG_WORKER_LINK, &message, &fd) == 0)
 			worker->wants_link[i] = false;
 		else
 			is_missing = true;
@@ -146,9 +146,9 @@ workers_link_wanted(
 	for (size_t i = 0; i < LINK_ROLES; i++)
 		if (link_roles[i] == role) {
 			worker->wants_link[i] = true;
-			/* Not at once: a peer that refuses must not be hammered. */
+			/* Not at once: a peer that refuses is not hammered. */
 			if (!event_pending(
-			        worker->link_retry, EV_TIMEOUT, NULL))
+				worker->link_retry, EV_TIMEOUT, NULL))
 				loop_arm(worker->link_retry, LINK_RETRY_MS / 4);
 			return 0;
 		}
@@ -178,8 +178,8 @@ add_settings(const struct settings *settings, struct ipc_list_writer *writer)
 			continue;
 		if (!setting_kind_is_number(row->kind))
 			record.text = buf_slice(&text);
-		else if (setting_number(row->kind, buf_slice(&text),
-		             &record.number) == -1)
+		else if (setting_number(
+			     row->kind, buf_slice(&text), &record.number) == -1)
 			bug("%s does not read back", row->name);
 		(void)ipc_setting_add(writer, &record, NULL);
 	}
@@ -194,8 +194,7 @@ add_access(const struct snapshot *snapshot, struct ipc_list_writer *writer)
 {
 	for (size_t i = 0; i < snapshot->access_count; i++) {
 		const struct access_entry *entry = &snapshot->access[i];
-		struct ipc_record_access record = {
-		    .is_allow = entry->is_allow,
+		struct ipc_record_access record = {.is_allow = entry->is_allow,
 		    .pattern = slice_of(entry->pattern),
 		    .until = entry->until};
 
@@ -347,7 +346,7 @@ workers_set_count(struct workers *workers, unsigned count)
 		if (!worker->is_wanted)
 			drain(worker);
 		else if (worker->channel == NULL &&
-		    !event_pending(worker->restart, EV_TIMEOUT, NULL))
+			 !event_pending(worker->restart, EV_TIMEOUT, NULL))
 			start(worker);
 	}
 }
@@ -356,8 +355,8 @@ void
 workers_up(struct workers *workers, struct channel *channel)
 {
 	struct worker *worker = channel_context(channel);
-	struct ipc_worker_start message = {.slot = (uint16_t)worker->slot,
-	    .build = slice_of(PACKAGE_VERSION)};
+	struct ipc_worker_start message = {
+	    .slot = (uint16_t)worker->slot, .build = slice_of(PACKAGE_VERSION)};
 
 	worker->is_up = true;
 	worker->is_draining = false;
@@ -448,8 +447,8 @@ workers_took_back(struct workers *workers, unsigned slot)
 	    clock_monotonic_ms() - worker->started_ms >= STABLE_MS) {
 		worker->deaths = 0;
 		worker->backoff_ms = RESTART_FIRST_MS;
-		daemon_alert_clear(workers->smtpd->daemon, ALERT_PROGRAM,
-		    ALERT_SUBJECT);
+		daemon_alert_clear(
+		    workers->smtpd->daemon, ALERT_PROGRAM, ALERT_SUBJECT);
 	}
 }
 
