@@ -30,15 +30,29 @@ test_session_SOURCES = $(smtp_host_SOURCES)
 fuzz_smtp_session_SOURCES = $(smtp_host_SOURCES)
 
 # ---- logins, identities, recipients ----
+PROGRAMS += postern-authd
 accounts_SOURCES = smtpd/accounts.c smtpd/accounts_login.c \
 	smtpd/account_name.c smtpd/scram_verifier.c
 auth_session_SOURCES = smtpd/auth_session.c smtpd/password_cache.c \
 	smtpd/sasl.c smtpd/throttle.c $(accounts_SOURCES)
+directory_SOURCES = smtpd/directory.c smtpd/directory_store.c
+postern-authd_SOURCES = smtpd/authd.c smtpd/authd_directory.c \
+	smtpd/authd_login.c smtpd/auth_admin.c smtpd/auth_admin_apps.c \
+	smtpd/auth_admin_directory.c smtpd/auth_admin_import.c \
+	smtpd/auth_admin_users.c smtpd/csv.c smtpd/login_log.c \
+	$(directory_SOURCES) $(auth_session_SOURCES)
+postern-authd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) \
+	$(SASL_LIBS) $(SQLITE_LIBS) $(IDN2_LIBS) $(STRINGPREP_LIBS) \
+	$(JANSSON_LIBS) $(THREAD_LIBS)
+MANUALS += smtpd/postern-authd.8
 test_account_name_SOURCES = smtpd/account_name.c
 test_accounts_SOURCES = $(accounts_SOURCES)
 test_auth_session_SOURCES = $(auth_session_SOURCES)
+test_csv_SOURCES = smtpd/csv.c
+test_directory_SOURCES = $(directory_SOURCES) $(accounts_SOURCES)
 test_scram_verifier_SOURCES = smtpd/scram_verifier.c
 test_throttle_SOURCES = smtpd/throttle.c
+fuzz_csv_SOURCES = smtpd/csv.c
 
 # ---- DNS, and what it says about strangers ----
 PROGRAMS += postern-checkd
@@ -53,16 +67,3 @@ test_dns_message_SOURCES = smtpd/dns_message.c
 test_dns_health_SOURCES = smtpd/dns_health.c
 test_client_check_SOURCES = smtpd/client_check.c smtpd/dns_message.c
 fuzz_dns_message_SOURCES = smtpd/dns_message.c
-directory_SOURCES = smtpd/directory.c smtpd/directory_store.c
-PROGRAMS += postern-authd
-postern-authd_SOURCES = smtpd/authd.c smtpd/authd_directory.c \
-	smtpd/authd_login.c smtpd/auth_admin.c smtpd/auth_admin_apps.c \
-	smtpd/auth_admin_directory.c smtpd/auth_admin_import.c \
-	smtpd/auth_admin_users.c smtpd/csv.c smtpd/login_log.c \
-	$(directory_SOURCES) $(auth_session_SOURCES)
-postern-authd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) \
-	$(SASL_LIBS) $(SQLITE_LIBS) $(IDN2_LIBS) $(STRINGPREP_LIBS) \
-	$(JANSSON_LIBS) $(THREAD_LIBS)
-test_csv_SOURCES = smtpd/csv.c
-test_directory_SOURCES = $(directory_SOURCES) $(accounts_SOURCES)
-fuzz_csv_SOURCES = smtpd/csv.c
