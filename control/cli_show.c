@@ -15,17 +15,24 @@
 
 /* ---- status ---- */
 
+/* Off a terminal each line says first that it is an alert, no program. */
 static void
-show_alerts(const json_t *alerts)
+show_alerts(json_t *alerts)
 {
 	static const struct cli_table table = {
 	    "alerts", "since:SINCE:t,alert:ALERT,subject:SUBJECT,text:WHAT"};
+	static const struct cli_table plain = {"alerts",
+	    "kind:KIND,alert:ALERT,subject:SUBJECT,since:SINCE:t,text:WHAT"};
+	json_t *alert;
+	size_t i;
 
 	if (json_array_size(alerts) == 0)
 		return;
+	json_array_foreach(alerts, i, alert)
+		(void)json_object_set_new(alert, "kind", json_string("alert"));
 	if (cli_is_terminal())
 		(void)putchar('\n');
-	cli_show_rows(&table, alerts, true);
+	cli_show_rows(cli_is_terminal() ? &table : &plain, alerts, true);
 }
 
 static void

@@ -126,7 +126,8 @@ read_route(struct slice value, struct config_route *route, struct err *err)
 	}
 	rc = 0;
 out:
-	explicit_bzero(word.p, word.p != NULL ? word.capacity : 0);
+	if (word.p != NULL)
+		explicit_bzero(word.p, word.capacity);
 	buf_clear(&name);
 	buf_clear(&word);
 	buf_clear(&target);

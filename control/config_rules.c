@@ -361,7 +361,8 @@ parse_access(struct slice key, struct slice value, struct buf *key_r,
 	if (!slice_starts_nocase(rest, "until "))
 		return config_refuse(err, "entry", rest, "until TIME");
 	rest = slice_trim((struct slice){rest.p + 6, rest.n - 6});
-	if (times_parse(rest, &until) == -1)
+	/* 0 would mean for good. */
+	if (times_parse(rest, &until) == -1 || until == 0)
 		return config_refuse(
 		    err, "until", rest, "a time such as 2030-01-31T12:00:00Z");
 	return buf_addf(value_r, " until %s", times_format(until, text));

@@ -38,6 +38,7 @@
 /* All programs answer within this time, or it is said which do not. */
 #define READY_LIMIT_MS 30000
 /* Exit codes of postern(1) that are used here as well. */
+#define EXIT_AWAY 5
 #define EXIT_CONFLICT 6
 #define EXIT_PROBLEMS 7
 
@@ -239,7 +240,10 @@ child_ended(struct child *child, int status)
 	child->is_ready = false;
 	(void)event_del(child->timer);
 	if (run->is_stopping) {
-		if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0)
+		const bool is_asked =
+		    WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
+
+		if (status != 0 && !is_asked)
 			say("postern-%s %s", role_name(child->role), end);
 		stop_stage(run);
 	} else if (run->is_managing) {
@@ -552,6 +556,19 @@ want_named(struct run *run, const char *names)
 }
 
 static void
+need_named(const struct run *run)
+{
+	for (int i = 0; i < ROLE_COUNT; i++) {
+		if (!run->children[i].is_wanted ||
+		    run_is_installed(&run->instance, (enum role)i))
+			continue;
+		say("postern-%s is not in %s", role_name((enum role)i),
+		    run->instance.program_dir);
+		exit(EXIT_AWAY);
+	}
+}
+
+static void
 want_all(struct run *run)
 {
 	for (int i = 0; i < ROLE_COUNT; i++) {
@@ -600,6 +617,8 @@ main(int argc, char **argv)
 	} else {
 		if (!run.is_managing)
 			want_all(&run);
+		else
+			need_named(&run);
 		if (!run.children[ROLE_CONFD].is_wanted)
 			fatal("nothing to run: no postern-confd in %s",
 			    run.instance.program_dir);

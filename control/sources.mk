@@ -44,3 +44,4 @@ test_config_text_SOURCES = $(confd_SOURCES)
 test_config_store_SOURCES = $(confd_SOURCES)
 test_times_SOURCES = control/times.c
 test_cli_args_SOURCES = $(cli_SOURCES)
+fuzz_config_text_SOURCES = $(confd_SOURCES)

@@ -60,7 +60,7 @@ times_parse(struct slice text, int64_t *time_r)
 	/* timegm() makes 3 March of 31 February; we do not. */
 	if (again.tm_mon != parts.tm_mon || again.tm_mday != parts.tm_mday ||
 	    again.tm_hour != parts.tm_hour || again.tm_min != parts.tm_min ||
-	    again.tm_sec != parts.tm_sec)
+	    again.tm_sec != parts.tm_sec || time < 0)
 		return -1;
 	*time_r = time;
 	return 0;

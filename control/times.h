@@ -11,7 +11,8 @@
 
 #define TIMES_TEXT_MAX 32
 
-/* "2030-01-01T00:00:00Z" or "2030-01-01"; seconds since 1970; -1 else. */
+/* "2030-01-01T00:00:00Z" or "2030-01-01"; seconds since 1970; -1 else,
+ * and for times before. */
 int times_parse(struct slice text, int64_t *time_r);
 
 /* The same, or a time from now: "2h", "7d" (ahead: 1) or ago (ahead: -1). */
