@@ -222,6 +222,41 @@ send_job(struct queued *queued, const struct delivery *delivery)
 	return rc;
 }
 
+/* Closed, but peer_closed() was not called yet: nothing can be sent. */
+static bool
+has_relay(const struct queued *queued)
+{
+	return queued->relay != NULL && channel_is_up(queued->relay);
+}
+
+/*
+ * Content that cannot be had is no reason to stop the rest (T095): the
+ * message is tried again later, and an alert says so.
+ */
+static void
+set_aside(struct queued *queued, struct delivery *delivery, const char *why)
+{
+	char id[ID_TEXT_SIZE];
+
+	id_format(delivery->message->id, id);
+	daemon_alert_raise(queued->daemon, ALERT_STORE, id,
+	    "Message %s cannot be read from the queue: %s", id, why);
+	queue_result_postpone(queued, delivery,
+	    queued_now_ms(queued) + queued->schedule.longest_ms);
+}
+
+static void
+hand_over(struct queued *queued, struct delivery *delivery)
+{
+	if (!has_relay(queued))
+		dispatch_return(queued->dispatch, delivery);
+	else if (send_job(queued, delivery) == -1)
+		set_aside(queued, delivery,
+		    delivery->message->is_file
+			? "its spool file cannot be opened"
+			: "it does not fit into a frame");
+}
+
 /* Content that is only on disk is read first. */
 struct content_read {
 	struct pool_task task;
@@ -240,22 +275,6 @@ run_content_read(struct pool_task *task)
 
 	read->rc = queue_store_content(read->queued->reader, read->message->id,
 	    0, SIZE_MAX, &read->content, &read->err);
-}
-
-/*
- * Content that cannot be read is no reason to stop the rest (T095): the
- * message is tried again later, and an alert says so.
- */
-static void
-set_aside(struct queued *queued, struct delivery *delivery, const char *why)
-{
-	char id[ID_TEXT_SIZE];
-
-	id_format(delivery->message->id, id);
-	daemon_alert_raise(queued->daemon, ALERT_STORE, id,
-	    "Message %s cannot be read from the queue: %s", id, why);
-	queue_result_postpone(queued, delivery,
-	    queued_now_ms(queued) + queued->schedule.longest_ms);
 }
 
 static void
@@ -277,8 +296,7 @@ done_content_read(struct pool_task *task)
 			    message->content, read->content.p, read->content.n);
 			queue_message_charge(message, &queued->memory_used);
 		}
-		if (queued->relay == NULL || send_job(queued, delivery) == -1)
-			dispatch_return(queued->dispatch, delivery);
+		hand_over(queued, delivery);
 	}
 	queue_message_unref(message);
 	buf_clear(&read->content);
@@ -303,16 +321,10 @@ read_content(struct queued *queued, struct delivery *delivery)
 static void
 start_delivery(struct queued *queued, struct delivery *delivery)
 {
-	if (!delivery->message->is_file && delivery->message->content == NULL) {
+	if (!delivery->message->is_file && delivery->message->content == NULL)
 		read_content(queued, delivery);
-		return;
-	}
-	if (send_job(queued, delivery) == 0)
-		return;
-	if (delivery->message->is_file)
-		set_aside(queued, delivery, "its spool file cannot be opened");
 	else
-		dispatch_return(queued->dispatch, delivery);
+		hand_over(queued, delivery);
 }
 
 /* Output that relayd has not read yet: more would only wait there. */
@@ -324,7 +336,7 @@ pump(void *arg)
 	struct queued *queued = arg;
 	int64_t now_ms = queued_now_ms(queued);
 
-	while (queued->relay != NULL && !queued->is_held &&
+	while (has_relay(queued) && !queued->is_held &&
 	       dispatch_active(queued->dispatch) < queued->relay_jobs &&
 	       channel_output_pending(queued->relay) < RELAY_OUTPUT_MAX) {
 		struct delivery *delivery =

@@ -17,3 +17,5 @@ test_queue_writer_SOURCES = relay/queue_writer.c relay/queue_store.c \
 	relay/queue_message.c
 test_queue_spool_SOURCES = $(queued_world_SOURCES)
 test_queue_refill_SOURCES = $(queued_world_SOURCES)
+test_queue_result_SOURCES = $(queued_world_SOURCES)
+test_queue_delivery_SOURCES = $(queued_world_SOURCES)
