@@ -425,7 +425,7 @@
 /* ---- queued and loghub ---- */
 
 /* The outbox; answered when all of it is durable in the log. */
-#define IPC_LIFE_EVENTS(F, L) L(life, events, 2048)
+#define IPC_LIFE_EVENTS(F, L) L(life, events, 4096)
 #define IPC_LIFE_STORED(F, L) F(U32, count, 0)
 
 /* ---- the table ---- */

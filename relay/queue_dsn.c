@@ -13,8 +13,8 @@
 #include "common/xtext.h"
 #include "relay/queue_dsn.h"
 
-/* A notification with the largest original that is sent back whole. */
-#define DSN_SIZE_MAX (1024u * 1024)
+/* A notification goes out in one frame, as any content in queue.db. */
+#define DSN_SIZE_MAX (IPC_INLINE_MAX + IPC_TRACE_MAX)
 
 bool
 queue_dsn_is_wanted(const struct queue_message *message,
@@ -142,67 +142,100 @@ original_header(struct slice content, size_t *body_offset_r)
 	return block;
 }
 
+/* What all notifications about one result say alike. */
+struct dsn_frame {
+	char id[ID_TEXT_SIZE];
+	char seed[ID_TEXT_SIZE];
+	char from[400];
+	char message_id[400];
+	char envid[IPC_ENVID_MAX + 1];
+};
+
+static void
+fill_frame(struct queued *queued, const struct queue_message *original,
+    struct slice content, struct dsn_frame *frame, struct dsn *d)
+{
+	const char *hostname = queued_settings(queued)->smtp_hostname;
+	size_t body_offset = content.n;
+
+	id_format(original->id, frame->id);
+	id_format(
+	    id_next(&queued->ids, clock_wall_us() / 1000), frame->seed);
+	(void)snprintf(frame->from, sizeof(frame->from),
+	    "Mail Delivery System <mailer-daemon@%s>", hostname);
+	(void)snprintf(frame->message_id, sizeof(frame->message_id),
+	    "%s.dsn@%s", frame->seed, hostname);
+	*d = (struct dsn){.reporting_mta = slice_of(hostname),
+	    .from = slice_of(frame->from),
+	    .sender = slice_of(original->sender),
+	    .message_id = slice_of(frame->message_id),
+	    .boundary_seed = slice_of(frame->seed),
+	    .reference = slice_of(frame->id),
+	    .envid = decode_xtext(
+		original->envid, frame->envid, sizeof(frame->envid)),
+	    .now = (time_t)(queued_now_ms(queued) / 1000),
+	    .arrival = (time_t)(original->created_ms / 1000),
+	    .is_smtputf8 = (original->flags & MSG_FLAG_UTF8) != 0};
+	d->header = original_header(content, &body_offset);
+	d->body = (struct slice){
+	    content.p + body_offset, content.n - body_offset};
+}
+
+/* With less and less of the original, until it fits. */
+static int
+build(struct dsn *d, struct buf *out, struct dsn_result *result_r)
+{
+	if (dsn_build(d, out, result_r) == 0)
+		return 0;
+	buf_reset(out);
+	d->returns_body = false;
+	if (dsn_build(d, out, result_r) == 0)
+		return 0;
+	buf_reset(out);
+	d->header.n = 0;
+	return dsn_build(d, out, result_r);
+}
+
+/* Builds with as many of the recipients as fit; how many, or 0. */
+static size_t
+build_some(struct dsn *d, struct buf *out, struct dsn_result *result_r)
+{
+	for (; d->recipient_count > 0; d->recipient_count /= 2) {
+		struct dsn try = *d;
+
+		buf_reset(out);
+		if (build(&try, out, result_r) == 0)
+			break;
+	}
+	return d->recipient_count;
+}
+
 struct queue_message *
 queue_dsn_make(struct queued *queued, const struct queue_message *original,
     const struct dsn_case *cases, size_t case_count, enum dsn_action action,
-    struct slice content, bool is_whole)
+    struct slice content, bool is_whole, size_t *taken_r)
 {
-	const char *hostname = queued_settings(queued)->smtp_hostname;
 	struct dsn_recipient *recipients =
 	    xcalloc(case_count, sizeof(*recipients));
 	struct case_text *texts = xcalloc(case_count, sizeof(*texts));
 	struct queue_message *message = NULL;
 	struct dsn_result result;
+	struct dsn_frame frame;
 	struct buf out;
-	char id[ID_TEXT_SIZE];
-	char from[400];
-	char message_id[400];
-	char envid[IPC_ENVID_MAX + 1];
-	size_t body_offset = content.n;
-	uint64_t seed = id_next(&queued->ids, clock_wall_us() / 1000);
-	char seed_text[ID_TEXT_SIZE];
-	struct dsn d = {.reporting_mta = slice_of(hostname),
-	    .sender = slice_of(original->sender),
-	    .now = (time_t)(queued_now_ms(queued) / 1000),
-	    .arrival = (time_t)(original->created_ms / 1000),
-	    .is_smtputf8 = (original->flags & MSG_FLAG_UTF8) != 0};
+	struct dsn d;
 
 	buf_init(&out, DSN_SIZE_MAX);
+	fill_frame(queued, original, content, &frame, &d);
 	for (size_t i = 0; i < case_count; i++)
-		if (cases[i].action == action) {
-			fill_recipient(&cases[i], &texts[i],
-			    &recipients[d.recipient_count]);
-			d.recipient_count++;
-		}
-	if (d.recipient_count == 0)
-		goto out;
-	id_format(original->id, id);
-	id_format(seed, seed_text);
-	(void)snprintf(from, sizeof(from),
-	    "Mail Delivery System <mailer-daemon@%s>", hostname);
-	(void)snprintf(
-	    message_id, sizeof(message_id), "%s.dsn@%s", seed_text, hostname);
+		fill_recipient(&cases[i], &texts[i], &recipients[i]);
 	d.recipients = recipients;
-	d.from = slice_of(from);
-	d.message_id = slice_of(message_id);
-	d.boundary_seed = slice_of(seed_text);
-	d.reference = slice_of(id);
-	d.envid = decode_xtext(original->envid, envid, sizeof(envid));
-	d.header = original_header(content, &body_offset);
+	d.recipient_count = case_count;
 	/* A failure brings the mail back unless the sender asked otherwise. */
 	d.returns_body =
 	    is_whole && action == DSN_FAILED && original->ret != DSN_RET_HDRS;
-	d.body =
-	    (struct slice){content.p + body_offset, content.n - body_offset};
-	if (dsn_build(&d, &out, &result) == -1) {
-		buf_reset(&out);
-		d.returns_body = false;
-		if (dsn_build(&d, &out, &result) == -1)
-			goto out;
-	}
-	message = queue_own_message(queued, original->sender, buf_slice(&out),
-	    result.is_8bit, result.needs_smtputf8);
-out:
+	if ((*taken_r = build_some(&d, &out, &result)) > 0)
+		message = queue_own_message(queued, original->sender,
+		    buf_slice(&out), result.is_8bit, result.needs_smtputf8);
 	buf_clear(&out);
 	free(recipients);
 	free(texts);

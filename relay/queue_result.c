@@ -27,10 +27,10 @@ struct settling {
 	struct queue_message *message; /* a reference */
 	struct delivery *delivery;     /* to forget afterwards, or NULL */
 	struct queue_job *job;
-	struct dsn_case *cases;
-	size_t case_count;
+	struct dsn_case *cases[DSN_ACTION_COUNT];
+	size_t case_counts[DSN_ACTION_COUNT];
+	size_t case_room; /* of each */
 	int64_t now_ms;
-	bool wants_dsn[DSN_ACTION_COUNT];
 	void (*done)(void *arg, bool is_done); /* of an administrator */
 	void *arg;
 	/* Reading the original beside the loop. */
@@ -54,7 +54,7 @@ settling_new(struct queued *queued, struct queue_message *message,
 	message->references++;
 	settling->delivery = delivery;
 	settling->now_ms = queued_now_ms(queued);
-	settling->cases = xcalloc(case_count, sizeof(*settling->cases));
+	settling->case_room = case_count;
 	settling->file_fd = -1;
 	buf_init(&settling->original, ORIGINAL_MAX);
 	return settling;
@@ -68,7 +68,8 @@ settling_free(struct settling *settling)
 	queue_job_free(settling->job);
 	buf_clear(&settling->original);
 	queue_message_unref(settling->message);
-	free(settling->cases);
+	for (size_t i = 0; i < DSN_ACTION_COUNT; i++)
+		free(settling->cases[i]);
 	free(settling);
 }
 
@@ -126,9 +127,8 @@ on_settled(struct pool_task *task)
 	count_out(queued, job);
 	if (settling->delivery != NULL)
 		dispatch_forget(queued->dispatch, settling->delivery);
-	for (size_t i = 0; i < sizeof(job->dsns) / sizeof(job->dsns[0]); i++)
-		if (job->dsns[i] != NULL)
-			queue_intake_committed(queued, job->dsns[i]);
+	for (size_t i = 0; i < job->dsn_count; i++)
+		queue_intake_committed(queued, job->dsns[i]);
 	if (settling->done != NULL)
 		settling->done(settling->arg, true);
 	settling_free(settling);
@@ -148,31 +148,38 @@ note_dsn(struct settling *settling, struct queue_message *dsn,
 	queue_intake_note(settling->job, dsn);
 }
 
+static void
+notify(
+    struct settling *settling, enum dsn_action action, struct slice original)
+{
+	const struct dsn_case *cases = settling->cases[action];
+	size_t left = settling->case_counts[action];
+	size_t taken;
+
+	for (; left > 0; cases += taken, left -= taken) {
+		struct queue_message *dsn = queue_dsn_make(settling->queued,
+		    settling->message, cases, left, action, original,
+		    original.n == settling->message->size, &taken);
+
+		if (dsn == NULL)
+			return; /* a sender that is no address */
+		note_dsn(settling, dsn, action);
+		queue_job_add_dsn(settling->job, dsn);
+	}
+}
+
 /* Builds the notifications with what was read, and commits everything. */
 static void
 settle(struct settling *settling)
 {
-	static const enum dsn_action actions[] = {
-	    DSN_FAILED, DSN_DELAYED, DSN_RELAYED};
 	struct queue_message *message = settling->message;
 	struct slice original =
 	    message->content != NULL
 		? (struct slice){message->content, message->size}
 		: buf_slice(&settling->original);
 
-	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
-		struct queue_message *dsn;
-
-		if (!settling->wants_dsn[actions[i]])
-			continue;
-		dsn = queue_dsn_make(settling->queued, message, settling->cases,
-		    settling->case_count, actions[i], original,
-		    original.n == message->size);
-		if (dsn == NULL)
-			continue; /* a sender that is no address */
-		note_dsn(settling, dsn, actions[i]);
-		settling->job->dsns[i] = dsn;
-	}
+	for (int i = 0; i < DSN_ACTION_COUNT; i++)
+		notify(settling, (enum dsn_action)i, original);
 	settling->job->events = message->events;
 	settling->job->warned = message->warned;
 	queue_writer_submit(settling->queued->writer, settling->job);
@@ -207,16 +214,21 @@ done_original_read(struct pool_task *task)
 	    struct settling *)((char *)task - offsetof(struct settling, task)));
 }
 
+static bool
+wants_notification(const struct settling *settling)
+{
+	for (size_t i = 0; i < DSN_ACTION_COUNT; i++)
+		if (settling->case_counts[i] > 0)
+			return true;
+	return false;
+}
+
 /* A notification without the original is better than none at all. */
 static void
 settle_with_original(struct settling *settling)
 {
 	struct queue_message *message = settling->message;
-	bool wants = settling->wants_dsn[DSN_FAILED] ||
-		     settling->wants_dsn[DSN_DELAYED] ||
-		     settling->wants_dsn[DSN_RELAYED];
-
-	if (!wants || message->content != NULL) {
+	if (!wants_notification(settling) || message->content != NULL) {
 		settle(settling);
 		return;
 	}
@@ -269,7 +281,10 @@ add_case(struct settling *settling, const struct queue_recipient *recipient,
 
 	if (!queue_dsn_is_wanted(settling->message, recipient, action))
 		return NULL;
-	one = &settling->cases[settling->case_count++];
+	if (settling->cases[action] == NULL)
+		settling->cases[action] =
+		    xcalloc(settling->case_room, sizeof(*one));
+	one = &settling->cases[action][settling->case_counts[action]++];
 	one->recipient = recipient;
 	one->action = action;
 	one->code = record->code;
@@ -277,7 +292,6 @@ add_case(struct settling *settling, const struct queue_recipient *recipient,
 	    record->enhanced, one->enhanced, sizeof(one->enhanced));
 	(void)slice_copy(record->reply, one->reply, sizeof(one->reply));
 	(void)slice_copy(result->host, one->host, sizeof(one->host));
-	settling->wants_dsn[action] = true;
 	return one;
 }
 
@@ -437,7 +451,7 @@ queue_result_commit(struct queued *queued, struct delivery *delivery,
 		note_attempt(recipient, result, &record, settling->now_ms);
 		settlers[record.outcome](settling, recipient, result, &record);
 	}
-	if (settling->wants_dsn[DSN_DELAYED])
+	if (settling->case_counts[DSN_DELAYED] > 0)
 		message->warned++;
 	dispatch_done(queued->dispatch, delivery, judge(result),
 	    settling->now_ms, schedule_wait(&queued->schedule, 1));

@@ -71,8 +71,9 @@ queue_job_free(struct queue_job *job)
 		job->rows = row->next;
 		outbox_row_free(row);
 	}
-	for (size_t i = 0; i < sizeof(job->dsns) / sizeof(job->dsns[0]); i++)
+	for (size_t i = 0; i < job->dsn_count; i++)
 		queue_message_unref(job->dsns[i]);
+	free(job->dsns);
 	queue_message_unref(job->message);
 	ipc_list_writer_clear(&job->life);
 	free(job->changes);
@@ -84,6 +85,14 @@ queue_job_of(struct pool_task *task)
 {
 	return (struct queue_job *)((char *)task -
 				    offsetof(struct queue_job, task));
+}
+
+void
+queue_job_add_dsn(struct queue_job *job, struct queue_message *dsn)
+{
+	job->dsns =
+	    xrealloc(job->dsns, (job->dsn_count + 1) * sizeof(*job->dsns));
+	job->dsns[job->dsn_count++] = dsn;
 }
 
 static void
@@ -169,9 +178,8 @@ apply_result(struct sql *store, struct queue_job *job, struct err *err)
 	for (size_t i = 0; i < job->change_count; i++)
 		if (apply_change(store, job, &job->changes[i], err) == -1)
 			return -1;
-	for (size_t i = 0; i < sizeof(job->dsns) / sizeof(job->dsns[0]); i++)
-		if (job->dsns[i] != NULL &&
-		    queue_store_insert(store, job->dsns[i], err) == -1)
+	for (size_t i = 0; i < job->dsn_count; i++)
+		if (queue_store_insert(store, job->dsns[i], err) == -1)
 			return -1;
 	return finish_message(store, job, err);
 }

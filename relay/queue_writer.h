@@ -52,7 +52,8 @@ struct queue_job {
 	enum queue_job_kind kind;
 	enum queue_job_status status;
 	struct queue_message *message; /* holds a reference, or NULL */
-	struct queue_message *dsns[3]; /* accepted with a RESULT; references */
+	struct queue_message **dsns; /* accepted with a RESULT; references */
+	size_t dsn_count;
 	struct queue_change *changes;
 	size_t change_count;
 	enum rcpt_state state;
@@ -71,6 +72,9 @@ struct queue_job *queue_job_new(enum queue_job_kind kind,
     struct queue_message *message, void (*done)(struct pool_task *task));
 void queue_job_free(struct queue_job *job);
 struct queue_job *queue_job_of(struct pool_task *task);
+
+/* A notification to be accepted with the result; takes the reference. */
+void queue_job_add_dsn(struct queue_job *job, struct queue_message *dsn);
 
 /*
  * The number of a message's last event, which the writer's thread notes: it

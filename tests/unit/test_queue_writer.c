@@ -188,7 +188,7 @@ test_results(struct queue_writer *writer, struct sql *reader)
 	is_int(read->events, 2, "with the number of its events");
 	queue_message_unref(read);
 	job = result_job(message, 1);
-	job->dsns[0] = make_message(7001, 1);
+	queue_job_add_dsn(job, make_message(7001, 1));
 	submit(writer, job, message);
 	queue_writer_finish(writer);
 	is_int(seen.finished, 1, "with the last one it is");
