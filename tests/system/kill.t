@@ -1,0 +1,144 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+# tests/run: release-only timeout=420
+"""200 SIGKILLs of random programs, workers too, while mail flows: nothing
+that was acknowledged is lost, doubles are counted, and each acknowledged mail
+has its whole life in the log."""
+
+import collections
+import json
+import os
+import random
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib import bench, dns, scene, tap  # noqa: E402
+
+KILLS = int(os.environ.get("POSTERN_KILLS", "200"))
+SEED = int(os.environ.get("POSTERN_SEED", "1"))
+PAUSE_S = 0.5
+RATE = 330            # offered; at least 200 have to be taken on average
+LEAST_RATE = 200
+CONNECTIONS = 40
+# What a relay's death leaves open: mails sent but not yet settled.
+OPEN = 400
+
+random.seed(SEED)
+sink = bench.Sink()
+s = scene.Scene(settings={
+    # A port of its own that it keeps, whoever is killed.
+    "smtp.listen": f"127.0.0.1:{dns.free_port()}",
+    "relay.mx_port": sink.port, "smtp.trusted_networks": "127.0.0.0/8",
+    "smtp.workers": 2, "smtp.client_rate": 1000000,
+    "smtp.network_rate": 1000000, "smtp.client_connections": 1000,
+    "smtp.network_connections": 1000, "queue.retry": "1s",
+    "queue.retry_max": "1s"}, route=False, user=False)
+s.gw.cli("route", "add", "*", f"smtp://127.0.0.1:{sink.port}")
+s.start()
+# Whose spawner was killed; it starts anew.
+s.gw.expect_alarm("fatal: the spawner is gone")
+
+# The messages of one accepted mail's life, by events.
+LIFE = {"accepted", "recipient", "delivered", "finished"}
+
+
+def kill_one():
+    """SIGKILL to one of all processes, each as likely."""
+    pids = s.gw.pids()
+    # Between its fork and its exec a child still looks like its parent.
+    pid = random.choice(sorted(pids))
+    name = os.path.basename(pids[pid].split(" ")[0])
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return None
+    return name
+
+
+with tap.group("kills"):
+    began = time.monotonic()
+    load = bench.Load(s.ports["smtp"], "--messages", 0, "--duration",
+                      int(KILLS * PAUSE_S) + 4, "--rate", RATE,
+                      "--connections", CONNECTIONS, "--per-connection", 20,
+                      "--body", 4096, "--keep-going", "--timeout", 30,
+                      "--from", "app%d@any.test", "--to", "r%d@dest.test")
+    killed = collections.Counter()
+    due = began + 1
+    while sum(killed.values()) < KILLS:
+        # The test's own clock, not a wait for an event.
+        time.sleep(max(0, due - time.monotonic()))
+        due += PAUSE_S
+        if load.process.poll() is not None:
+            raise RuntimeError("the generator ended: " + load.errors())
+        name = kill_one()
+        if name:
+            killed[name] += 1
+    summary = load.wait(120)
+    seconds = time.monotonic() - began
+    tap.diag("killed: " + ", ".join(
+        f"{name} {n}" for name, n in sorted(killed.items())))
+    tap.ok(sum(killed.values()) >= KILLS, f"{sum(killed.values())} kills")
+    names = {n for n in killed}
+    tap.ok(len(names) >= 8, f"of {len(names)} programs")
+
+with tap.group("nothing is lost"):
+    s.gw.wait_for_queue(0, seconds=60)
+    result = bench.reconcile(load.record, sink.record)
+    sink.stop()
+    result = bench.reconcile(load.record, sink.record)
+    rate = result["accepted"] / seconds
+    tap.diag(f"sent {result['sent']}, accepted {result['accepted']}, refused "
+             f"{result['refused']}, failed {result['failed']}, arrived "
+             f"{result['received_deliveries']}, {seconds:.0f} s, "
+             f"{rate:.0f} mails a second")
+    tap.ok(rate >= LEAST_RATE, f"{rate:.0f} mails a second flowed")
+    for item in result["lost"][:5]:
+        tap.diag(f"lost: {item}")
+        tap.diag(s.gw.run_cli("trace", item["queue_id"]).stdout)
+    tap.equal(len(result["lost"]), 0, "no acknowledged mail is lost")
+    tap.equal(len(result["torn"]), 0, "none is torn")
+    tap.diag(f"doubles: {result['doubles']}; never acknowledged but "
+             f"delivered: {len(result['never_acknowledged'])}")
+    tap.ok(result["doubles"] <= KILLS + OPEN,
+           f"{result['doubles']} came twice, at most {KILLS + OPEN} may")
+
+with tap.group("the log is whole"):
+    acknowledged = {row["queue_id"] for row in bench.rows(load.record)
+                    if row["outcome"] == "accepted"}
+
+    def lives():
+        found = collections.defaultdict(set)
+        twice = collections.Counter()
+        for line in s.gw.cli("log", "export").splitlines():
+            event = json.loads(line)
+            if event["event"] in LIFE and "id" in event:
+                if event["event"] in found[event["id"]]:
+                    twice[event["event"]] += 1
+                found[event["id"]].add(event["event"])
+        return found, twice
+
+    def look():
+        """Whether all is there; the log comes a little behind."""
+        look.found, look.twice = lives()
+        look.short = [i for i in acknowledged if look.found[i] != LIFE]
+        return not look.short
+
+    try:
+        tap.wait_until(look, 30, "whole lives", step=0.5)
+    except TimeoutError:
+        pass
+    for i in look.short[:5]:
+        tap.diag(f"{i}: {sorted(look.found[i])}")
+    tap.equal(len(look.short), 0,
+              f"each of {len(acknowledged)} has its whole life in the log")
+    tap.equal(dict(look.twice), {}, "no event of a life is there twice")
+    some = random.sample(sorted(acknowledged), 5)
+    for i in some:
+        events = {e["event"] for e in s.events(i)}
+        tap.ok(LIFE <= events, f"trace tells the life of {i}")
+    tap.equal(s.gw.run_cli("log", "verify").returncode, 0,
+              "log verify finds nothing")
+
+tap.done()
