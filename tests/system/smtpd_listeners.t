@@ -1,0 +1,194 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+# tests/run: quick
+"""Listening sockets, workers and the certificate while the gateway runs: what
+changes takes effect, what does not change loses no connection."""
+
+import os
+import signal
+import socket
+import ssl
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib import certs, scene, smtp, tap  # noqa: E402
+
+s = scene.Scene(settings={"smtp.workers": 2}).start()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def served(port, host="127.0.0.1", source=None):
+    """The greeting's code, or None when nobody listens."""
+    try:
+        with smtp.Client(port, host=host, source=source) as c:
+            return c.greeting.code
+    except ConnectionError:
+        return None
+
+
+def workers():
+    return [pid for pid, words in s.gw.pids().items()
+            if words.endswith("--worker smtp")]
+
+
+def alerts():
+    return s.gw.json("status").get("alerts", [])
+
+
+with tap.group("ports come and go"):
+    old = s.stranger()
+    kept = s.ports["smtp"]
+    extra = free_port()
+    s.gw.set(**{"smtp.listen": f"127.0.0.1:0 127.0.0.1:{extra}"})
+    tap.wait_until(lambda: served(extra) == 220, 10, "the new port")
+    tap.equal(served(kept), 220, "the old port goes on")
+    tap.ok(("127.0.0.1", extra) in s.gw.listeners("smtp")
+           and ("127.0.0.1", kept) in s.gw.listeners("smtp"),
+           "status shows both, port 0 as it was")
+    s.gw.set(**{"smtp.listen": "127.0.0.1:0"})
+    tap.wait_until(lambda: served(extra) is None, 10, "it is closed")
+    tap.equal(served(kept), 220, "the other goes on")
+    tap.equal(old.command("NOOP").code, 250, "and the sessions of before")
+
+with tap.group("a port changes its kind"):
+    s.gw.set(**{"smtp.listen": f"127.0.0.1:0 127.0.0.1:{extra}"})
+    tap.wait_until(lambda: served(extra) == 220, 10, "a port for servers")
+    s.gw.set(**{"smtp.listen": "127.0.0.1:0",
+                "submission.listen": f"127.0.0.1:0 127.0.0.1:{extra}"})
+    tap.wait_until(
+        lambda: ("127.0.0.1", extra) in s.gw.listeners("submission"), 10,
+        "it is one for people")
+
+    def asks_for_login():
+        with smtp.Client(extra) as c:
+            c.ehlo()
+            return c.command("MAIL FROM:<x@elsewhere.test>").code == 530
+    tap.wait_until(asks_for_login, 10, "and asks for a login")
+    tap.ok(True, "the kind changed with the port open")
+    s.gw.set(**{"submission.listen": "127.0.0.1:0"})
+
+with tap.group("both families on a wildcard"):
+    port = free_port()
+    s.gw.set(**{"smtp.listen": f"127.0.0.1:0 *:{port}"})
+    tap.wait_until(lambda: served(port) == 220, 10, "IPv4")
+    if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6"):
+        tap.equal(served(port, host="::1"), 220, "IPv6 on the same port")
+    tap.equal(served(port), 220, "IPv4")
+    s.gw.set(**{"smtp.listen": "127.0.0.1:0"})
+
+with tap.group("a port that another program has"):
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    busy = taken.getsockname()[1]
+    s.gw.set(**{"smtp.listen": f"127.0.0.1:0 127.0.0.1:{busy}"})
+    tap.wait_until(lambda: any(a.get("alert") == "listener"
+                               or a.get("name") == "listener"
+                               for a in alerts()), 15, "an alert")
+    tap.contains(str(alerts()), f"127.0.0.1:{busy}", "names the port")
+    tap.equal(served(kept), 220, "the others are served")
+    taken.close()
+    tap.wait_until(lambda: served(busy) == 220, 20, "once free it is taken")
+    tap.wait_until(lambda: not alerts(), 10, "and the alert is over")
+    tap.ok(True, "a bind that fails is tried again")
+    s.gw.set(**{"smtp.listen": "127.0.0.1:0"})
+
+with tap.group("a worker dies"):
+    first = workers()
+    tap.equal(len(first), 2, "there are two")
+    clients = [s.stranger() for _ in range(4)]
+    os.kill(first[0], signal.SIGKILL)
+    tap.equal(served(kept), 220, "new clients are served")
+    lived = 0
+    for c in clients:
+        try:
+            lived += c.command("NOOP").code == 250
+        except (smtp.Disconnected, ConnectionError):
+            pass
+    tap.equal(lived, 2, "clients of the other worker notice nothing")
+    tap.wait_until(lambda: len(workers()) == 2 and first[0] not in workers(),
+                   10, "there is another")
+    tap.equal(s.gw.program("smtpd")["workers"], 2, "status counts it")
+
+with tap.group("bindd and smtpd die"):
+    s.gw.kill("bindd")
+    tap.equal(served(kept), 220, "without bindd smtpd accepts")
+    tap.wait_until(lambda: s.gw.program("bindd")["state"] == "running" and
+                   s.gw.listeners("smtp"), 20, "bindd is back")
+    tap.wait_until(lambda: served(s.gw.port("smtp")) == 220, 10,
+                   "with its sockets")
+    s.find_ports()
+    kept = s.ports["smtp"]
+    s.gw.kill("smtpd")
+    tap.equal(served(kept), 220,
+              "a client waits until smtpd is back, and is served")
+    tap.equal(s.gw.port("smtp"), kept, "on the same port")
+
+with tap.group("the certificate"):
+    ca = certs.Authority()
+    cert, key = ca.issue("gw.example.test")
+    _, other_key = ca.issue("gw.example.test")
+    old_cert, old_key = ca.issue("gw.example.test", days=-1)
+
+    def verified():
+        context = smtp.tls_context(ca.cert)
+        context.check_hostname = False
+        try:
+            with smtp.Client(s.ports["submissions"], tls=context) as c:
+                return c.greeting.code == 220
+        except ssl.SSLError:
+            return False
+
+    tap.equal(s.gw.json("tls", "show").get("tls.is_self_signed", "yes"),
+              "yes", "at first it is self-made")
+    tap.ok(not verified(), "and verifies for nobody")
+    before = smtp.Client(s.ports["submissions"], tls=smtp.tls_context())
+    for what, pair in (("a key of another certificate", (cert, other_key)),
+                       ("one that has expired", (old_cert, old_key)),
+                       ("no certificate at all", (key, key))):
+        result = s.gw.run_cli("tls", "install", *pair)
+        tap.ok(result.returncode in (1, 2, 7) and result.stderr,
+               f"{what} is refused with a sentence")
+    tap.ok(not verified(), "what was refused is not in force")
+    s.gw.cli("tls", "install", cert, key)
+    tap.wait_until(verified, 10, "the new one is served")
+    tap.equal(before.command("NOOP").code, 250,
+              "connections of before go on")
+    s.gw.kill("smtpd")
+    tap.ok(verified(), "it is there after a restart")
+    before.close()
+
+with tap.group("session tickets"):
+    context = smtp.tls_context()
+
+    def handshake(port_kind, session=None):
+        if port_kind == "submissions":
+            raw = socket.create_connection(("127.0.0.1", s.ports[port_kind]))
+            tls = context.wrap_socket(raw, session=session)
+        else:
+            c = smtp.Client(s.ports[port_kind])
+            c.ehlo()
+            c.command("STARTTLS")
+            tls = context.wrap_socket(c.socket, session=session)
+            tls.sendall(b"EHLO x\r\n")
+        tls.recv(1000)
+        found = tls.session, tls.session_reused
+        tls.close()
+        return found
+
+    session, _ = handshake("submissions")
+    tap.ok(all(handshake("submissions", session)[1] for _ in range(6)),
+           "are good at each worker")
+    tap.ok(not handshake("submission", session)[1],
+           "but not at a listener of another policy")
+    session, _ = handshake("smtp")
+    tap.ok(handshake("smtp", session)[1], "port 25 has its own")
+    tap.ok(not handshake("submission", session)[1],
+           "which are not good where people log in")
+
+tap.done()
