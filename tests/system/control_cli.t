@@ -173,10 +173,10 @@ with tap.group("owners that are not there"):
               "no socket is left when a command has ended")
 
 with tap.group("usage"):
-    refused([], 2, "a verb is missing", "postern help")
+    refused([], 2, "a verb is missing", " help")
     refused(["config", "frobnicate"], 2, "there is no verb")
     refused(["config", "list", "--tree"], 2, "takes no option",
-            "postern help config list")
+            f"postern --root {gw.root} help config list")
     tap.contains(gw.cli("help"), "config set", "help lists the verbs")
     tap.contains(gw.cli("config", "set", "--help"), "--if-revision",
                  "and a verb's options")
