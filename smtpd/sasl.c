@@ -108,9 +108,11 @@ on_log(void *context, int level, const char *message)
 static int
 on_getconfpath(void *context, char **path)
 {
+	static char nowhere[] = "/nonexistent";
+
 	(void)context;
-	*path = strdup("/nonexistent");
-	return *path != NULL ? SASL_OK : SASL_NOMEM;
+	*path = nowhere; /* the library does not free it */
+	return SASL_OK;
 }
 
 /*

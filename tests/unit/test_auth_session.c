@@ -926,6 +926,13 @@ test_timing(struct fixture *f)
 {
 	double ratio = 0;
 
+#ifdef __SANITIZE_ADDRESS__
+	/* OpenSSL allocates in each iteration; its times are the allocator's */
+	skip(1, "a sanitizer's allocator is most of the time");
+	(void)f;
+	(void)ratio;
+	return;
+#endif
 	for (int i = 0; i < 3 && (ratio < 0.95 || ratio > 1.05); i++)
 		ratio = compare_medians(f);
 	ok(ratio > 0.95 && ratio < 1.05,
