@@ -12,10 +12,11 @@
 #include "common/vocabulary.h"
 #include "loghub/event_json.h"
 
-static const char *const listener_names[LISTENER_KIND_COUNT] = {
+static const char *const listener_names[LISTENER_NONE + 1] = {
 	[LISTENER_SMTP] = "smtp",
 	[LISTENER_SUBMISSION] = "submission",
 	[LISTENER_SUBMISSIONS] = "submissions",
+	[LISTENER_NONE] = "gateway",
 };
 
 void
@@ -133,7 +134,7 @@ special_number(const char *name, uint64_t value)
 	char text[TIME_TEXT_SIZE];
 
 	if (strcmp(name, "listener") == 0)
-		return json_string(value < LISTENER_KIND_COUNT
+		return json_string(value <= LISTENER_NONE
 		        ? listener_names[value]
 		        : "unknown");
 	if (strcmp(name, "dsn_message_id") == 0)
