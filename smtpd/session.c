@@ -137,8 +137,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		delayed(session);
 		return;
 	}
-	session_end(session, 421, "4.4.2", "%s Timeout, closing connection",
-	    session_settings(session)->smtp_hostname);
+	session_cut(session, "4.4.2", "Timeout, closing connection");
 }
 
 /* ---- the end ---- */
@@ -298,17 +297,22 @@ session_next(struct session *session)
 		    settings->smtp_hostname);
 }
 
+/* Within a handshake nothing can be said that would be understood. */
+void
+session_cut(struct session *session, const char *enhanced, const char *reason)
+{
+	if (session->state == SESSION_GREETING)
+		session_abandon(session, reason);
+	else
+		session_end(session, 421, enhanced, "%s %s",
+		    session_settings(session)->smtp_hostname, reason);
+}
+
 void
 session_drain(struct session *session)
 {
-	if (session->is_ended || session->transaction != NULL ||
-	    session->is_waiting)
-		return;
-	if (session->is_greeted)
-		session_end(session, 421, "4.3.2", "%s Going down for a while",
-		    session_settings(session)->smtp_hostname);
-	else
-		session_abandon(session, "going down");
+	if (session->transaction == NULL && !session->is_waiting)
+		session_cut(session, "4.3.2", "Going down for a while");
 }
 
 /* ---- replies ---- */

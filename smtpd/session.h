@@ -94,7 +94,11 @@ void session_start(
 /* The worker drains: ends it if nothing is under way. */
 void session_drain(struct session *session);
 
-/* The memory of all sessions, at the end of the process. */
+/* Ends it whatever is under way, with 421 and that reason. */
+void session_cut(
+    struct session *session, const char *enhanced, const char *reason);
+
+/* Ends it without a word. */
 void session_abandon(struct session *session, const char *reason);
 
 /* ---- for the other files of the session ---- */

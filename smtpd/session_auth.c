@@ -13,7 +13,7 @@
 #include "smtpd/session.h"
 
 /* authd answers by itself; a busy one says so. */
-#define AUTH_MS 30000
+#define AUTH_MS 20000
 
 struct exchange {
 	enum auth_verdict verdict;

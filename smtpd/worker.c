@@ -175,14 +175,27 @@ on_tls(struct channel *channel, const struct channel_frame *frame)
 	return 0;
 }
 
+static void
+on_last_call(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+
+	(void)fd;
+	(void)what;
+	while (worker->sessions != NULL)
+		session_cut(worker->sessions, "4.3.2", "Going down now");
+	end_if_drained(worker);
+}
+
 static int
 on_drain(struct channel *channel, const struct channel_frame *frame)
 {
 	struct worker *worker = worker_of(channel);
 	struct session *next;
 
-	(void)frame;
 	worker->is_draining = true;
+	loop_arm(worker->last_call,
+	    (uint64_t)frame->message->worker_drain.deadline_s * 1000);
 	for (struct session *at = worker->sessions; at != NULL; at = next) {
 		next = at->next;
 		session_drain(at);
@@ -332,7 +345,9 @@ worker_new(struct loop *loop, int channel_fd)
 	worker->loop = loop;
 	worker->log = log_new(loop, -1, NULL);
 	worker->trim = event_new(loop_base(loop), -1, 0, on_trim, worker);
-	if (worker->trim == NULL)
+	worker->last_call =
+	    event_new(loop_base(loop), -1, 0, on_last_call, worker);
+	if (worker->trim == NULL || worker->last_call == NULL)
 		fatal("out of memory for a timer");
 	worker->acceptor = channel_new(&config, channel_fd);
 	return worker;
@@ -343,6 +358,7 @@ worker_free(struct worker *worker)
 {
 	log_free(worker->log);
 	event_free(worker->trim);
+	event_free(worker->last_call);
 	for (int kind = 0; kind < LISTENER_KIND_COUNT; kind++)
 		SSL_CTX_free(worker->tls[kind]);
 	snapshot_free(worker->snapshot);

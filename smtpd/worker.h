@@ -33,6 +33,7 @@ struct worker {
 	/* Octets of messages being received (smtp.worker_memory). */
 	uint64_t message_memory;
 	bool is_draining;
+	struct event *last_call; /* what still runs then is cut off */
 	struct event *trim; /* armed while a handshake left memory behind */
 };
 

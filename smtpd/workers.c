@@ -29,7 +29,7 @@
 /* A peer that was not there is tried again. */
 #define LINK_RETRY_MS 200
 /* What a draining worker has for what runs; daemon.c ends us after 30 s. */
-#define DRAIN_S 25
+#define DRAIN_S 20
 #define ALERT_SUBJECT "smtp worker"
 /* Octets of all records of one kind in a snapshot. */
 #define SNAPSHOT_LIST_MAX (32u * 1024 * 1024)

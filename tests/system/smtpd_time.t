@@ -173,7 +173,7 @@ with tap.group("peers that hang"):
                   "a checkd that is not asked may hang")
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-    c = s.tls()
+    c = s.tls(timeout=60)
     pids = list(s.gw.pids("authd"))
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
