@@ -135,7 +135,7 @@ int cli_say_error(const struct cli *cli, int code, const json_t *reply);
 /* ---- output (cli_output.c) ---- */
 
 /* Prints by --json, --jsonl, or as the table or lines of key and value. */
-void cli_show(const struct cli *cli, const json_t *reply);
+void cli_show(const struct cli *cli, json_t *reply);
 /* Rows of one table; with_header: the titles first, on a terminal. */
 void cli_show_rows(
     const struct cli_table *table, const json_t *rows, bool with_header);

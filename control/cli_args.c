@@ -262,9 +262,12 @@ put_value(struct cli *cli, enum cli_type type, const char *key,
 {
 	json_t *arguments = cli->arguments;
 
+	/* A flag has no word; all else does. */
+	if (word == NULL)
+		return json_object_set_new(arguments, key, json_true());
 	switch (type) {
 	case CLI_FLAG:
-		return json_object_set_new(arguments, key, json_true());
+		bug("a flag with a value");
 	case CLI_TEXT:
 		return put_text(arguments, key, name, word, err);
 	case CLI_NUMBER:

@@ -123,7 +123,7 @@ int
 cli_run_help(struct cli *cli)
 {
 	const json_t *list = json_object_get(cli->arguments, "words");
-	const char *words[8];
+	const char *words[8] = {NULL};
 	size_t count = json_array_size(list);
 
 	if (count > sizeof(words) / sizeof(words[0]))
@@ -133,7 +133,7 @@ cli_run_help(struct cli *cli)
 	if (cli_help(count, words))
 		return CLI_DONE;
 	return cli_fail(cli, CLI_NOTHING, "postern help",
-	    "no verb begins with \"%s\"", words[0]);
+	    "no verb begins with \"%s\"", count > 0 ? words[0] : "");
 }
 
 /* ---- completion ---- */

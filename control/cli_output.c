@@ -298,13 +298,13 @@ is_time(const char *key)
 	return false;
 }
 
-static void show_object(const json_t *object, int depth);
+static void show_object(json_t *object, int depth);
 
 static void
-show_member(const char *key, const json_t *value, int depth)
+show_member(const char *key, json_t *value, int depth)
 {
 	struct buf text;
-	const json_t *part;
+	json_t *part;
 	size_t i;
 
 	if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
@@ -329,7 +329,7 @@ show_member(const char *key, const json_t *value, int depth)
 #define DEPTH_MAX 6
 
 static void
-show_object(const json_t *object, int depth)
+show_object(json_t *object, int depth)
 {
 	const char *key;
 	json_t *value;
@@ -337,13 +337,13 @@ show_object(const json_t *object, int depth)
 
 	if (depth > DEPTH_MAX)
 		return;
-	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	json_object_foreach(object, key, value)
 		show_member(printable(slice_of(key), shown, sizeof(shown)),
 		    value, depth);
 }
 
 void
-cli_show(const struct cli *cli, const json_t *reply)
+cli_show(const struct cli *cli, json_t *reply)
 {
 	const struct cli_table *table = &cli->verb->table;
 	const json_t *rows = table->list_key == NULL

@@ -4,7 +4,6 @@
  * for first.
  * Runs in: postern.
  */
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,9 +75,9 @@ next_request(
 
 /* One request after the other; *done_r has the ids of all messages. */
 static int
-run_all(struct cli *cli, const json_t *given, json_t *done_r)
+run_all(struct cli *cli, json_t *given, json_t *done_r)
 {
-	json_t *arguments = json_copy((json_t *)(uintptr_t)given);
+	json_t *arguments = json_copy(given);
 	const json_t *ids = json_object_get(given, "ids");
 	json_t *reply = NULL;
 	size_t at = 0;

@@ -69,10 +69,10 @@ name_programs(
 
 _Noreturn static void
 exec_manager(
-    const struct instance *instance, const char *names, int input, int output)
+    const struct instance *instance, char *names, int input, int output)
 {
-	char *argv[6] = {instance->supervisor, "--manage",
-	    (char *)(uintptr_t)names, NULL, NULL, NULL};
+	char *argv[6] = {
+	    instance->supervisor, "--manage", names, NULL, NULL, NULL};
 
 	if (instance->root != NULL) {
 		argv[3] = "--root";
@@ -150,7 +150,8 @@ start_manager(struct client *client, const struct instance *instance,
 	}
 	client->manager = fork();
 	if (client->manager == 0)
-		exec_manager(instance, buf_text(&names), input[0], output[1]);
+		exec_manager(
+		    instance, xstrdup(buf_text(&names)), input[0], output[1]);
 	close_if_open(&input[0]);
 	close_if_open(&output[1]);
 	if (client->manager == -1) {

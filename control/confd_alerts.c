@@ -244,8 +244,7 @@ alerts_peer_up(struct confd *confd, enum role role)
 	for (; alert != NULL; alert = alert->next)
 		if (strcmp(alert->raiser, role_name(role)) == 0)
 			alert->confirm_by_ms =
-			    clock_monotonic_ms() +
-			    CONFIRM_MS;
+			    clock_monotonic_ms() + CONFIRM_MS;
 	if (role == ROLE_QUEUED)
 		mail_next(confd);
 }

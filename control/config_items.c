@@ -174,13 +174,15 @@ config_items_compare(const struct config_items *from,
 
 	*changes_r = (struct config_changes){0};
 	while (i < from->count || j < to->count) {
-		const struct config_item *a =
-		    i < from->count ? &from->list[i] : NULL;
-		const struct config_item *b =
-		    j < to->count ? &to->list[j] : NULL;
-		int order = a == NULL ? 1 : -1;
+		const struct config_item *a = &from->list[i];
+		const struct config_item *b = &to->list[j];
+		int order;
 
-		if (a != NULL && b != NULL)
+		if (i == from->count)
+			order = 1;
+		else if (j == to->count)
+			order = -1;
+		else
 			order = compare(a->kind, a->key, b->kind, b->key);
 		if (order < 0) {
 			config_changes_add(

@@ -83,22 +83,23 @@ static int
 make_parents(const char *path, struct err *err)
 {
 	char *copy = xstrdup(path);
+	char *at = copy;
 	struct stat status;
+	bool is_last;
 	int rc = 0;
 
-	for (char *slash = copy + 1; rc == 0 && slash != NULL; slash++) {
-		slash = strchr(slash, '/');
-		if (slash != NULL)
-			*slash = '\0';
+	do {
+		at = strchrnul(at + 1, '/');
+		is_last = *at == '\0';
+		*at = '\0';
 		if (mkdir(copy, 0755) == 0)
 			(void)chmod(copy, 0755);
 		else if (errno != EEXIST)
 			rc =
 			    err_set(err, "mkdir %s: %s", copy, strerror(errno));
-		if (slash == NULL)
-			break;
-		*slash = '/';
-	}
+		if (!is_last)
+			*at = '/';
+	} while (rc == 0 && !is_last);
 	if (rc == 0 && (stat(copy, &status) == -1 || !S_ISDIR(status.st_mode)))
 		rc = err_set(err, "%s is not a folder", copy);
 	free(copy);
@@ -149,13 +150,12 @@ make_store(const struct instance *instance, enum role role, struct err *err)
 	struct stat status;
 	const mode_t mode = 0700;
 	const uid_t uid = geteuid() == 0 ? role_uid(role) : geteuid();
-	bool is_new;
 
 	instance_store(instance, role, path);
-	is_new = access(path, F_OK) == -1 && errno == ENOENT;
 	if (make_folder(path, mode, &status, err) == -1)
 		return -1;
-	if (is_new && geteuid() == 0) {
+	/* A new one, or one whose making was cut short. */
+	if (geteuid() == 0 && status.st_uid == 0) {
 		if (lchown(path, uid, instance_group(role)) == -1)
 			return err_set(
 			    err, "chown %s: %s", path, strerror(errno));

@@ -173,9 +173,9 @@ sane_signals(void)
 
 /* The binary's folder may be closed to its user; the open file is not. */
 static void
-exec_program(const struct run_start *start, const char *path, int binary_fd)
+exec_program(const struct run_start *start, char *path, int binary_fd)
 {
-	char *argv[5] = {(char *)(uintptr_t)path, NULL, NULL, NULL, NULL};
+	char *argv[5] = {path, NULL, NULL, NULL, NULL};
 	int argc = 1;
 
 	if (start->instance->root != NULL) {
