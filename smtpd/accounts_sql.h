@@ -39,12 +39,14 @@
 	"  UNIQUE (user_id, label)" \
 	");" \
 	"CREATE TABLE app_senders (" \
-	"  app_id INTEGER NOT NULL REFERENCES app_passwords ON DELETE CASCADE," \
+	"  app_id INTEGER NOT NULL" \
+	"    REFERENCES app_passwords ON DELETE CASCADE," \
 	"  identity TEXT NOT NULL," \
 	"  PRIMARY KEY (app_id, identity)" \
 	") WITHOUT ROWID;" \
 	"CREATE TABLE app_networks (" \
-	"  app_id INTEGER NOT NULL REFERENCES app_passwords ON DELETE CASCADE," \
+	"  app_id INTEGER NOT NULL" \
+	"    REFERENCES app_passwords ON DELETE CASCADE," \
 	"  network TEXT NOT NULL," \
 	"  PRIMARY KEY (app_id, network)" \
 	") WITHOUT ROWID;" \

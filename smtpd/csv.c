@@ -131,7 +131,7 @@ read_row(struct csv *csv, struct csv_row *row, struct starts *starts,
 int
 csv_next(struct csv *csv, struct csv_row *row, struct err *err)
 {
-	struct starts starts;
+	struct starts starts = {{0}};
 	int rc;
 
 	while (peek(csv) == '\n' || peek(csv) == '\r')

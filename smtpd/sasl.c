@@ -240,8 +240,9 @@ on_lookup(void *glob_context, sasl_server_params_t *params, unsigned flags,
 	return rc;
 }
 
+static char auxprop_name[] = AUXPROP_NAME;
 static sasl_auxprop_plug_t auxprop = {
-    .auxprop_lookup = on_lookup, .name = (char *)(uintptr_t)AUXPROP_NAME};
+    .auxprop_lookup = on_lookup, .name = auxprop_name};
 
 static int
 auxprop_init(const sasl_utils_t *utils, int max_version, int *out_version,

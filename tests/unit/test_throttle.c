@@ -96,7 +96,7 @@ static void
 test_window(void)
 {
 	struct throttle *t = throttle_new(key, 10);
-	uint64_t served_ms[200];
+	uint64_t served_ms[2000] = {0};
 	size_t served = 0;
 	size_t most = 0;
 
