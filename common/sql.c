@@ -312,6 +312,12 @@ sql_begin(struct sql *sql, struct err *err)
 }
 
 int
+sql_begin_read(struct sql *sql, struct err *err)
+{
+	return run_text(sql, "BEGIN", err);
+}
+
+int
 sql_commit(struct sql *sql, struct err *err)
 {
 	if (run_text(sql, "COMMIT", err) == -1) {

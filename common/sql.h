@@ -67,6 +67,8 @@ struct slice sql_text(sqlite3_stmt *stmt, int column);
 struct slice sql_blob(sqlite3_stmt *stmt, int column);
 
 int sql_begin(struct sql *sql, struct err *err); /* BEGIN IMMEDIATE */
+/* What is read until sql_rollback() is of one moment. */
+int sql_begin_read(struct sql *sql, struct err *err);
 int sql_commit(struct sql *sql, struct err *err);
 void sql_rollback(struct sql *sql); /* no harm when none is open */
 

@@ -12,8 +12,17 @@
 #define BUCKETS 4096
 /* A destination begins with this many at once (Postfix's number). */
 #define CONCURRENCY_FIRST 5
-/* One destination keeps no more than this in memory; the rest is on disk. */
+/* Deliveries waiting in memory; the rest is on disk. */
+#define WAITING_MAX 20000
+/*
+ * One destination may keep this part of the room that is left, so that there
+ * is always some for the next one, however many hang.
+ */
+#define ROOM_PART 4
 #define DESTINATION_WAITING_MAX 4000
+#define DESTINATION_WAITING_MIN 16
+/* A destination that was down is remembered this long when nothing waits. */
+#define REMEMBER_MS (10 * 60 * 1000)
 
 struct destination {
 	char *key;
@@ -27,6 +36,7 @@ struct destination {
 	int64_t blocked_until_ms; /* 0: not blocked */
 	bool is_probing;          /* one is out to see whether it is back */
 	bool is_ready;            /* in the ring */
+	bool is_short;            /* something for it was left on disk */
 	struct destination *next_ready;
 };
 
@@ -56,6 +66,7 @@ struct dispatch {
 	size_t waiting;
 	size_t active;
 	unsigned limit;
+	bool has_relief; /* one that was short has room again */
 	uint32_t mark;
 	uint32_t touched[MARKS]; /* the mark at the last touch */
 };
@@ -118,21 +129,35 @@ get_destination(struct dispatch *dispatch, const char *key)
 	return destination;
 }
 
+static bool
+is_idle(const struct destination *destination)
+{
+	return destination->waiting == 0 && destination->active == 0 &&
+	       !destination->is_ready;
+}
+
+static void
+unlink_destination(struct destination **at)
+{
+	struct destination *destination = *at;
+
+	*at = destination->next_bucket;
+	free(destination->key);
+	free(destination);
+}
+
 /* A destination with nothing to do and nothing to remember is forgotten. */
 static void
 forget_if_idle(struct dispatch *dispatch, struct destination *destination)
 {
 	struct destination **at;
 
-	if (destination->waiting > 0 || destination->active > 0 ||
-	    destination->blocked_until_ms != 0 || destination->is_ready)
+	if (!is_idle(destination) || destination->blocked_until_ms != 0)
 		return;
 	at = &dispatch->buckets[hash_text(destination->key)];
 	while (*at != destination)
 		at = &(*at)->next_bucket;
-	*at = destination->next_bucket;
-	free(destination->key);
-	free(destination);
+	unlink_destination(at);
 }
 
 static void
@@ -209,7 +234,6 @@ forget(struct dispatch *dispatch, const struct delivery *delivery)
 	struct known *known;
 
 	dispatch_touch(dispatch, delivery->message->id);
-
 	while ((*at)->delivery != delivery)
 		at = &(*at)->next;
 	known = *at;
@@ -246,12 +270,36 @@ dispatch_message(struct dispatch *dispatch, uint64_t message_id)
 
 /* ---- deliveries ---- */
 
-void
+static void
 delivery_free(struct delivery *delivery)
 {
 	queue_message_unref(delivery->message);
 	free(delivery->numbers);
 	free(delivery);
+}
+
+static struct delivery *
+new_delivery(struct queue_message *message, size_t number_count)
+{
+	struct delivery *delivery = xcalloc(1, sizeof(*delivery));
+
+	delivery->message = message;
+	message->references++;
+	delivery->numbers = xcalloc(number_count, sizeof(*delivery->numbers));
+	delivery->number_count = number_count;
+	return delivery;
+}
+
+struct delivery *
+dispatch_claim(struct dispatch *dispatch, struct queue_message *message)
+{
+	struct delivery *claim =
+	    new_delivery(message, message->recipient_count);
+
+	for (size_t i = 0; i < message->recipient_count; i++)
+		claim->numbers[i] = message->recipients[i].number;
+	remember(dispatch, claim);
+	return claim;
 }
 
 struct delivery *
@@ -260,16 +308,12 @@ dispatch_add(struct dispatch *dispatch, struct queue_message *message,
     size_t number_count)
 {
 	struct destination *destination = get_destination(dispatch, key);
-	struct delivery *delivery = xcalloc(1, sizeof(*delivery));
+	struct delivery *delivery = new_delivery(message, number_count);
 
-	delivery->message = message;
-	message->references++;
 	delivery->destination = destination;
 	(void)slice_copy(
 	    slice_of(domain), delivery->domain, sizeof(delivery->domain));
-	delivery->numbers = xcalloc(number_count, sizeof(*numbers));
 	memcpy(delivery->numbers, numbers, number_count * sizeof(*numbers));
-	delivery->number_count = number_count;
 	*destination->last = delivery;
 	destination->last = &delivery->next;
 	destination->waiting++;
@@ -277,6 +321,32 @@ dispatch_add(struct dispatch *dispatch, struct queue_message *message,
 	remember(dispatch, delivery);
 	make_ready(dispatch, destination);
 	return delivery;
+}
+
+/* How many deliveries of one destination may wait in memory now. */
+static size_t
+share(const struct dispatch *dispatch)
+{
+	size_t part = dispatch->waiting < WAITING_MAX
+			  ? (WAITING_MAX - dispatch->waiting) / ROOM_PART
+			  : 0;
+
+	if (part > DESTINATION_WAITING_MAX)
+		return DESTINATION_WAITING_MAX;
+	return part > DESTINATION_WAITING_MIN ? part : DESTINATION_WAITING_MIN;
+}
+
+/* One delivery less waits: with most of them gone it is time for more. */
+static void
+count_down(struct dispatch *dispatch, struct destination *destination)
+{
+	destination->waiting--;
+	dispatch->waiting--;
+	if (!destination->is_short ||
+	    destination->waiting > share(dispatch) / ROOM_PART)
+		return;
+	destination->is_short = false;
+	dispatch->has_relief = true;
 }
 
 static struct delivery *
@@ -288,8 +358,7 @@ take_first(struct dispatch *dispatch, struct destination *destination)
 	if (destination->first == NULL)
 		destination->last = &destination->first;
 	delivery->next = NULL;
-	destination->waiting--;
-	dispatch->waiting--;
+	count_down(dispatch, destination);
 	return delivery;
 }
 
@@ -497,11 +566,20 @@ void
 dispatch_wake(struct dispatch *dispatch, int64_t now_ms)
 {
 	for (size_t i = 0; i < BUCKETS; i++) {
-		struct destination *at = dispatch->buckets[i];
+		struct destination **at = &dispatch->buckets[i];
 
-		for (; at != NULL; at = at->next_bucket)
-			if (may_start(at, now_ms))
-				make_ready(dispatch, at);
+		while (*at != NULL) {
+			struct destination *destination = *at;
+
+			if (may_start(destination, now_ms))
+				make_ready(dispatch, destination);
+			if (is_idle(destination) &&
+			    destination->blocked_until_ms + REMEMBER_MS <=
+				now_ms)
+				unlink_destination(at);
+			else
+				at = &destination->next_bucket;
+		}
 	}
 }
 
@@ -519,7 +597,7 @@ dispatch_take_blocked(struct dispatch *dispatch, int64_t now_ms, size_t limit)
 				struct delivery *delivery =
 				    take_first(dispatch, at);
 
-				forget(dispatch, delivery);
+				delivery->destination = NULL;
 				delivery->next = taken;
 				taken = delivery;
 				limit--;
@@ -545,8 +623,7 @@ remove_from(struct dispatch *dispatch, struct destination *destination,
 			continue;
 		}
 		*at = delivery->next;
-		destination->waiting--;
-		dispatch->waiting--;
+		count_down(dispatch, destination);
 		forget(dispatch, delivery);
 		delivery_free(delivery);
 	}
@@ -594,13 +671,24 @@ dispatch_active(const struct dispatch *dispatch)
 size_t
 dispatch_room(struct dispatch *dispatch, const char *key)
 {
-	const struct destination *destination = find_destination(dispatch, key);
+	struct destination *destination = find_destination(dispatch, key);
+	size_t most = share(dispatch);
 
 	if (destination == NULL)
-		return DESTINATION_WAITING_MAX;
-	if (destination->waiting >= DESTINATION_WAITING_MAX)
-		return 0;
-	return DESTINATION_WAITING_MAX - destination->waiting;
+		return most;
+	if (destination->waiting < most)
+		return most - destination->waiting;
+	destination->is_short = true;
+	return 0;
+}
+
+bool
+dispatch_take_relief(struct dispatch *dispatch)
+{
+	bool had_relief = dispatch->has_relief;
+
+	dispatch->has_relief = false;
+	return had_relief;
 }
 
 static void

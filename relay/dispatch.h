@@ -70,26 +70,35 @@ enum dispatch_verdict {
 void dispatch_done(struct dispatch *dispatch, struct delivery *delivery,
     enum dispatch_verdict verdict, int64_t now_ms, int64_t wait_ms);
 
-/* The result is committed: frees the delivery. */
+/*
+ * All recipients of the message are in an administrator's hands: nothing of
+ * it is loaded, planned or claimed again until dispatch_forget().
+ */
+struct delivery *dispatch_claim(
+    struct dispatch *dispatch, struct queue_message *message);
+
+/* What became of it is committed: frees the delivery, or the claim. */
 void dispatch_forget(struct dispatch *dispatch, struct delivery *delivery);
 
 /* Is the destination with that key blocked, and until when (0: no)? */
 int64_t dispatch_blocked_until(
     struct dispatch *dispatch, const char *key, int64_t now_ms);
 
-/* Blocked destinations whose time has come may be tried; call now and then. */
+/*
+ * Blocked destinations whose time has come may be tried, those with nothing
+ * to do are forgotten; call now and then.
+ */
 void dispatch_wake(struct dispatch *dispatch, int64_t now_ms);
 
 /* Lets a blocked destination be tried at once; all when key is NULL. */
 void dispatch_unblock(struct dispatch *dispatch, const char *key);
 
 /*
- * Takes deliveries that wait for blocked destinations out of memory, at most
- * limit, as a list; the caller frees each with delivery_free().
+ * Takes deliveries that wait for blocked destinations off them, at most
+ * limit, as a list; they are known until dispatch_forget().
  */
 struct delivery *dispatch_take_blocked(
     struct dispatch *dispatch, int64_t now_ms, size_t limit);
-void delivery_free(struct delivery *delivery);
 
 /*
  * Waiting deliveries of a message are taken out (held, deleted); the number
@@ -119,7 +128,12 @@ bool dispatch_is_touched(
 size_t dispatch_waiting(const struct dispatch *dispatch);
 size_t dispatch_active(const struct dispatch *dispatch);
 
-/* How many more deliveries of that destination are worth loading. */
+/*
+ * How many more deliveries of that destination may wait in memory.  With 0 the
+ * caller leaves them on disk; when most of what waits is gone,
+ * dispatch_take_relief() says once that it is time to look there again.
+ */
 size_t dispatch_room(struct dispatch *dispatch, const char *key);
+bool dispatch_take_relief(struct dispatch *dispatch);
 
 #endif

@@ -382,22 +382,49 @@ count_change(struct request *request, uint64_t id)
 	(void)json_array_append_new(request->changed_ids, json_string(text));
 }
 
+/* A message in the hands of a request until its change is committed. */
+struct change {
+	struct request *request;
+	uint64_t message_id;
+	struct delivery *claim;
+};
+
+static struct change *
+new_change(struct request *request, struct queue_message *message)
+{
+	struct change *change = xcalloc(1, sizeof(*change));
+
+	change->request = request;
+	change->message_id = message->id;
+	request->pending++;
+	return change;
+}
+
+static void
+end_change(struct change *change, bool is_done)
+{
+	struct request *request = change->request;
+
+	if (is_done)
+		count_change(request, change->message_id);
+	free(change);
+	request->pending--;
+	finish_if_done(request);
+}
+
 static void
 on_state_set(struct pool_task *task)
 {
 	struct queue_job *job = queue_job_of(task);
-	struct request *request = job->arg;
-	struct queued *queued = request->queued;
+	struct change *change = job->arg;
+	struct queued *queued = change->request->queued;
+	bool is_done = job->status == QUEUE_JOB_DONE;
 
 	queue_outbox_send(queued->outbox, job);
-	/* What the refill loaded before the commit. */
-	(void)dispatch_remove(queued->dispatch, job->message->id);
-	if (job->status == QUEUE_JOB_DONE)
-		count_change(request, job->message->id);
+	dispatch_forget(queued->dispatch, change->claim);
 	queue_refill_missed(queued->refill);
 	queue_job_free(job);
-	request->pending--;
-	finish_if_done(request);
+	end_change(change, is_done);
 }
 
 static void
@@ -408,21 +435,30 @@ set_state(struct request *request, struct queue_message *message,
 	    .action = slice_of(action), .actor = slice_of(request->actor)};
 	struct queue_job *job =
 	    queue_job_new(QUEUE_JOB_STATE, message, on_state_set);
+	struct change *change = new_change(request, message);
 
+	change->claim = dispatch_claim(request->queued->dispatch, message);
 	job->state = state;
 	job->next_ms = request->now_ms;
-	job->arg = request;
+	job->arg = change;
 	job->now_ms = request->now_ms;
 	queue_job_event(job, message, clock_wall_us(), EV_HANDLED, &handled);
-	request->pending++;
 	queue_writer_submit(request->queued->writer, job);
 }
 
-/* What relayd has at this moment is left to it: its result will tell. */
+/*
+ * What relayd has at this moment is left to it: its result will tell.  So is
+ * what another request has.
+ */
 static bool
 is_out(struct request *request, const struct queue_message *message)
 {
-	return dispatch_remove(request->queued->dispatch, message->id) > 0;
+	struct queued *queued = request->queued;
+
+	if (dispatch_remove(queued->dispatch, message->id) == 0)
+		return false;
+	queue_refill_missed(queued->refill); /* the rest of it, if any */
+	return true;
 }
 
 static void
@@ -450,42 +486,25 @@ act_hold(struct request *request, struct queue_message *message)
 static void
 act_release(struct request *request, struct queue_message *message)
 {
-	if (message->recipients[0].state == RCPT_HELD)
+	if (!is_out(request, message) &&
+	    message->recipients[0].state == RCPT_HELD)
 		set_state(request, message, "release", RCPT_WAITING);
 }
-
-struct giving_up {
-	struct request *request;
-	uint64_t id;
-};
 
 static void
 on_given_up(void *arg, bool is_done)
 {
-	struct giving_up *giving_up = arg;
-	struct request *request = giving_up->request;
-
-	(void)dispatch_remove(request->queued->dispatch, giving_up->id);
-	if (is_done)
-		count_change(request, giving_up->id);
-	free(giving_up);
-	request->pending--;
-	finish_if_done(request);
+	end_change(arg, is_done);
 }
 
 static void
 give_up(struct request *request, struct queue_message *message,
     const char *reply, bool is_silent)
 {
-	struct giving_up *giving_up;
-
 	if (is_out(request, message))
 		return;
-	giving_up = xmalloc(sizeof(*giving_up));
-	*giving_up = (struct giving_up){request, message->id};
-	request->pending++;
 	queue_result_give_up(request->queued, message, reply, is_silent,
-	    request->actor, on_given_up, giving_up);
+	    request->actor, on_given_up, new_change(request, message));
 }
 
 static void

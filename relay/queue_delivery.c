@@ -41,9 +41,6 @@ queue_delivery_key(
 			match.target, (char[ROUTE_TARGET_TEXT_MAX]){0}));
 }
 
-/* Memory holds the next minutes' deliveries; the rest waits on disk. */
-#define WAITING_MAX 50000
-
 static void
 plan_domain(struct queued *queued, struct queue_message *message,
     const char *domain, const uint32_t *numbers, size_t count)
@@ -51,12 +48,14 @@ plan_domain(struct queued *queued, struct queue_message *message,
 	size_t most = queued_settings(queued)->relay_recipients;
 	char key[QUEUE_KEY_MAX];
 
-	queue_delivery_key(queued, domain, key, sizeof(key));
-	if (dispatch_waiting(queued->dispatch) >= WAITING_MAX ||
-	    dispatch_room(queued->dispatch, key) == 0) {
+	/* Without room it waits on disk; see queue_refill.c. */
+	if (!queue_refill_has_memory(queued)) {
 		queue_refill_missed(queued->refill);
 		return;
 	}
+	queue_delivery_key(queued, domain, key, sizeof(key));
+	if (dispatch_room(queued->dispatch, key) == 0)
+		return;
 	while (count > 0) {
 		size_t n = count < most ? count : most;
 

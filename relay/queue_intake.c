@@ -16,6 +16,9 @@
 #include "relay/queued.h"
 #include "relay/submission.h"
 
+/* Contents that wait for their delivery keep this part of queue.memory. */
+#define CONTENT_PART 4
+
 /* A message on its way to the commit. */
 struct intake {
 	struct queued *queued;
@@ -145,7 +148,8 @@ queue_intake_committed(struct queued *queued, struct queue_message *message)
 	queue_message_charge(message, &queued->memory_used);
 	/* With memory short, delivery reads the content back from disk. */
 	if (message->content != NULL &&
-	    queued->memory_used > queued_settings(queued)->queue_memory / 2)
+	    queued->memory_used >
+		queued_settings(queued)->queue_memory / CONTENT_PART)
 		queue_message_drop_content(message);
 	/* The refill may have been faster; one struct numbers the events. */
 	if (dispatch_message(queued->dispatch, message->id) == NULL)

@@ -43,7 +43,6 @@ struct queue_message {
 	uint16_t flags;
 	uint16_t listener_kind; /* where it came in; not kept on disk */
 	uint32_t events; /* life events so far */
-	uint32_t warned; /* delay warnings sent */
 	uint64_t size;
 	bool is_file;  /* the content is a spool file */
 	char *content; /* NULL: not in memory */

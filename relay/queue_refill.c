@@ -30,10 +30,6 @@
 #define STEP_ROWS 10000
 /* Rows that one tick passes over; the next goes on. */
 #define TICK_ROWS 50000
-/* With fewer than this in memory, what was passed over is looked at again. */
-#define WAITING_LOW 1000
-/* With this many in memory, nothing more is loaded. */
-#define WAITING_HIGH 20000
 /* Now and then everything due is looked at, whatever happened. */
 #define REWIND_MS (5 * 60 * 1000)
 /* Domains known to be without room, while one tick runs. */
@@ -70,7 +66,7 @@ struct queue_refill {
 	struct due_row front;
 	bool is_behind;   /* the cursor is not at the end */
 	bool is_in_front; /* the front cursor is at work */
-	bool has_missed;  /* for want of room */
+	bool has_missed;  /* something is due that was not taken */
 	bool is_running;
 	int64_t again_ms; /* a blocked destination is tried; 0: none */
 	int64_t rewound_ms;
@@ -206,9 +202,8 @@ is_wanted(struct queue_refill *refill, const struct due_row *row)
 	    dispatch_blocked_until(queued->dispatch, key, refill->page.now_ms);
 	if (blocked_ms == 0 && dispatch_room(queued->dispatch, key) > 0)
 		return true;
-	if (blocked_ms == 0)
-		refill->has_missed = true;
-	else if (refill->again_ms == 0 || blocked_ms < refill->again_ms)
+	/* Without room, dispatch says when there is some again. */
+	if (blocked_ms != 0 && (refill->again_ms == 0 || blocked_ms < refill->again_ms))
 		refill->again_ms = blocked_ms;
 	skip_domain(refill, row->domain);
 	return false;
@@ -265,6 +260,7 @@ merge(struct dispatch *dispatch, struct queue_message *ours,
 		recipient->state = row->state;
 		recipient->next_ms = row->next_ms;
 		recipient->attempts = row->attempts;
+		recipient->last_ms = row->last_ms;
 	}
 }
 
@@ -335,16 +331,12 @@ is_at_or_after(const struct due_row *a, const struct due_row *b)
 	return a->number >= b->number;
 }
 
-static bool
-has_room(const struct queue_refill *refill)
+bool
+queue_refill_has_memory(const struct queued *queued)
 {
-	const struct queued *queued = refill->queued;
-	size_t waiting = dispatch_waiting(queued->dispatch);
-
-	if (waiting == 0)
-		return true;
-	return waiting < WAITING_HIGH &&
-	       queued->memory_used < queued_settings(queued)->queue_memory / 2;
+	return dispatch_waiting(queued->dispatch) == 0 ||
+	       queued->memory_used <
+		   queued_settings(queued)->queue_memory / 4 * 3;
 }
 
 static void done_scan(struct pool_task *task);
@@ -394,7 +386,8 @@ go_on(struct queue_refill *refill)
 		refill->is_behind = !page->is_end;
 	}
 	if (refill->is_behind && refill->scanned < TICK_ROWS &&
-	    !refill->queued->is_held && has_room(refill))
+	    !refill->queued->is_held &&
+	    queue_refill_has_memory(refill->queued))
 		start_step(refill);
 	else if (refill->is_in_front)
 		leave_front(refill);
@@ -457,8 +450,8 @@ wants_rewind(const struct queue_refill *refill, int64_t now_ms)
 		return true;
 	if (refill->again_ms != 0 && now_ms >= refill->again_ms)
 		return true;
-	if (refill->has_missed &&
-	    dispatch_waiting(refill->queued->dispatch) < WAITING_LOW)
+	if (dispatch_take_relief(refill->queued->dispatch) ||
+	    refill->has_missed)
 		return true;
 	return now_ms >= refill->rewound_ms + REWIND_MS;
 }
@@ -486,7 +479,8 @@ queue_refill_tick(struct queue_refill *refill)
 	struct queued *queued = refill->queued;
 	int64_t now_ms = queued_now_ms(queued);
 
-	if (refill->is_running || queued->is_held || !has_room(refill))
+	if (refill->is_running || queued->is_held ||
+	    !queue_refill_has_memory(queued))
 		return;
 	clear_skips(refill);
 	refill->scanned = 0;

@@ -25,12 +25,13 @@
 struct settling {
 	struct queued *queued;
 	struct queue_message *message; /* a reference */
-	struct delivery *delivery;     /* to forget afterwards, or NULL */
+	struct delivery *delivery;     /* or a claim; to forget afterwards */
 	struct queue_job *job;
 	struct dsn_case *cases[DSN_ACTION_COUNT];
 	size_t case_counts[DSN_ACTION_COUNT];
 	size_t case_room; /* of each */
 	int64_t now_ms;
+	int64_t next_ms; /* of what is put off; 0: by the schedule */
 	void (*done)(void *arg, bool is_done); /* of an administrator */
 	void *arg;
 	/* Reading the original beside the loop. */
@@ -125,8 +126,7 @@ on_settled(struct pool_task *task)
 		return;
 	}
 	count_out(queued, job);
-	if (settling->delivery != NULL)
-		dispatch_forget(queued->dispatch, settling->delivery);
+	dispatch_forget(queued->dispatch, settling->delivery);
 	for (size_t i = 0; i < job->dsn_count; i++)
 		queue_intake_committed(queued, job->dsns[i]);
 	if (settling->done != NULL)
@@ -181,7 +181,6 @@ settle(struct settling *settling)
 	for (int i = 0; i < DSN_ACTION_COUNT; i++)
 		notify(settling, (enum dsn_action)i, original);
 	settling->job->events = message->events;
-	settling->job->warned = message->warned;
 	queue_writer_submit(settling->queued->writer, settling->job);
 }
 
@@ -253,12 +252,10 @@ replace(char **text, struct slice value)
 }
 
 static void
-note_attempt(struct queue_recipient *recipient,
+note_reply(struct queue_recipient *recipient,
     const struct ipc_relay_result *result,
-    const struct ipc_record_result *record, int64_t now_ms)
+    const struct ipc_record_result *record)
 {
-	recipient->attempts++;
-	recipient->last_ms = now_ms;
 	recipient->last_code = record->code;
 	replace(&recipient->last_enhanced, record->enhanced);
 	replace(&recipient->last_reply, record->reply);
@@ -303,6 +300,15 @@ add_change(struct queue_job *job, enum queue_change_kind kind,
 	    .kind = kind, .number = recipient->number, .recipient = recipient};
 }
 
+/* The clock may have been set back a little. */
+static uint64_t
+queued_ms(const struct settling *settling)
+{
+	int64_t ms = settling->now_ms - settling->message->created_ms;
+
+	return ms > 0 ? (uint64_t)ms : 0;
+}
+
 static void
 settle_delivered(struct settling *settling, struct queue_recipient *recipient,
     const struct ipc_relay_result *result,
@@ -311,9 +317,9 @@ settle_delivered(struct settling *settling, struct queue_recipient *recipient,
 	struct event_delivered event = {
 	    ATTEMPT_FIELDS(recipient, result, record),
 	    .ms = result->duration_ms,
-	    .queued_ms =
-		(uint64_t)(settling->now_ms - settling->message->created_ms)};
+	    .queued_ms = queued_ms(settling)};
 
+	recipient->last_ms = settling->now_ms;
 	settling->queued->delivered++;
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
 	    EV_DELIVERED, &event);
@@ -331,6 +337,7 @@ settle_failed(struct settling *settling, struct queue_recipient *recipient,
 {
 	struct event_failed event = {ATTEMPT_FIELDS(recipient, result, record)};
 
+	recipient->last_ms = settling->now_ms;
 	settling->queued->failed++;
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
 	    EV_FAILED, &event);
@@ -346,29 +353,37 @@ settle_deferred(struct settling *settling, struct queue_recipient *recipient,
 	struct queued *queued = settling->queued;
 	const struct queue_message *message = settling->message;
 	bool is_bounce = (message->flags & MSG_FLAG_BOUNCE) != 0;
+	int64_t expiry_ms = schedule_expiry(
+	    &queued->schedule, is_bounce, message->created_ms);
+	bool is_warning_due = schedule_is_warning_due(&queued->schedule,
+	    is_bounce, message->created_ms, recipient->last_ms,
+	    settling->now_ms);
 	struct event_deferred event = {
 	    ATTEMPT_FIELDS(recipient, result, record)};
 	struct dsn_case *one;
 
-	if (schedule_is_expired(&queued->schedule, is_bounce,
-		message->created_ms, settling->now_ms)) {
+	recipient->last_ms = settling->now_ms;
+	if (settling->now_ms >= expiry_ms) {
 		settle_failed(settling, recipient, result, record);
 		return;
 	}
-	recipient->next_ms = settling->now_ms + schedule_wait(&queued->schedule,
-						    recipient->attempts);
+	recipient->next_ms = settling->next_ms != 0
+				 ? settling->next_ms
+				 : settling->now_ms +
+				       schedule_wait(&queued->schedule,
+					   recipient->attempts);
+	/* The last attempt is made when the time is over, not long after. */
+	if (recipient->next_ms > expiry_ms)
+		recipient->next_ms = expiry_ms;
 	queued->deferred++;
 	event.next_attempt = recipient->next_ms / 1000;
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
 	    EV_DEFERRED, &event);
 	add_change(settling->job, QUEUE_CHANGE_DEFER, recipient);
-	if (!schedule_is_warning_due(&queued->schedule, is_bounce,
-		message->warned, message->created_ms, settling->now_ms))
-		return;
-	if ((one = add_case(
+	if (is_warning_due &&
+	    (one = add_case(
 		 settling, recipient, result, record, DSN_DELAYED)) != NULL)
-		one->retry_until_ms = schedule_expiry(
-		    &queued->schedule, is_bounce, message->created_ms);
+		one->retry_until_ms = expiry_ms;
 }
 
 typedef void settle_fn(struct settling *settling,
@@ -448,11 +463,10 @@ queue_result_commit(struct queued *queued, struct delivery *delivery,
 
 		if (recipient == NULL)
 			bug("a delivery for no recipient");
-		note_attempt(recipient, result, &record, settling->now_ms);
+		recipient->attempts++;
+		note_reply(recipient, result, &record);
 		settlers[record.outcome](settling, recipient, result, &record);
 	}
-	if (settling->case_counts[DSN_DELAYED] > 0)
-		message->warned++;
 	dispatch_done(queued->dispatch, delivery, judge(result),
 	    settling->now_ms, schedule_wait(&queued->schedule, 1));
 	queue_delivery_pump(queued);
@@ -512,6 +526,56 @@ queue_result_postpone(
 /* Deliveries parked in one turn; the next tick takes the next. */
 #define PARK_MAX 1000
 
+/* Has the sender to be told of one of its recipients? */
+static bool
+is_news(const struct queued *queued, const struct delivery *delivery,
+    int64_t now_ms)
+{
+	struct queue_message *message = delivery->message;
+	bool is_bounce = (message->flags & MSG_FLAG_BOUNCE) != 0;
+
+	if (schedule_is_expired(
+		&queued->schedule, is_bounce, message->created_ms, now_ms))
+		return true;
+	for (size_t i = 0; i < delivery->number_count; i++)
+		if (schedule_is_warning_due(&queued->schedule, is_bounce,
+			message->created_ms,
+			queue_message_recipient(message, delivery->numbers[i])
+			    ->last_ms,
+			now_ms))
+			return true;
+	return false;
+}
+
+/*
+ * One attempt speaks for all that wait for its destination: these are put
+ * off, warned about or given up without one of their own.
+ */
+static void
+settle_parked(
+    struct queued *queued, struct delivery *delivery, int64_t next_ms)
+{
+	struct settling *settling = settling_new(
+	    queued, delivery->message, delivery, delivery->number_count);
+	struct ipc_relay_result result = {
+	    .message_id = delivery->message->id};
+	struct ipc_record_result record = {.outcome = OUTCOME_DEFERRED,
+	    .code = 451,
+	    .enhanced = SLICE("4.4.1"),
+	    .reply = SLICE("The destination could not be reached")};
+
+	settling->next_ms = next_ms;
+	settling->job = result_job(settling, delivery->number_count);
+	for (size_t i = 0; i < delivery->number_count; i++) {
+		struct queue_recipient *recipient = queue_message_recipient(
+		    delivery->message, delivery->numbers[i]);
+
+		note_reply(recipient, &result, &record);
+		settle_deferred(settling, recipient, &result, &record);
+	}
+	settle_with_original(settling);
+}
+
 void
 queue_result_park(struct queued *queued)
 {
@@ -530,11 +594,16 @@ queue_result_park(struct queued *queued)
 	job->arg = queued;
 	while (list != NULL) {
 		struct delivery *delivery = list;
+		int64_t next_ms =
+		    queue_delivery_first_ms(queued, delivery->domain);
 
 		list = delivery->next;
-		postpone(job, delivery,
-		    queue_delivery_first_ms(queued, delivery->domain));
-		delivery_free(delivery);
+		if (is_news(queued, delivery, now_ms)) {
+			settle_parked(queued, delivery, next_ms);
+		} else {
+			postpone(job, delivery, next_ms);
+			dispatch_forget(queued->dispatch, delivery);
+		}
 	}
 	queue_writer_submit(queued->writer, job);
 }
@@ -546,8 +615,9 @@ queue_result_give_up(struct queued *queued, struct queue_message *message,
     const char *reply, bool is_silent, const char *actor,
     void (*done)(void *arg, bool is_done), void *arg)
 {
-	struct settling *settling =
-	    settling_new(queued, message, NULL, message->recipient_count);
+	struct settling *settling = settling_new(queued, message,
+	    dispatch_claim(queued->dispatch, message),
+	    message->recipient_count);
 	struct ipc_relay_result result = {.message_id = message->id};
 	struct ipc_record_result record = {.outcome = OUTCOME_FAILED,
 	    .code = 554,

@@ -48,8 +48,7 @@ static const char *const queue_migrations[] = {
     " flags INTEGER NOT NULL,"
     " size INTEGER NOT NULL,"
     " header_message_id TEXT NOT NULL,"
-    " events INTEGER NOT NULL,"       /* life events so far */
-    " warned INTEGER NOT NULL DEFAULT 0);" /* delay warnings sent */
+    " events INTEGER NOT NULL);"      /* life events so far */
     "CREATE TABLE output ("
     " msg INTEGER NOT NULL REFERENCES msg(id),"
     " number INTEGER NOT NULL,"
@@ -106,7 +105,7 @@ static const char *const queue_migrations[] = {
 	Q(RCPT_ANY, "SELECT 1 FROM rcpt WHERE msg=?1 LIMIT 1") \
 	Q(MSG_DELETE, "DELETE FROM msg WHERE id=?1") \
 	Q(OUTPUT_DELETE, "DELETE FROM output WHERE msg=?1") \
-	Q(MSG_EVENTS, "UPDATE msg SET events=?2, warned=?3 WHERE id=?1") \
+	Q(MSG_EVENTS, "UPDATE msg SET events=?2 WHERE id=?1") \
 	Q(OUTBOX_INSERT, "INSERT INTO outbox(seq, events) VALUES(?1,?2)") \
 	Q(OUTBOX_DELETE, "DELETE FROM outbox WHERE seq<=?1") \
 	Q(OUTBOX_RANGE, "SELECT min(seq), max(seq), count(*) FROM outbox") \
@@ -115,7 +114,7 @@ static const char *const queue_migrations[] = {
 	    " ORDER BY seq LIMIT 1") \
 	Q(MSG_GET, \
 	    "SELECT session, created_ms, sender, account, client, envid, ret," \
-	    " flags, size, header_message_id, events, warned" \
+	    " flags, size, header_message_id, events" \
 	    " FROM msg WHERE id=?1") \
 	Q(RCPT_OF_MSG, \
 	    "SELECT number, output, address, domain, original, notify, orcpt," \

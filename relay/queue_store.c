@@ -176,14 +176,13 @@ queue_store_delete(struct sql *store, uint64_t id, struct err *err)
 }
 
 int
-queue_store_update(struct sql *store, uint64_t id, uint32_t events,
-    uint32_t warned, struct err *err)
+queue_store_update(
+    struct sql *store, uint64_t id, uint32_t events, struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_MSG_EVENTS);
 
 	sql_bind_i64(stmt, 1, (int64_t)id);
 	sql_bind_i64(stmt, 2, events);
-	sql_bind_i64(stmt, 3, warned);
 	return sql_run(store, stmt, err);
 }
 
@@ -307,15 +306,13 @@ read_message_row(struct sql *store, uint64_t id, struct queue_message *message,
 	if (!in_range(sql_i64(stmt, 6), 0, DSN_RET_COUNT - 1) ||
 	    !in_range(sql_i64(stmt, 7), 0, UINT16_MAX) ||
 	    !in_range(sql_i64(stmt, 8), 0, INT64_MAX) ||
-	    !in_range(sql_i64(stmt, 10), 0, UINT32_MAX) ||
-	    !in_range(sql_i64(stmt, 11), 0, UINT32_MAX)) {
+	    !in_range(sql_i64(stmt, 10), 0, UINT32_MAX)) {
 		rc = err_set(err, "its row in queue.db makes no sense");
 	} else {
 		message->ret = (uint16_t)sql_i64(stmt, 6);
 		message->flags = (uint16_t)sql_i64(stmt, 7);
 		message->size = (uint64_t)sql_i64(stmt, 8);
 		message->events = (uint32_t)sql_i64(stmt, 10);
-		message->warned = (uint32_t)sql_i64(stmt, 11);
 	}
 	(void)sqlite3_reset(stmt);
 	return rc;
@@ -400,24 +397,41 @@ read_output_row(
 	return rc;
 }
 
+/* All its rows; the store must not change meanwhile. */
+static int
+read_rows(struct sql *store, struct queue_message *message, struct err *err)
+{
+	int rc = read_message_row(store, message->id, message, err);
+
+	if (rc != 1)
+		return rc;
+	if (read_output_row(store, message, err) != 1 ||
+	    read_recipients(store, message, err) == -1)
+		return -1;
+	if (message->recipient_count == 0)
+		return err_set(err, "it has no recipients");
+	return 1;
+}
+
 int
 queue_store_read(struct sql *store, uint64_t id,
     struct queue_message **message_r, struct err *err)
 {
-	struct queue_message *message = queue_message_new(id, 0);
+	struct queue_message *message;
 	int rc;
 
 	*message_r = NULL;
-	if ((rc = read_message_row(store, id, message, err)) == 1 &&
-	    read_output_row(store, message, err) == 1 &&
-	    read_recipients(store, message, err) == 0) {
+	/* A message that is finished meanwhile is whole, or gone. */
+	if (sql_begin_read(store, err) == -1)
+		return -1;
+	message = queue_message_new(id, 0);
+	rc = read_rows(store, message, err);
+	sql_rollback(store);
+	if (rc == 1)
 		*message_r = message;
-		return 1;
-	}
-	queue_message_unref(message);
-	if (rc == 0)
-		return 0;
-	return -1;
+	else
+		queue_message_unref(message);
+	return rc;
 }
 
 int

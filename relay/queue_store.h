@@ -30,8 +30,8 @@ int queue_store_postpone(struct sql *store, uint64_t id, uint32_t number,
 int queue_store_has_recipients(
     struct sql *store, uint64_t id, struct err *err);
 int queue_store_delete(struct sql *store, uint64_t id, struct err *err);
-int queue_store_update(struct sql *store, uint64_t id, uint32_t events,
-    uint32_t warned, struct err *err);
+int queue_store_update(
+    struct sql *store, uint64_t id, uint32_t events, struct err *err);
 int queue_store_set_state(struct sql *store, uint64_t id,
     enum rcpt_state state, int64_t next_ms, struct err *err);
 

@@ -118,10 +118,8 @@ queue_job_event(struct queue_job *job, struct queue_message *message,
     uint64_t time_us, int event_type, const void *fields)
 {
 	add_event(job, message, ++message->events, time_us, event_type, fields);
-	if (message == job->message) {
+	if (message == job->message)
 		job->events = message->events;
-		job->warned = message->warned;
-	}
 }
 
 /* ---- a batch, in the writer's thread ---- */
@@ -162,7 +160,7 @@ finish_message(struct sql *store, struct queue_job *job, struct err *err)
 		return -1;
 	if (rc == 1)
 		return queue_store_update(
-		    store, job->message->id, job->events, job->warned, err);
+		    store, job->message->id, job->events, err);
 	if (job->now_ms > job->message->created_ms)
 		finished.queued_ms =
 		    (uint64_t)(job->now_ms - job->message->created_ms);
@@ -203,7 +201,7 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 			job->next_ms, err) == -1)
 			return -1;
 		return queue_store_update(
-		    store, job->message->id, job->events, job->warned, err);
+		    store, job->message->id, job->events, err);
 	case QUEUE_JOB_OUTBOX:
 		return queue_store_outbox_remove(store, job->outbox_seq, err);
 	case QUEUE_JOB_KIND_COUNT:

@@ -59,7 +59,6 @@ struct queue_job {
 	enum rcpt_state state;
 	int64_t next_ms;
 	uint32_t events; /* message's, for its row; set by queue_job_event */
-	uint32_t warned; /* the same */
 	int64_t outbox_seq;
 	int64_t now_ms;
 	struct ipc_list_writer life; /* life events of this step */

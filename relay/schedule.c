@@ -64,17 +64,21 @@ schedule_is_expired(const struct schedule *schedule, bool is_bounce,
 	return now_ms >= schedule_expiry(schedule, is_bounce, created_ms);
 }
 
+static bool
+is_passed(int64_t moment_ms, int64_t last_ms, int64_t now_ms)
+{
+	return last_ms < moment_ms && moment_ms <= now_ms;
+}
+
 bool
 schedule_is_warning_due(const struct schedule *schedule, bool is_bounce,
-    uint32_t warned, int64_t created_ms, int64_t now_ms)
+    int64_t created_ms, int64_t last_ms, int64_t now_ms)
 {
-	int64_t age_ms = now_ms - created_ms;
-
 	if (is_bounce || schedule->warning_ms == 0)
 		return false;
-	if (warned == 0)
-		return age_ms >= schedule->warning_ms;
-	return warned == 1 && schedule->warning_ms < DAY_MS && age_ms >= DAY_MS;
+	return is_passed(created_ms + schedule->warning_ms, last_ms, now_ms) ||
+	       (schedule->warning_ms < DAY_MS &&
+		   is_passed(created_ms + DAY_MS, last_ms, now_ms));
 }
 
 void

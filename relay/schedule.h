@@ -36,11 +36,12 @@ int64_t schedule_expiry(
     const struct schedule *schedule, bool is_bounce, int64_t created_ms);
 
 /*
- * Is a delay warning due, with that many sent?  The first after warning_ms,
- * one more a day after the arrival; none for bounces.
+ * Is a delay warning due for a recipient that was put off now, and before at
+ * last_ms (0: never)?  The first after warning_ms, one more a day after the
+ * arrival; none for bounces.
  */
 bool schedule_is_warning_due(const struct schedule *schedule, bool is_bounce,
-    uint32_t warned, int64_t created_ms, int64_t now_ms);
+    int64_t created_ms, int64_t last_ms, int64_t now_ms);
 
 /*
  * The queue's own clock: the wall clock at start, moved by the monotonic one.

@@ -146,10 +146,11 @@ test_block(void)
 	delivery = dispatch_take_blocked(dispatch, 1100, 100);
 	while (delivery != NULL) {
 		struct delivery *next = delivery->next;
+		uint64_t id = delivery->message->id;
 
-		ok(!dispatch_knows(dispatch, delivery->message->id, 0),
-		    "what is taken out is not known");
-		delivery_free(delivery);
+		ok(dispatch_knows(dispatch, id, 0), "it is still known");
+		dispatch_forget(dispatch, delivery);
+		ok(!dispatch_knows(dispatch, id, 0), "until it is forgotten");
 		delivery = next;
 		n++;
 	}
@@ -250,6 +251,67 @@ test_room(void)
 	dispatch_free(dispatch);
 }
 
+/* Destinations that hang take what they can get. */
+static void
+test_hanging(void)
+{
+	struct dispatch *dispatch = dispatch_new();
+	char key[16];
+
+	for (int i = 0; i < 50; i++) {
+		(void)snprintf(key, sizeof(key), "slow%d", i);
+		for (uint64_t n = 0; dispatch_room(dispatch, key) > 0; n++)
+			add(dispatch, (uint64_t)i * 100000 + n, key);
+	}
+	ok(dispatch_waiting(dispatch) < 21000, "memory has its bounds: %zu",
+	    dispatch_waiting(dispatch));
+	ok(dispatch_room(dispatch, "fast") >= 16,
+	    "however many hang, the next one gets its part: %zu",
+	    dispatch_room(dispatch, "fast"));
+	dispatch_free(dispatch);
+}
+
+static void
+test_relief(void)
+{
+	struct dispatch *dispatch = dispatch_new();
+	size_t room = dispatch_room(dispatch, "a");
+
+	dispatch_set_limit(dispatch, 100000);
+	add_many(dispatch, 1, "b", 100);
+	add_many(dispatch, 1000, "a", (int)room);
+	ok(!dispatch_take_relief(dispatch), "nothing was left on disk");
+	is_u64(dispatch_room(dispatch, "a"), 0, "now something is");
+	for (size_t i = 0; i < 150; i++)
+		finish(dispatch, dispatch_next(dispatch, 0), DISPATCH_TAKEN);
+	ok(!dispatch_take_relief(dispatch), "with a few gone it waits");
+	while (dispatch_waiting(dispatch) > 10)
+		finish(dispatch, dispatch_next(dispatch, 0), DISPATCH_TAKEN);
+	ok(dispatch_take_relief(dispatch), "with most gone it is time");
+	ok(!dispatch_take_relief(dispatch), "which is said once");
+	dispatch_free(dispatch);
+}
+
+/* What an administrator has in his hands. */
+static void
+test_claim(void)
+{
+	struct dispatch *dispatch = dispatch_new();
+	struct queue_message *message = queue_message_new(7, 1);
+	struct delivery *claim = dispatch_claim(dispatch, message);
+	uint32_t mark = dispatch_mark(dispatch);
+
+	ok(dispatch_knows(dispatch, 7, 0), "its recipients are known");
+	is_u64(dispatch_remove(dispatch, 7), 1, "nobody else may have it");
+	ok(dispatch_message(dispatch, 7) == message, "it is the one struct");
+	ok(dispatch_next(dispatch, 0) == NULL, "it does not go out");
+	dispatch_forget(dispatch, claim);
+	ok(!dispatch_knows(dispatch, 7, 0), "afterwards it is free");
+	ok(dispatch_is_touched(dispatch, 7, mark), "and touched");
+	queue_message_unref(message);
+	dispatch_free(dispatch);
+}
+
 int
 main(void)
 {
@@ -260,5 +322,8 @@ main(void)
 	test_known();
 	test_marks();
 	test_room();
+	test_hanging();
+	test_relief();
+	test_claim();
 	return tap_done();
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "relay/queue_refill.h"
 #include "relay/queue_result.h"
 #include "relay/queue_store.h"
 #include "tests/unit/queued_world.h"
@@ -112,6 +113,72 @@ test_large_original(struct world *world)
 	    "and an original that leaves no room is not sent back");
 }
 
+/* The time of a destination that is down, as many seconds ago. */
+static void
+be_born(struct world *world, int64_t seconds_ago)
+{
+	char query[128];
+
+	(void)snprintf(query, sizeof(query), "UPDATE msg SET created_ms=%lld",
+	    (long long)(queued_now_ms(&world->queued) - seconds_ago * 1000));
+	world_sql(world, query);
+}
+
+/* Loads what is due, and parks it: its destination is down. */
+static void
+park(struct world *world)
+{
+	struct dispatch *dispatch = world->queued.dispatch;
+	int64_t now_ms = queued_now_ms(&world->queued);
+	struct delivery *probe;
+
+	world_sql(world, "UPDATE rcpt SET next_ms=1");
+	dispatch_unblock(dispatch, NULL);
+	queue_refill_missed(world->queued.refill);
+	queue_refill_tick(world->queued.refill);
+	world_settle(world);
+	while ((probe = dispatch_next(dispatch, now_ms)) != NULL &&
+	       strcmp(probe->domain, "down.test") != 0) {
+		dispatch_done(dispatch, probe, DISPATCH_TAKEN, now_ms, 0);
+		dispatch_forget(dispatch, probe);
+	}
+	dispatch_done(dispatch, probe, DISPATCH_HOST_DOWN, now_ms, 300000);
+	dispatch_forget(dispatch, probe);
+	queue_result_park(&world->queued);
+	world_settle(world);
+}
+
+/* One attempt speaks for all that wait for a destination which is down. */
+static void
+test_parked(struct world *world)
+{
+	static const char *const down[] = {"down.test"};
+	static const char *const bounces =
+	    "SELECT count(*) FROM msg WHERE flags & 4";
+
+	world_sql(world, "DELETE FROM rcpt; DELETE FROM output;"
+			 "DELETE FROM msg");
+	for (uint64_t id = 3000; id < 3010; id++)
+		world_insert(world, id, 1, down, 1);
+	world_settle(world);
+	park(world);
+	is_int(count(world, bounces), 0, "young mail is just put off");
+	is_int(count(world, "SELECT count(*) FROM rcpt WHERE attempts=0 AND"
+			    " last_ms=0 AND next_ms > 1"),
+	    9, "without an attempt of its own");
+	be_born(world, 5 * 3600);
+	park(world);
+	is_int(count(world, bounces), 9, "later the senders are warned");
+	park(world);
+	ok(count(world, bounces) <= 10, "each of them once");
+	be_born(world, 5 * 86400);
+	park(world);
+	ok(count(world, "SELECT count(*) FROM rcpt WHERE domain='down.test'") <=
+		1,
+	    "and in the end they get it back");
+	ok(count(world, bounces) >= 18, "all of them");
+}
+
 int
 main(void)
 {
@@ -120,6 +187,7 @@ main(void)
 	world_init(&world);
 	test_many_failures(&world);
 	test_large_original(&world);
+	test_parked(&world);
 	world_clear(&world);
 	return tap_done();
 }

@@ -94,7 +94,7 @@ test_round_trip(struct sql *store, struct sql *reader)
 	is_int(queue_store_defer(store, 10, recipient, &err), 0, "deferred");
 	is_int(
 	    queue_store_delete_recipient(store, 10, 0, &err), 0, "delivered");
-	is_int(queue_store_update(store, 10, 6, 1, &err), 0, "updated");
+	is_int(queue_store_update(store, 10, 6, &err), 0, "updated");
 	queue_message_unref(message);
 	is_int(queue_store_read(reader, 10, &message, &err), 1, "read again");
 	is_u64(message->recipient_count, 2, "one recipient less");
@@ -230,7 +230,7 @@ test_damage(struct sql *store, struct sql *reader)
 	    {"flags", "UPDATE msg SET flags=-1"},
 	    {"the size", "UPDATE msg SET size=-5"},
 	    {"the number of events", "UPDATE msg SET events=1<<40"},
-	    {"warnings", "UPDATE msg SET warned=-1"},
+	    {"no recipients", "DELETE FROM rcpt"},
 	    {"a recipient's number", "UPDATE rcpt SET number=-1"},
 	    {"NOTIFY", "UPDATE rcpt SET notify=99"},
 	    {"a state", "UPDATE rcpt SET state=9"},

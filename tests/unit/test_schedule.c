@@ -72,21 +72,27 @@ test_ends(void)
 	is_int(schedule_expiry(&schedule, false, born), born + 4 * DAY,
 	    "which can be told ahead");
 	ok(!schedule_is_warning_due(
-	       &schedule, false, 0, born, born + 4 * HOUR - 1),
+	       &schedule, false, born, 0, born + 4 * HOUR - 1),
 	    "no early warning");
-	ok(schedule_is_warning_due(&schedule, false, 0, born, born + 4 * HOUR),
+	ok(schedule_is_warning_due(
+	       &schedule, false, born, born + 3 * HOUR, born + 4 * HOUR),
 	    "the first after the delay");
-	ok(!schedule_is_warning_due(&schedule, false, 1, born, born + DAY - 1),
+	ok(schedule_is_warning_due(&schedule, false, born, 0, born + 5 * HOUR),
+	    "also with the first attempt of all");
+	ok(!schedule_is_warning_due(
+	       &schedule, false, born, born + 4 * HOUR, born + DAY - 1),
 	    "not again at once");
-	ok(schedule_is_warning_due(&schedule, false, 1, born, born + DAY),
+	ok(schedule_is_warning_due(
+	       &schedule, false, born, born + 20 * HOUR, born + DAY),
 	    "the second after a day");
-	ok(!schedule_is_warning_due(&schedule, false, 2, born, born + 3 * DAY),
+	ok(!schedule_is_warning_due(
+	       &schedule, false, born, born + DAY, born + 3 * DAY),
 	    "and no third");
-	ok(!schedule_is_warning_due(&schedule, true, 0, born, born + 3 * DAY),
+	ok(!schedule_is_warning_due(&schedule, true, born, 0, born + 3 * DAY),
 	    "none for a bounce");
 	settings.queue_delay_warning = 0;
 	schedule_init(&schedule, &settings);
-	ok(!schedule_is_warning_due(&schedule, false, 0, born, born + 3 * DAY),
+	ok(!schedule_is_warning_due(&schedule, false, born, 0, born + 3 * DAY),
 	    "none when they are off");
 	settings_clear(&settings);
 }
