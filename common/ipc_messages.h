@@ -372,7 +372,10 @@
 #define IPC_QUEUE_CHUNK(F, L) \
 	F(U32, stream, 0) \
 	F(BYTES, content, IPC_CHUNK_MAX)
-#define IPC_QUEUE_END(F, L) F(U32, stream, 0)
+/* is_8bit: what came after OPEN decides, too. */
+#define IPC_QUEUE_END(F, L) \
+	F(U32, stream, 0) \
+	F(BOOL, is_8bit, 0)
 #define IPC_QUEUE_ABORT(F, L) F(U32, stream, 0)
 
 /* Answer to SUBMIT, OPEN (a refusal) and END: the reply for the client. */

@@ -100,7 +100,8 @@ queue_spool_on_end(struct channel *channel, const struct channel_frame *frame)
 		spool_stream_drop(stream);
 		return 0;
 	}
-	spool_stream_end(stream, frame->request_id);
+	spool_stream_end(stream, frame->message->queue_end.is_8bit,
+	    frame->request_id);
 	return 0;
 }
 

@@ -589,7 +589,7 @@ spool_stream_take(struct stream *stream, struct slice content)
 }
 
 void
-spool_stream_end(struct stream *stream, uint64_t request_id)
+spool_stream_end(struct stream *stream, bool is_8bit, uint64_t request_id)
 {
 	stream->end_request = request_id;
 	if (stream->state == STREAM_HEADER) {
@@ -600,6 +600,8 @@ spool_stream_end(struct stream *stream, uint64_t request_id)
 		if (rc == -1)
 			return;
 	}
+	if (is_8bit)
+		stream->message->flags |= MSG_FLAG_8BIT;
 	stream->state = STREAM_ENDED;
 	start_write(stream);
 }

@@ -105,7 +105,8 @@ void spool_stream_expire(struct queue_spool *spool);
 void spool_stream_take(struct stream *stream, struct slice content);
 
 /* END of such a stream, which is answered when all is done. */
-void spool_stream_end(struct stream *stream, uint64_t request_id);
+void spool_stream_end(
+    struct stream *stream, bool is_8bit, uint64_t request_id);
 
 /* Answers with stream->refusal and lets go what was stored. */
 void spool_stream_refuse(struct stream *stream);

@@ -66,21 +66,19 @@ channel_answer_fn intake_queue_answer;
 void intake_set_deadline(struct intake *intake);
 
 /* QUEUE_SUBMIT and QUEUE_OPEN have the same envelope. */
-#define INTAKE_ENVELOPE(session, transaction, intake, client)            \
-	.message_id = (intake)->message_id, .session_id = (session)->id, \
-	.token = (session)->login != NULL                                \
-		     ? buf_slice(&(session)->login->octets)              \
-		     : (struct slice){NULL, 0},                          \
-	.client = session_client_text((session), (client)),              \
-	.is_trusted = (session)->is_trusted,                             \
-	.reverse_path = slice_of((transaction)->from_text),              \
-	.envid = slice_of((transaction)->envid),                         \
-	.ret = (uint16_t)(transaction)->ret,                             \
-	.is_8bit = (intake)->data.has_8bit ||                            \
-		   (transaction)->body == SMTP_BODY_8BITMIME,            \
-	.is_utf8 = (transaction)->is_utf8,                               \
-	.listener_kind = (session)->listener,                            \
-	.header_message_id = slice_of((intake)->header_message_id),      \
+#define INTAKE_ENVELOPE(session, transaction, intake, client)                  \
+	.message_id = (intake)->message_id, .session_id = (session)->id,       \
+	.token = (session)->login != NULL                                      \
+		     ? buf_slice(&(session)->login->octets)                    \
+		     : (struct slice){NULL, 0},                                \
+	.client = session_client_text((session), (client)),                    \
+	.is_trusted = (session)->is_trusted,                                   \
+	.reverse_path = slice_of((transaction)->from_text),                    \
+	.envid = slice_of((transaction)->envid),                               \
+	.ret = (uint16_t)(transaction)->ret,                                   \
+	.is_8bit = (intake)->data.has_8bit, .is_utf8 = (transaction)->is_utf8, \
+	.listener_kind = (session)->listener,                                  \
+	.header_message_id = slice_of((intake)->header_message_id),            \
 	.recipients = ipc_list_of(&(transaction)->recipients)
 
 /* ---- intake_stream.c ---- */

@@ -35,7 +35,8 @@ static void
 send_end(struct intake *intake)
 {
 	struct session *session = intake->session;
-	struct ipc_queue_end message = {.stream = intake->stream};
+	struct ipc_queue_end message = {
+	    .stream = intake->stream, .is_8bit = intake->data.has_8bit};
 
 	if (session_ask(session, ROLE_QUEUED, MSG_QUEUE_END, &message,
 		MSG_QUEUE_ANSWER, END_MS, intake_queue_answer) == -1) {

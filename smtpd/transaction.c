@@ -23,7 +23,6 @@ transaction_new(struct worker *worker, const struct smtp_mail *mail)
 	memcpy(transaction->envid, mail->envid, sizeof(transaction->envid));
 	transaction->size_hint = mail->has_size ? mail->size_bytes : 0;
 	transaction->ret = mail->ret;
-	transaction->body = mail->body;
 	transaction->is_utf8 = mail->is_smtputf8;
 	ipc_list_writer_init(
 	    &transaction->recipients, TRANSACTION_RECIPIENTS_SIZE);

@@ -22,7 +22,6 @@ struct transaction {
 	char envid[SMTP_ENVID_MAX + 1];
 	uint64_t size_hint; /* SIZE=, or 0 */
 	enum smtp_ret ret;
-	enum smtp_body body;
 	bool is_utf8;
 	/* As QUEUE_SUBMIT wants them: encoded once, when they come. */
 	struct ipc_list_writer recipients;

@@ -138,7 +138,10 @@ on_chunk(struct channel *channel, const struct channel_frame *frame)
 static int
 on_end(struct channel *channel, const struct channel_frame *frame)
 {
-	host_of(channel)->mail.count++;
+	struct smtp_host *host = host_of(channel);
+
+	host->mail.count++;
+	host->mail.is_8bit = frame->message->queue_end.is_8bit;
 	return answer_queue(
 	    channel, frame->request_id, frame->message->queue_end.stream);
 }

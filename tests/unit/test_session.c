@@ -273,12 +273,14 @@ test_large(struct smtp_host *host)
 	static const uint32_t credits[] = {1, 1000, 262144};
 	const struct smtp_host_mail *mail = smtp_host_mail(host);
 	struct smtp_client client;
+	char *text;
 
 	open_client(host, &client);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		for (size_t k = 0; k < 3; k++) {
 			size_t size = sizes[i];
-			char *text = large_message(size);
+
+			text = large_message(size);
 
 			if (credits[k] == 1 && size > 65537)
 				size = 0; /* an octet a turn takes too long */
@@ -299,6 +301,12 @@ test_large(struct smtp_host *host)
 			    credits[k]);
 			free(text);
 		}
+	text = large_message(200000);
+	text[199000] = '\xff';
+	(void)smtp_say(&client, MAIL RCPT "DATA\r\n");
+	(void)smtp_say(&client, text);
+	ok(mail->is_8bit, "an octet beyond ASCII near the end is told of");
+	free(text);
 	smtp_client_close(&client);
 }
 
