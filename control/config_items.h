@@ -26,10 +26,9 @@ enum config_kind {
 	CONFIG_KIND_COUNT
 };
 
-/* Limits of a value's canonical text and of how many items there are. */
+/* Limits of an item's canonical texts. */
 #define CONFIG_VALUE_MAX 16384
 #define CONFIG_KEY_MAX 1024
-#define CONFIG_ITEMS_MAX 140000
 
 struct config_item {
 	enum config_kind kind;

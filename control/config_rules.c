@@ -298,17 +298,21 @@ config_domain_read(const char *value, struct config_domain *domain_r)
 
 /* ---- block and allow ---- */
 
-/* A client is a network; a sender an address, or a domain with or without @ */
+/*
+ * A client is a network; a sender an address, a domain with or without @, or
+ * all below a domain.
+ */
 static int
 parse_access_pattern(
     struct slice word, struct slice pattern, struct buf *key_r, struct err *err)
 {
 	struct netprefix prefix;
 	struct address address;
-	struct domain domain;
+	struct domain_pattern domain;
 	bool is_single;
 	char prefix_text[NETADDR_TEXT_MAX];
 	char address_text[ADDRESS_TEXT_MAX];
+	char domain_text[DOMAIN_PATTERN_TEXT_MAX];
 
 	if (slice_equals(word, SLICE("client"))) {
 		if (netprefix_parse(pattern, &prefix, err) == -1)
@@ -330,9 +334,14 @@ parse_access_pattern(
 		return buf_addf(key_r, "sender %s",
 		    address_format_folded(&address, address_text));
 	}
-	if (domain_parse(pattern, &domain, err) == -1)
+	if (domain_pattern_parse(pattern, &domain, err) == -1)
 		return -1;
-	return buf_addf(key_r, "sender @%s", domain.text);
+	if (domain.kind == DOMAIN_PATTERN_ANY)
+		return config_refuse(
+		    err, "sender", pattern, "an address or a domain");
+	return buf_addf(key_r, "sender %s%s",
+	    domain.kind == DOMAIN_PATTERN_EXACT ? "@" : "",
+	    domain_pattern_format(&domain, domain_text));
 }
 
 /* key "client 192.0.2.0/24", value "block" or "block until TIME" */
@@ -414,6 +423,31 @@ config_item_parse(enum config_kind kind, struct slice key, struct slice value,
 	return 0;
 }
 
+/* As many as a snapshot takes (ipc_messages.h, CONF_SNAPSHOT). */
+static int
+check_counts(const struct config_items *items, struct err *err)
+{
+	static const size_t limits[CONFIG_KIND_COUNT] = {
+	    [CONFIG_SETTING] = 512,
+	    [CONFIG_DOMAIN] = 20000,
+	    [CONFIG_ROUTE] = 20000,
+	    [CONFIG_ACCESS] = 100000,
+	};
+	size_t counts[CONFIG_KIND_COUNT] = {0};
+
+	for (size_t i = 0; i < items->count; i++)
+		counts[items->list[i].kind]++;
+	for (int kind = 0; kind < CONFIG_KIND_COUNT; kind++)
+		if (counts[kind] > limits[kind])
+			return err_set(err,
+			    "%zu items of the kind %s are more than the %zu "
+			    "that a configuration may have",
+			    counts[kind],
+			    config_kind_name((enum config_kind)kind),
+			    limits[kind]);
+	return 0;
+}
+
 int
 config_items_check(const struct config_items *items, struct err *err)
 {
@@ -423,11 +457,8 @@ config_items_check(const struct config_items *items, struct err *err)
 	unsigned index;
 	int rc = 0;
 
-	if (items->count > CONFIG_ITEMS_MAX)
-		return err_set(err,
-		    "%zu items are more than the %d that a "
-		    "configuration may have",
-		    items->count, CONFIG_ITEMS_MAX);
+	if (check_counts(items, err) == -1)
+		return -1;
 	settings_init(&settings);
 	buf_init(&canonical, CONFIG_VALUE_MAX);
 	for (size_t i = 0; rc == 0 && i < items->count; i++) {

@@ -2,6 +2,7 @@
 /*
  * Configuration items: canonical texts, refusals, and their order.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,6 +202,26 @@ check_relations(void)
 	    "another value is none");
 }
 
+static void
+check_limits(void)
+{
+	struct config_items items = {0};
+	struct err err;
+	char name[64];
+
+	for (int i = 0; i < 20001; i++) {
+		(void)snprintf(name, sizeof(name), "d%05d.example.org", i);
+		config_items_put(&items, CONFIG_DOMAIN, name, "any");
+		if (i == 19999)
+			ok(config_items_check(&items, &err) == 0,
+			    "as many domains as a snapshot holds");
+	}
+	ok(config_items_check(&items, &err) == -1 &&
+		strstr(err.text, "more than the 20000") != NULL,
+	    "one more is refused");
+	config_items_clear(&items);
+}
+
 int
 main(void)
 {
@@ -210,5 +231,6 @@ main(void)
 		check_bad(&bad_rows[i]);
 	check_order();
 	check_relations();
+	check_limits();
 	return tap_done();
 }
