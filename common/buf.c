@@ -142,7 +142,7 @@ buf_reserve(struct buf *b, size_t n)
 
 		while (capacity < want)
 			capacity *= 2;
-		if (capacity > b->limit + 1)
+		if (capacity - 1 > b->limit) /* the limit may be SIZE_MAX */
 			capacity = b->limit + 1;
 		b->p = xrealloc(b->p, capacity);
 		b->capacity = capacity;
