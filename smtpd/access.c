@@ -4,6 +4,7 @@
  * Runs in: postern-smtpd, acceptor and workers.  Trusts: the snapshot; nothing
  * that the client says.  queued makes the decisions that matter again.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ struct client_entry {
 };
 
 struct sender_entry {
-	char *pattern; /* "user@domain", "domain" or "*.domain" */
+	char *pattern; /* "user@domain", "@domain" or "*.domain" */
 	bool is_allow;
 	int64_t until;
 };
@@ -186,6 +187,7 @@ access_sender(
     const struct access_list *list, const struct address *sender, int64_t now_s)
 {
 	char text[ADDRESS_TEXT_MAX];
+	char whole[sizeof(struct domain) + 1];
 	char below[DOMAIN_PATTERN_TEXT_MAX];
 	struct domain domain = sender->domain;
 	enum access_mark mark;
@@ -195,7 +197,8 @@ access_sender(
 	mark = find_sender(list, address_format_folded(sender, text), now_s);
 	if (mark != ACCESS_UNMARKED || sender->is_literal)
 		return mark;
-	mark = find_sender(list, domain.text, now_s);
+	(void)snprintf(whole, sizeof(whole), "@%s", domain.text);
+	mark = find_sender(list, whole, now_s);
 	while (
 	    mark == ACCESS_UNMARKED && domain_parent(&domain, &domain) == 0) {
 		struct domain_pattern pattern = {

@@ -98,10 +98,10 @@ test_senders(void)
 {
 	struct access_entry entries[] = {
 	    {false, false, (char[]){"bad@evil.example"}, 0},
-	    {false, false, (char[]){"spam.example"}, 0},
+	    {false, false, (char[]){"@spam.example"}, 0},
 	    {true, false, (char[]){"good@spam.example"}, 0},
 	    {false, false, (char[]){"*.below.example"}, 0},
-	    {true, false, (char[]){"a.below.example"}, 0},
+	    {true, false, (char[]){"@a.below.example"}, 0},
 	};
 	static const struct mark_row rows[] = {
 	    {"<bad@evil.example>", ACCESS_BLOCKED, "an address"},

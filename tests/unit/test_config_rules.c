@@ -56,6 +56,8 @@ static const struct good_row good_rows[] = {
 	"allow until 2030-01-31T00:00:00Z"},
     {"a sender's domain", CONFIG_ACCESS, "sender Example.org", "block",
 	"sender @example.org", "block"},
+    {"all below a domain", CONFIG_ACCESS, "sender .Example.org", "block",
+	"sender *.example.org", "block"},
     {"a sender", CONFIG_ACCESS, "sender Bad@Example.org", "block",
 	"sender bad@example.org", "block"},
 };
