@@ -16,6 +16,8 @@
 
 /* A message of unknown size is expected to be a small one. */
 #define FIRST_CAPACITY 16384
+/* Memory of this size is given back to the system when it is done with. */
+#define LARGE_CONTENT 131072
 /* The least rate counts after this: connections begin slowly. */
 #define RATE_GRACE_MS 60000
 /* A commit is one sync away; signing is asked with a deadline of its own. */
@@ -26,7 +28,11 @@
 static void
 drop_content(struct intake *intake)
 {
-	worker_refund(intake->session->worker, intake->charged);
+	struct worker *worker = intake->session->worker;
+
+	if (intake->charged > LARGE_CONTENT)
+		worker_trim_soon(worker);
+	worker_refund(worker, intake->charged);
 	intake->charged = 0;
 	buf_clear(&intake->content);
 	intake->from = 0;

@@ -26,10 +26,17 @@ static const char *const policy_names[LISTENER_KIND_COUNT] = {
 };
 
 /*
- * How long after a handshake free pages are given back to the system: it costs
- * a walk over the heap, so busy workers do it only that often.
+ * How long after that free pages are given back to the system: it costs a
+ * walk over the heap, so busy workers do it only that often.
  */
 #define TRIM_MS 5000
+
+/*
+ * Buffers of messages come and go: they are not to be mapped anew each time,
+ * nor is the heap to shrink and grow with each.
+ */
+#define MMAP_THRESHOLD (4 * 1024 * 1024)
+#define TRIM_THRESHOLD (16 * 1024 * 1024)
 
 const struct settings *
 worker_settings(const struct worker *worker)
@@ -378,6 +385,8 @@ smtp_worker(int channel_fd)
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	(void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
 	tls_prepare();
 	tzset(); /* reads its file now or never */
 	loop = loop_new();

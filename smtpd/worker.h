@@ -54,7 +54,8 @@ void worker_refund(struct worker *worker, size_t octets);
 
 /*
  * A TLS handshake takes three times the memory that the session will need,
- * and leaves holes, as does its end.  They are given back a little later.
+ * and leaves holes, as do its end and a large message.  They are given back a
+ * little later.
  */
 void worker_trim_soon(struct worker *worker);
 
