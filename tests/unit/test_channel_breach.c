@@ -179,7 +179,8 @@ test_breaches(void)
 	rows[2].n = build(rows[2].frame, MSG_QUEUE_END, 0, false, &end);
 	ipc_put_number(rows[2].frame + 4, MSG_COUNT, 2);
 	rows[3].n = build(rows[3].frame, MSG_QUEUE_END, 0, false, &end);
-	ipc_put_number(rows[3].frame, 5, 4);
+	ipc_put_number(
+	    rows[3].frame, ipc_max_size(MSG_QUEUE_END) + 1, 4);
 	rows[4].n = build(rows[4].frame, MSG_QUEUE_CHUNK, 0, false, &chunk);
 	ipc_put_number(rows[4].frame, UINT32_MAX, 4);
 	rows[5].n = build(rows[5].frame, MSG_QUEUE_CHUNK, 0, false, &chunk) - 1;
