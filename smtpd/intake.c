@@ -360,6 +360,9 @@ intake_begin(struct session *session)
 	(void)buf_reserve(&intake->content, INTAKE_HEADROOM + (size_t)expected);
 	buf_extend(&intake->content, INTAKE_HEADROOM);
 	charge_content(intake);
+	if (session->worker->links[ROLE_QUEUED] == NULL)
+		intake_refuse_with(intake, 451, "4.3.0",
+		    "The queue is not there, try again later");
 	if (intake->refusal.code != 0) {
 		intake_tell_refusal(session);
 		return;

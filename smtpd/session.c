@@ -479,7 +479,6 @@ session_start(struct worker *worker, const struct ipc_client *client, int fd)
 	session->id = client->session_id;
 	session->started_ms = clock_monotonic_ms();
 	(void)netaddr_parse(client->address, &session->client);
-	session->port = client->port;
 	session->listener = (uint8_t)client->listener_kind;
 	session->is_trusted = client->is_trusted;
 	session->is_stressed = client->is_stressed;

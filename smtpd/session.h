@@ -44,7 +44,6 @@ struct session {
 	uint64_t id;
 	uint64_t started_ms;
 	struct netaddr client;
-	uint16_t port;
 	uint8_t listener; /* enum listener_kind */
 	uint8_t state;    /* enum session_state */
 	uint8_t helo_kind;
@@ -54,6 +53,7 @@ struct session {
 	bool is_greeted;    /* the banner has left */
 	bool is_waiting;    /* for a program's answer: input rests */
 	bool is_discarding; /* the rest of a line that was too long */
+	bool said_auth;     /* what it says next may be a password */
 	bool is_ended;
 	char *helo;     /* "" before EHLO; never NULL */
 	char *ptr_name; /* confirmed; NULL: none, or not asked */

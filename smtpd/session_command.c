@@ -242,6 +242,22 @@ static const struct command commands[SMTP_VERB_COUNT] = {
     [SMTP_VERB_XFORWARD] = {cmd_unserved, GREETED, NULL, true},
 };
 
+/*
+ * What the log may have of a line.  Some clients send user name and password
+ * on lines of their own although AUTH was refused.
+ */
+static struct slice
+loggable(struct session *session, enum smtp_verb verb, struct slice line)
+{
+	if (verb == SMTP_VERB_AUTH) {
+		session->said_auth = true;
+		return SLICE("AUTH");
+	}
+	if (verb == SMTP_VERB_UNKNOWN && session->said_auth)
+		return SLICE("(something after AUTH)");
+	return line;
+}
+
 static void
 run_command(struct session *session, struct slice line)
 {
@@ -252,8 +268,7 @@ run_command(struct session *session, struct slice line)
 	int rc = smtp_command_parse(line, &parsed, &status);
 
 	command = &commands[parsed.verb];
-	/* Of AUTH no more than its name: a password may follow. */
-	session->line = parsed.verb == SMTP_VERB_AUTH ? SLICE("AUTH") : line;
+	session->line = loggable(session, parsed.verb, line);
 	if (command->is_idle)
 		session->idle_commands++;
 	session_set_deadline(session, session_command_wait_ms(session));

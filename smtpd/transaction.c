@@ -12,6 +12,9 @@
 #include "smtpd/transaction.h"
 #include "smtpd/worker.h"
 
+/* What a recipient takes beside its texts, and the room that it has spare. */
+#define RECIPIENT_SIZE 64
+
 struct transaction *
 transaction_new(struct worker *worker, const struct smtp_mail *mail)
 {
@@ -52,17 +55,18 @@ transaction_add_recipient(struct transaction *transaction, const char *address,
 	    .address = slice_of(address),
 	    .notify = (uint16_t)notify,
 	    .orcpt = slice_of(orcpt)};
-	size_t before = list->encoded.capacity;
+	size_t size = record.address.n + record.orcpt.n + RECIPIENT_SIZE;
 
-	if (list->count == 0)
+	if (!worker_charge(transaction->worker, size))
+		return -1;
+	if (ipc_recipient_add(list, &record, NULL) == -1) {
+		worker_refund(transaction->worker, size);
+		return -1;
+	}
+	transaction->charged += size;
+	if (list->count == 1)
 		(void)slice_copy(slice_of(address),
 		    transaction->first_recipient,
 		    sizeof(transaction->first_recipient));
-	if (ipc_recipient_add(list, &record, NULL) == -1)
-		return -1;
-	if (!worker_charge(
-		transaction->worker, list->encoded.capacity - before))
-		return -1;
-	transaction->charged += list->encoded.capacity - before;
 	return 0;
 }

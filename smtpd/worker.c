@@ -44,10 +44,14 @@ worker_settings(const struct worker *worker)
 	return &worker->snapshot->settings;
 }
 
+/* What queued has not read yet counts, too: it may be slow. */
 bool
 worker_charge(struct worker *worker, size_t octets)
 {
-	if (worker->message_memory + octets >
+	const struct channel *queued = worker->links[ROLE_QUEUED];
+	uint64_t pending = queued != NULL ? channel_output_pending(queued) : 0;
+
+	if (worker->message_memory + pending + octets >
 	    worker_settings(worker)->smtp_worker_memory)
 		return false;
 	worker->message_memory += octets;

@@ -137,4 +137,14 @@ with tap.group("the log"):
            and "block entry" in reasons, "has each reason")
     tap.ok(len(refused) < 20, "but not each connection")
 
+with tap.group("passwords"):
+    with s.stranger() as c:
+        tap.equal(c.command("AUTH LOGIN").code, 502, "AUTH is refused")
+        tap.equal(c.command("c2VjcmV0IHdvcmQ=").code, 500,
+                  "a client that sends a password all the same")
+    tap.wait_until(lambda: events("command.refused"), 10, "the events")
+    text = s.gw.cli("log", "event=command.refused")
+    tap.contains(text, "AUTH", "the log has the refusal")
+    tap.ok("c2VjcmV0" not in text, "but not what followed")
+
 tap.done()

@@ -339,7 +339,11 @@ test_large_refused(struct smtp_host *host)
 	ok(starts(smtp_say(&client, MAIL), "451 4.3.0"),
 	    "without queued, MAIL gets 451");
 	smtp_host_link(host, ROLE_QUEUED, true);
-	ok(starts(smtp_say(&client, MAIL), "250"), "with it, 250 again");
+	ok(starts(smtp_say(&client, MAIL RCPT), "250"), "with it, 250 again");
+	smtp_host_link(host, ROLE_QUEUED, false);
+	ok(starts(smtp_say(&client, "DATA\r\n"), "451 4.3.0"),
+	    "DATA gets 451 when it went after MAIL");
+	smtp_host_link(host, ROLE_QUEUED, true);
 	smtp_client_close(&client);
 	free(text);
 }
