@@ -187,7 +187,11 @@ flush_output(void *arg)
 		if (!event_pending(channel->timer, EV_TIMEOUT, NULL))
 			loop_arm(channel->timer, TICK_MS);
 	} else if (result == FRAME_OUT_BROKEN) {
-		lose_output(channel);
+		/* Frames were lost: an end is better than a gap. */
+		if (errno == EPIPE || errno == ECONNRESET)
+			lose_output(channel);
+		else
+			shut(channel, true, strerror(errno));
 	}
 }
 
