@@ -28,6 +28,7 @@ struct sql {
 	sqlite3_stmt **statements;
 	size_t statement_count;
 	int last_failure; /* extended result code */
+	int checkpoint_pages;
 };
 
 static int
@@ -66,6 +67,25 @@ out:
 	return rc;
 }
 
+/*
+ * SQLite's own checkpoints swallow a failed sync and try it again, after which
+ * the kernel may call pages clean that never reached the disk.
+ */
+static int
+on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	const struct sql *sql = arg;
+	int rc;
+
+	if (pages < sql->checkpoint_pages)
+		return SQLITE_OK;
+	rc = sqlite3_wal_checkpoint_v2(
+	    db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	if ((rc & 0xff) == SQLITE_IOERR)
+		fatal("%s: checkpoint: %s", sql->path, sqlite3_errmsg(db));
+	return SQLITE_OK;
+}
+
 /* auto_vacuum and page_size only take effect before the first table. */
 static int
 set_pragmas(struct sql *sql, const struct sql_config *config, struct err *err)
@@ -75,16 +95,17 @@ set_pragmas(struct sql *sql, const struct sql_config *config, struct err *err)
 	if (!config->is_reader) {
 		(void)snprintf(text, sizeof(text),
 		    "PRAGMA page_size=%d; PRAGMA auto_vacuum=%s;"
-		    "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=%d;"
-		    "PRAGMA journal_size_limit=%d",
+		    "PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=%d",
 		    config->page_size != 0 ? config->page_size
 					   : DEFAULT_PAGE_SIZE,
 		    config->has_incremental_vacuum ? "INCREMENTAL" : "NONE",
-		    config->checkpoint_pages != 0 ? config->checkpoint_pages
-						  : DEFAULT_CHECKPOINT_PAGES,
 		    JOURNAL_SIZE_LIMIT);
 		if (run_text(sql, text, err) == -1)
 			return -1;
+		sql->checkpoint_pages = config->checkpoint_pages != 0
+					    ? config->checkpoint_pages
+					    : DEFAULT_CHECKPOINT_PAGES;
+		(void)sqlite3_wal_hook(sql->db, on_commit, sql);
 	}
 	return run_text(sql,
 	    config->durability == SQL_DURABLE
@@ -398,5 +419,8 @@ sql_vacuum_some(struct sql *sql, int count)
 
 	(void)snprintf(
 	    text, sizeof(text), "PRAGMA incremental_vacuum(%d)", count);
-	(void)sqlite3_exec(sql->db, text, NULL, NULL, NULL);
+	/* Without it the file stays large; but see on_commit(). */
+	if ((sqlite3_exec(sql->db, text, NULL, NULL, NULL) & 0xff) ==
+	    SQLITE_IOERR)
+		fatal("%s: %s", sql->path, sqlite3_errmsg(sql->db));
 }
