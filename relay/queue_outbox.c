@@ -11,18 +11,20 @@
 
 /* The hub syncs its segment before it answers. */
 #define STORED_DEADLINE_MS 30000
-/* Rows kept in memory while the hub is slow; the rest is on disk anyway. */
-#define WAITING_MAX 256
-/* Rows that may be under way without an answer. */
+/* Octets kept in memory while the hub is slow; the rest is on disk anyway. */
+#define WAITING_OCTETS_MAX (4u * 1024 * 1024)
+/* Rows that may be under way without an answer, and their octets. */
 #define UNDER_WAY_MAX 64
+#define UNDER_WAY_OCTETS_MAX (8u * 1024 * 1024)
 #define ROW_OCTETS_MAX (16u * 1024 * 1024)
 
 struct queue_outbox {
 	struct queued *queued;
 	struct outbox_row *first; /* waiting to be sent, in order */
 	struct outbox_row **last;
-	size_t waiting;
+	size_t waiting_octets;
 	size_t under_way;
+	size_t under_way_octets;
 	int64_t sent_seq;    /* the last one sent on this channel */
 	int64_t stored_seq;  /* all up to here are in the log */
 	int64_t removed_seq; /* and removed, or about to be */
@@ -52,7 +54,7 @@ take_row(struct queue_outbox *outbox)
 	outbox->first = row->next;
 	if (outbox->first == NULL)
 		outbox->last = &outbox->first;
-	outbox->waiting--;
+	outbox->waiting_octets -= row->events.encoded.n;
 	return row;
 }
 
@@ -100,6 +102,7 @@ remove_stored(struct queue_outbox *outbox)
 struct sent_row {
 	struct queue_outbox *outbox;
 	int64_t seq;
+	size_t octets;
 	uint32_t round;
 };
 
@@ -120,6 +123,7 @@ on_stored(void *arg, const struct channel_frame *frame)
 
 	free(arg);
 	outbox->under_way--;
+	outbox->under_way_octets -= sent.octets;
 	if (sent.round != outbox->round)
 		return;
 	if (frame == NULL) {
@@ -141,13 +145,14 @@ send_row(struct queue_outbox *outbox, int64_t seq, struct ipc_list events)
 	if (hub == NULL)
 		return -1;
 	sent = xmalloc(sizeof(*sent));
-	*sent = (struct sent_row){outbox, seq, outbox->round};
+	*sent = (struct sent_row){outbox, seq, events.n, outbox->round};
 	if (channel_request(hub, MSG_LIFE_EVENTS, &message, NULL,
 		MSG_LIFE_STORED, STORED_DEADLINE_MS, on_stored, sent) == 0) {
 		free(sent);
 		return -1;
 	}
 	outbox->under_way++;
+	outbox->under_way_octets += events.n;
 	outbox->sent_seq = seq;
 	return 0;
 }
@@ -158,6 +163,7 @@ struct read_row {
 	struct pool_task task;
 	struct queue_outbox *outbox;
 	int64_t after;
+	int64_t newest; /* when it was asked for */
 	int64_t seq;
 	struct buf events;
 	uint32_t count;
@@ -180,14 +186,17 @@ done_read(struct pool_task *task)
 	struct queue_outbox *outbox = read->outbox;
 
 	outbox->is_reading = false;
-	if (read->found == 1 && read->after == outbox->sent_seq) {
+	if (read->after != outbox->sent_seq) {
+		send_rows(outbox); /* the hub is another one by now */
+	} else if (read->found == 1) {
 		struct ipc_list events = {
 		    read->events.p, read->events.n, read->count};
 
 		if (send_row(outbox, read->seq, events) == 0)
 			send_rows(outbox);
 	} else if (read->found == 0) {
-		outbox->sent_seq = outbox->newest_seq;
+		outbox->sent_seq = read->newest;
+		send_rows(outbox);
 	}
 	buf_clear(&read->events);
 	free(read);
@@ -206,6 +215,7 @@ read_next(struct queue_outbox *outbox)
 	read->task.done = done_read;
 	read->outbox = outbox;
 	read->after = outbox->sent_seq;
+	read->newest = outbox->newest_seq;
 	buf_init(&read->events, ROW_OCTETS_MAX);
 	pool_submit(outbox->queued->reader_pool, &read->task);
 }
@@ -216,6 +226,7 @@ send_rows(struct queue_outbox *outbox)
 	if (link_channel(outbox->queued->loghub) == NULL)
 		return;
 	while (outbox->under_way < UNDER_WAY_MAX &&
+	       outbox->under_way_octets < UNDER_WAY_OCTETS_MAX &&
 	       outbox->sent_seq < outbox->newest_seq) {
 		struct outbox_row *row = outbox->first;
 
@@ -244,8 +255,8 @@ queue_outbox_send(struct queue_outbox *outbox, struct queue_job *job)
 		outbox->newest_seq = row->seq;
 		*outbox->last = row;
 		outbox->last = &row->next;
-		outbox->waiting++;
-		if (outbox->waiting > WAITING_MAX)
+		outbox->waiting_octets += row->events.encoded.n;
+		while (outbox->waiting_octets > WAITING_OCTETS_MAX)
 			outbox_row_free(take_row(outbox));
 	}
 	send_rows(outbox);
