@@ -23,18 +23,22 @@
 #include "common/mime_word.h"
 #include "common/rfc5322_date.h"
 #include "relay/queue_admin.h"
+#include "relay/queue_alias.h"
 #include "relay/queue_dsn.h"
 #include "relay/queue_filter.h"
 #include "relay/queue_outbox.h"
 #include "relay/queue_refill.h"
 #include "relay/queue_result.h"
 #include "relay/queue_store.h"
+#include "relay/submission.h"
 
 /* Messages looked at for one request; the next page goes on from there. */
 #define SCAN_MAX 20000
 #define PAGE_IDS 500
 #define LIMIT_DEFAULT 100
 #define LIMIT_MAX 1000
+/* Recipients of one page; it has to fit into memory and into an answer. */
+#define RECIPIENTS_MAX 4000
 #define SUMMARY_GROUPS 200
 #define NOTICE_TEXT_MAX 65536
 
@@ -60,6 +64,7 @@ struct request {
 	struct pool_task task;
 	struct queued *queued;
 	struct channel *channel;
+	uint32_t confd_round; /* of the channel */
 	uint64_t request_id;
 	const struct verb *verb;
 	char actor[129];
@@ -70,6 +75,7 @@ struct request {
 
 	struct queue_message **found;
 	size_t found_count;
+	size_t recipients; /* of all that was found */
 	size_t limit;
 	uint64_t cursor; /* out: go on after this id; 0: all was seen */
 
@@ -103,20 +109,37 @@ refuse(struct request *request, enum exit_code code, const char *sentence)
 	request->code = code;
 }
 
+/* -1: it does not fit. */
+static int
+send_reply(const struct request *request)
+{
+	struct ipc_mgmt_reply reply = {.code = (uint16_t)request->code};
+	char *text = json_dumps(request->reply, JSON_COMPACT);
+	int rc;
+
+	if (text == NULL)
+		return -1;
+	reply.body = slice_of(text);
+	rc = channel_answer(
+	    request->channel, request->request_id, MSG_MGMT_REPLY, &reply);
+	free(text);
+	return rc;
+}
+
 /* The channel may be another one by now: then nobody waits. */
 static void
 answer(struct request *request)
 {
-	struct ipc_mgmt_reply reply = {.code = (uint16_t)request->code};
-	char *text = json_dumps(request->reply, JSON_COMPACT);
+	const struct queued *queued = request->queued;
 
-	if (text == NULL)
-		text = xstrdup("{\"error\":\"no answer could be made\"}");
-	reply.body = slice_of(text);
-	if (daemon_confd(request->queued->daemon) == request->channel)
-		(void)channel_answer(request->channel, request->request_id,
-		    MSG_MGMT_REPLY, &reply);
-	free(text);
+	if (daemon_confd(queued->daemon) == request->channel &&
+	    queued->confd_round == request->confd_round &&
+	    send_reply(request) == -1) {
+		refuse(request, EXIT_CODE_FAILED,
+		    "the answer does not fit; ask for fewer messages by "
+		    "--limit");
+		(void)send_reply(request);
+	}
 	request_free(request);
 }
 
@@ -166,6 +189,15 @@ keep(struct request *request, struct queue_message *message)
 		request->found =
 		    xcalloc(request->limit, sizeof(struct queue_message *));
 	request->found[request->found_count++] = message;
+	request->recipients += message->recipient_count;
+}
+
+/* The page is full: the next request goes on. */
+static bool
+is_full(const struct request *request)
+{
+	return request->found_count == request->limit ||
+	       request->recipients >= RECIPIENTS_MAX;
 }
 
 /* One page of ids: true when there may be more. */
@@ -185,7 +217,7 @@ scan_page(struct request *request, size_t *scanned)
 	for (size_t i = 0; i < count; i++) {
 		struct queue_message *message;
 
-		if (request->found_count == request->limit)
+		if (is_full(request))
 			return true;
 		request->cursor = ids[i];
 		++*scanned;
@@ -206,8 +238,7 @@ look_by_filter(struct request *request)
 	size_t scanned = 0;
 
 	while (scan_page(request, &scanned))
-		if (request->found_count == request->limit ||
-		    scanned >= SCAN_MAX)
+		if (is_full(request) || scanned >= SCAN_MAX)
 			return;
 	request->cursor = 0;
 }
@@ -610,6 +641,22 @@ write_notice(struct request *request, const char *to, const char *subject,
 	return add_lines(out, text) == -1 || out->overflowed ? -1 : 0;
 }
 
+/* An alias that nobody can expand now goes out as it is. */
+static void
+commit_notice(void *arg, struct queue_message *message, bool is_known)
+{
+	struct request *request = arg;
+	struct queue_job *job = queue_job_new(
+	    QUEUE_JOB_ACCEPT, message, on_notice_committed);
+
+	(void)is_known;
+	queue_delivery_set_first(request->queued, message);
+	job->arg = request;
+	queue_intake_note(job, message);
+	queue_message_unref(message);
+	queue_writer_submit(request->queued->writer, job);
+}
+
 static void
 act_notify(struct request *request)
 {
@@ -617,7 +664,6 @@ act_notify(struct request *request)
 	const char *subject = NULL;
 	const char *text = NULL;
 	struct queue_message *message;
-	struct queue_job *job;
 	struct buf content;
 
 	buf_init(&content, NOTICE_TEXT_MAX);
@@ -634,11 +680,12 @@ act_notify(struct request *request)
 		return;
 	}
 	buf_clear(&content);
-	job = queue_job_new(QUEUE_JOB_ACCEPT, message, on_notice_committed);
-	job->arg = request;
-	queue_intake_note(job, message);
-	queue_message_unref(message);
-	queue_writer_submit(request->queued->writer, job);
+	if (submission_needs_aliases(
+		daemon_snapshot(request->queued->daemon), message))
+		queue_alias_expand(
+		    request->queued, message, commit_notice, request);
+	else
+		commit_notice(request, message, true);
 }
 
 /* ---- the table ---- */
@@ -712,6 +759,7 @@ queue_admin_request(struct channel *channel, const struct channel_frame *frame)
 
 	request->queued = queued_of(channel);
 	request->channel = channel;
+	request->confd_round = request->queued->confd_round;
 	request->request_id = frame->request_id;
 	request->now_ms = queued_now_ms(request->queued);
 	(void)slice_copy(m->actor, request->actor, sizeof(request->actor));

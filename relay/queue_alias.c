@@ -91,6 +91,7 @@ replace_recipients(
     struct queue_message *message, const struct ipc_alias_expanded *answer)
 {
 	struct queue_recipient *out = xcalloc(IPC_RECIPIENTS_MAX, sizeof(*out));
+	bool *has_target = xcalloc(message->recipient_count, sizeof(bool));
 	struct ipc_list list = answer->targets;
 	struct ipc_record_target target;
 	size_t count = 0;
@@ -106,14 +107,19 @@ replace_recipients(
 		if (rc == -1)
 			goto bad;
 		count += (size_t)rc;
+		has_target[target.index] = true;
 	}
-	if (count == 0)
-		goto bad; /* mail for nobody would be lost */
+	/* Mail for somebody who becomes nobody would be lost. */
+	for (size_t i = 0; i < message->recipient_count; i++)
+		if (!has_target[i])
+			goto bad;
+	free(has_target);
 	free_recipients(message->recipients, message->recipient_count);
 	message->recipients = xrealloc(out, count * sizeof(*out));
 	message->recipient_count = count;
 	return 0;
 bad:
+	free(has_target);
 	free_recipients(out, count);
 	return -1;
 }

@@ -129,6 +129,15 @@ queue_delivery_first_ms(const struct queued *queued, const char *domain)
 	return blocked_ms != 0 ? blocked_ms : now_ms;
 }
 
+void
+queue_delivery_set_first(
+    const struct queued *queued, struct queue_message *message)
+{
+	for (size_t i = 0; i < message->recipient_count; i++)
+		message->recipients[i].next_ms = queue_delivery_first_ms(
+		    queued, message->recipients[i].domain);
+}
+
 /* ---- starting ---- */
 
 static int

@@ -73,7 +73,7 @@ queue_own_message(struct queued *queued, const char *to, struct slice content,
 				       : address.domain.text);
 	recipient->original = xstrdup("");
 	recipient->orcpt = xstrdup("");
-	recipient->next_ms = queue_delivery_first_ms(queued, recipient->domain);
+	queue_delivery_set_first(queued, message);
 	return message;
 }
 

@@ -217,9 +217,7 @@ commit(struct intake *intake, struct queue_message *message)
 	    queue_job_new(QUEUE_JOB_ACCEPT, message, on_committed);
 
 	message->created_ms = queued_now_ms(queued);
-	for (size_t i = 0; i < message->recipient_count; i++)
-		message->recipients[i].next_ms = queue_delivery_first_ms(
-		    queued, message->recipients[i].domain);
+	queue_delivery_set_first(queued, message);
 	job->arg = intake;
 	job->now_ms = message->created_ms;
 	queue_intake_note(job, message);

@@ -11,12 +11,14 @@
 #include <unistd.h>
 
 #include "common/events.h"
+#include "relay/queue_alias.h"
 #include "relay/queue_dsn.h"
 #include "relay/queue_outbox.h"
 #include "relay/queue_refill.h"
 #include "relay/queue_result.h"
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
+#include "relay/submission.h"
 
 /* Of the original, for a notification: the header, and the body if small. */
 #define ORIGINAL_MAX (IPC_INLINE_MAX + IPC_TRACE_MAX)
@@ -32,6 +34,7 @@ struct settling {
 	size_t case_room; /* of each */
 	int64_t now_ms;
 	int64_t next_ms; /* of what is put off; 0: by the schedule */
+	size_t expanding; /* notifications whose aliases are asked for */
 	void (*done)(void *arg, bool is_done); /* of an administrator */
 	void *arg;
 	/* Reading the original beside the loop. */
@@ -145,7 +148,50 @@ note_dsn(struct settling *settling, struct queue_message *dsn,
 
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
 	    EV_NOTIFIED, &notified);
-	queue_intake_note(settling->job, dsn);
+}
+
+static void
+commit_if_expanded(struct settling *settling)
+{
+	struct queue_job *job = settling->job;
+
+	if (settling->expanding > 0)
+		return;
+	for (size_t i = 0; i < job->dsn_count; i++)
+		queue_intake_note(job, job->dsns[i]);
+	queue_writer_submit(settling->queued->writer, job);
+}
+
+/* An alias that nobody can expand now goes out as it is: better than none. */
+static void
+on_expanded(void *arg, struct queue_message *dsn, bool is_known)
+{
+	struct settling *settling = arg;
+
+	(void)is_known;
+	queue_delivery_set_first(settling->queued, dsn);
+	settling->expanding--;
+	commit_if_expanded(settling);
+}
+
+/* Who sent as an alias is told where the alias leads. */
+static void
+expand_senders(struct settling *settling)
+{
+	struct queued *queued = settling->queued;
+	const struct queue_job *job = settling->job;
+
+	settling->expanding = 1;
+	for (size_t i = 0; i < job->dsn_count; i++) {
+		if (!submission_needs_aliases(
+			daemon_snapshot(queued->daemon), job->dsns[i]))
+			continue;
+		settling->expanding++;
+		queue_alias_expand(
+		    queued, job->dsns[i], on_expanded, settling);
+	}
+	settling->expanding--;
+	commit_if_expanded(settling);
 }
 
 static void
@@ -181,7 +227,7 @@ settle(struct settling *settling)
 	for (int i = 0; i < DSN_ACTION_COUNT; i++)
 		notify(settling, (enum dsn_action)i, original);
 	settling->job->events = message->events;
-	queue_writer_submit(settling->queued->writer, settling->job);
+	expand_senders(settling);
 }
 
 /* ---- the original ---- */

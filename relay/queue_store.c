@@ -198,6 +198,17 @@ queue_store_set_state(struct sql *store, uint64_t id, enum rcpt_state state,
 	return sql_run(store, stmt, err);
 }
 
+int
+queue_store_pull_in(
+    struct sql *store, int64_t latest_ms, int64_t now_ms, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(store, Q_RCPT_PULL_IN);
+
+	sql_bind_i64(stmt, 1, latest_ms);
+	sql_bind_i64(stmt, 2, now_ms);
+	return sql_run(store, stmt, err);
+}
+
 /* ---- outbox ---- */
 
 /* A row is the number of its records, 4 octets, and the records. */
@@ -324,7 +335,7 @@ take_recipient(
 {
 	if (!in_range(sql_i64(stmt, 0), 0, UINT32_MAX) ||
 	    !in_range(sql_i64(stmt, 1), 0, UINT16_MAX) ||
-	    !in_range(sql_i64(stmt, 5), 0, 15) ||
+	    !in_range(sql_i64(stmt, 5), 0, DSN_NOTIFY_ALL) ||
 	    !in_range(sql_i64(stmt, 7), 0, RCPT_STATE_COUNT - 1) ||
 	    !in_range(sql_i64(stmt, 8), 0, UINT32_MAX) ||
 	    !in_range(sql_i64(stmt, 11), 0, 999))

@@ -35,6 +35,10 @@ int queue_store_update(
 int queue_store_set_state(struct sql *store, uint64_t id,
     enum rcpt_state state, int64_t next_ms, struct err *err);
 
+/* Recipients that are due after latest_ms become due at now_ms. */
+int queue_store_pull_in(
+    struct sql *store, int64_t latest_ms, int64_t now_ms, struct err *err);
+
 /* Outbox rows: life records as one encoded list each. */
 int queue_store_outbox_add(struct sql *store, int64_t seq,
     const struct ipc_list_writer *events, struct err *err);

@@ -202,6 +202,9 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 			return -1;
 		return queue_store_update(
 		    store, job->message->id, job->events, err);
+	case QUEUE_JOB_PULL_IN:
+		return queue_store_pull_in(
+		    store, job->next_ms, job->now_ms, err);
 	case QUEUE_JOB_OUTBOX:
 		return queue_store_outbox_remove(store, job->outbox_seq, err);
 	case QUEUE_JOB_KIND_COUNT:

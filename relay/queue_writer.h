@@ -16,6 +16,7 @@ enum queue_job_kind {
 	QUEUE_JOB_RESULT,   /* changes of message's recipients, and a DSN */
 	QUEUE_JOB_POSTPONE, /* changes' next_ms of any messages' recipients */
 	QUEUE_JOB_STATE,    /* all recipients of message: state, next_ms */
+	QUEUE_JOB_PULL_IN,  /* what is due after next_ms is due at now_ms */
 	QUEUE_JOB_OUTBOX,   /* rows up to outbox_seq are in the log */
 	QUEUE_JOB_KIND_COUNT
 };

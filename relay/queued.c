@@ -199,11 +199,38 @@ peer_closed(struct daemon *daemon, struct channel *channel)
 
 	if (channel_peer(channel) == ROLE_SMTPD)
 		queue_intake_peer_closed(queued, channel);
+	else if (channel_peer(channel) == ROLE_CONFD)
+		queued->confd_round++;
 	else if (channel == queued->relay)
 		queue_delivery_relay_gone(queued);
 }
 
 /* ---- life ---- */
+
+static void
+done_pull_in(struct pool_task *task)
+{
+	struct queue_job *job = queue_job_of(task);
+
+	queue_outbox_send(job->arg, job);
+	queue_job_free(job);
+}
+
+/*
+ * What the schedule puts off by no more than so much is not due later: then
+ * the clock was ahead when it was, before this start.
+ */
+static void
+pull_in(struct queued *queued)
+{
+	struct queue_job *job =
+	    queue_job_new(QUEUE_JOB_PULL_IN, NULL, done_pull_in);
+
+	job->arg = queued->outbox;
+	job->now_ms = queued_now_ms(queued);
+	job->next_ms = job->now_ms + schedule_longest(&queued->schedule);
+	queue_writer_submit(queued->writer, job);
+}
 
 static int
 start(struct daemon *daemon, struct err *err)
@@ -248,6 +275,7 @@ settings_changed(struct daemon *daemon, struct err *err)
 
 	(void)err;
 	schedule_init(&queued->schedule, settings);
+	pull_in(queued);
 	dispatch_set_limit(
 	    queued->dispatch, (unsigned)settings->relay_connections);
 	route_table_free(queued->routes);

@@ -62,6 +62,7 @@ struct queued {
 	bool has_token_key;
 	bool has_previous_token_key;
 
+	uint32_t confd_round;  /* channels to confd that ended */
 	struct channel *relay; /* NULL: relayd is not there */
 	size_t relay_jobs;     /* how many it takes at once */
 
@@ -173,5 +174,9 @@ void queue_delivery_key(const struct queued *queued, const char *domain,
  */
 int64_t queue_delivery_first_ms(
     const struct queued *queued, const char *domain);
+
+/* The same for all recipients of a message that is about to be committed. */
+void queue_delivery_set_first(
+    const struct queued *queued, struct queue_message *message);
 
 #endif

@@ -50,6 +50,17 @@ schedule_wait(const struct schedule *schedule, uint32_t attempts)
 }
 
 int64_t
+schedule_longest(const struct schedule *schedule)
+{
+	int64_t longest_ms = schedule->longest_ms;
+
+	for (unsigned i = 0; i < schedule->step_count; i++)
+		if (schedule->steps_ms[i] > longest_ms)
+			longest_ms = schedule->steps_ms[i];
+	return longest_ms;
+}
+
+int64_t
 schedule_expiry(
     const struct schedule *schedule, bool is_bounce, int64_t created_ms)
 {

@@ -27,6 +27,9 @@ void schedule_init(struct schedule *schedule, const struct settings *settings);
 /* The wait after that many attempts (>= 1). */
 int64_t schedule_wait(const struct schedule *schedule, uint32_t attempts);
 
+/* No wait is longer. */
+int64_t schedule_longest(const struct schedule *schedule);
+
 /* Is it time to give up?  After an attempt at now_ms that was put off. */
 bool schedule_is_expired(const struct schedule *schedule, bool is_bounce,
     int64_t created_ms, int64_t now_ms);

@@ -100,6 +100,9 @@ take_recipients(const struct submission *submission,
 			&record, submission->is_utf8, text, domain) == -1)
 			return smtp_status_set(refusal_r, 501, "5.1.3",
 			    "A recipient address is malformed");
+		if (record.notify > DSN_NOTIFY_ALL)
+			return smtp_status_set(refusal_r, 501, "5.5.4",
+			    "An impossible envelope");
 		recipient->number = (uint32_t)i++;
 		recipient->notify = record.notify;
 		recipient->address = xstrdup(text);
