@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/event_text.h"
 #include "common/printable.h"
 #include "control/cli.h"
 
@@ -16,69 +17,39 @@
 
 /* ---- one event, one line ---- */
 
-/* What the line has already, or what says nothing. */
-static bool
-is_shown(const char *key, const json_t *value)
-{
-	static const char *const keys[] = {
-	    "ts", "time_us", "program", "event", "number"};
+/* Room for the longest event's words. */
+#define LINE_MAX_OCTETS 32768
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (strcmp(key, keys[i]) == 0)
-			return true;
-	return json_is_null(value) ||
-	       (json_is_string(value) && json_string_length(value) == 0);
-}
-
+/* What binds the line to others, where it does not stand under it. */
 static void
-print_field(const char *key, const json_t *value)
+add_id(struct buf *line, const json_t *event, const char *key)
 {
-	struct buf text;
-	char shown[128];
+	const char *id = json_string_value(json_object_get(event, key));
+	char shown[64];
 
-	buf_init(&text, 16384);
-	cli_value_text(value, '\0', &text);
-	if (strchr(buf_text(&text), ' ') != NULL)
-		(void)printf(" %s=\"%s\"",
-		    printable(slice_of(key), shown, sizeof(shown)),
-		    buf_text(&text));
-	else
-		(void)printf(" %s=%s",
-		    printable(slice_of(key), shown, sizeof(shown)),
-		    buf_text(&text));
-	buf_clear(&text);
-}
-
-/* The message that the line stands under has said that already. */
-static bool
-is_said(const json_t *trace, const char *key, const json_t *value)
-{
-	return trace != NULL &&
-	       (strcmp(key, "id") == 0 || strcmp(key, "session") == 0) &&
-	       json_equal(json_object_get(trace, key), value);
+	if (id != NULL)
+		(void)buf_addf(line, "  %s %s", key,
+		    printable(slice_of(id), shown, sizeof(shown)));
 }
 
 /* trace: what the line stands under, or NULL. */
 static void
-print_event(json_t *event, const json_t *trace)
+print_event(const json_t *event, const json_t *trace)
 {
-	struct buf head;
-	const char *key;
-	json_t *value;
+	struct buf line;
 
-	buf_init(&head, 1024);
-	cli_value_text(json_object_get(event, "ts"), '\0', &head);
-	(void)buf_add_text(&head, "  ");
-	cli_value_text(json_object_get(event, "program"), '\0', &head);
-	(void)printf("%s  %s", buf_text(&head), cli_bold());
-	buf_reset(&head);
-	cli_value_text(json_object_get(event, "event"), '\0', &head);
-	(void)printf("%s%s", buf_text(&head), cli_plain());
-	buf_clear(&head);
-	json_object_foreach(event, key, value)
-		if (!is_shown(key, value) && !is_said(trace, key, value))
-			print_field(key, value);
-	(void)putchar('\n');
+	buf_init(&line, LINE_MAX_OCTETS);
+	cli_value_text(json_object_get(event, "ts"), '\0', &line);
+	(void)buf_add_text(&line, "  ");
+	cli_value_text(json_object_get(event, "program"), '\0', &line);
+	(void)buf_add_text(&line, "  ");
+	event_text_line(event, &line);
+	if (trace == NULL) {
+		add_id(&line, event, "id");
+		add_id(&line, event, "session");
+	}
+	(void)puts(buf_text(&line));
+	buf_clear(&line);
 }
 
 static void
@@ -121,9 +92,15 @@ static void
 print_member(const json_t *trace, const char *key)
 {
 	const json_t *value = json_object_get(trace, key);
+	struct buf text;
 
-	if (value != NULL && !is_shown("", value))
-		print_field(key, value);
+	if (value == NULL || json_is_null(value) ||
+	    (json_is_string(value) && json_string_length(value) == 0))
+		return;
+	buf_init(&text, LINE_MAX_OCTETS);
+	cli_value_text(value, '\0', &text);
+	(void)printf("  %s %s", key, buf_text(&text));
+	buf_clear(&text);
 }
 
 /* The message and each recipient's fate; then its events. */
