@@ -122,12 +122,6 @@ migrate(struct sql *sql, const struct sql_config *config, struct err *err)
 
 	if (read_number(sql, "PRAGMA user_version", &version, err) == -1)
 		return -1;
-	if (version < 0 || (uint64_t)version > config->migration_count)
-		return err_set(err,
-		    "%s: made by a newer version of Postern (schema %lld, this "
-		    "program knows %zu); it was not touched. Install that "
-		    "version again, or restore a backup",
-		    sql->path, (long long)version, config->migration_count);
 	if ((uint64_t)version == config->migration_count || config->is_reader)
 		return 0;
 	if (sql_begin(sql, err) == -1)
@@ -161,9 +155,13 @@ prepare_all(struct sql *sql, const struct sql_config *config, struct err *err)
 	return 0;
 }
 
-/* A file that is no database of ours must not be written to. */
+/*
+ * A file that is no database of ours, or a newer one, must not be written to:
+ * this comes before the pragmas, of which some write.
+ */
 static int
-refuse_foreign(struct sql *sql, struct err *err)
+refuse_foreign(struct sql *sql, const struct sql_config *config,
+    struct err *err)
 {
 	int64_t tables;
 	int64_t version;
@@ -182,6 +180,12 @@ refuse_foreign(struct sql *sql, struct err *err)
 		    "%s: a database, but not one of Postern's; it was not "
 		    "touched",
 		    sql->path);
+	if (version < 0 || (uint64_t)version > config->migration_count)
+		return err_set(err,
+		    "%s: made by a newer version of Postern (schema %lld, this "
+		    "program knows %zu); it was not touched. Install that "
+		    "version again, or restore a backup",
+		    sql->path, (long long)version, config->migration_count);
 	return 0;
 }
 
@@ -200,7 +204,7 @@ sql_open(const struct sql_config *config, struct sql **sql_r, struct err *err)
 	}
 	(void)sqlite3_extended_result_codes(sql->db, 1);
 	(void)sqlite3_busy_timeout(sql->db, BUSY_TIMEOUT_MS);
-	if (refuse_foreign(sql, err) == -1 ||
+	if (refuse_foreign(sql, config, err) == -1 ||
 	    set_pragmas(sql, config, err) == -1 ||
 	    migrate(sql, config, err) == -1 ||
 	    prepare_all(sql, config, err) == -1)
