@@ -152,6 +152,7 @@ class Postfix(_Server):
         if relay_to:
             main["default_transport"] = f"smtp:[127.0.0.1]:{relay_to}"
             main["relayhost"] = f"[127.0.0.1]:{relay_to}"
+            main["smtp_tls_security_level"] = "may"
         if smarthost:
             host, port, user, password, ca = smarthost
             next_hop = f"[{host}]:{port}"
