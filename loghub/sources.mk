@@ -17,7 +17,8 @@ postern-loghub_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 	$(OPENSSL_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(THREAD_LIBS)
 MANUALS += loghub/postern-loghub.8
 log_cost_SOURCES = $(loghub_STORE) $(loghub_INDEX)
-test_segment_SOURCES = $(loghub_STORE) loghub/writers.c loghub/life_seen.c
+test_segment_SOURCES = $(loghub_STORE)
+test_log_writers_SOURCES = $(loghub_STORE) loghub/writers.c loghub/life_seen.c
 test_log_index_SOURCES = $(loghub_STORE) $(loghub_INDEX)
 test_log_query_SOURCES = $(loghub_STORE) $(loghub_INDEX) $(loghub_QUERY)
 fuzz_log_datagram_SOURCES = loghub/record.c loghub/writers.c
