@@ -94,3 +94,17 @@ account_name_parse(
 	*name_r = parsed;
 	return 0;
 }
+
+const char *
+account_name_format(
+    const struct account_name *name, char out[ACCOUNT_LOGIN_SIZE])
+{
+	const char *at = strchr(name->name, '@');
+	size_t local =
+	    at == NULL ? strlen(name->name) : (size_t)(at - name->name);
+
+	(void)snprintf(out, ACCOUNT_LOGIN_SIZE, "%.*s%s%s%s", (int)local,
+	    name->name, name->label[0] == '\0' ? "" : "+", name->label,
+	    at == NULL ? "" : at);
+	return out;
+}

@@ -24,6 +24,13 @@ struct account_name {
 int account_name_parse(
     struct slice text, struct account_name *name_r, struct err *err);
 
+/* "name+label@domain" and a NUL. */
+#define ACCOUNT_LOGIN_SIZE (ACCOUNT_NAME_MAX + 1 + ACCOUNT_LABEL_MAX + 1)
+
+/* The one spelling of what was parsed, with its label.  Returns out. */
+const char *account_name_format(
+    const struct account_name *name, char out[ACCOUNT_LOGIN_SIZE]);
+
 /* A label alone, in lower case. */
 int account_label_parse(
     struct slice text, char label_r[ACCOUNT_LABEL_MAX + 1], struct err *err);

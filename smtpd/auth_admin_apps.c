@@ -130,12 +130,12 @@ add_app(struct admin_request *request, const struct account *account,
 static json_t *
 login_json(const struct account *account, const char *label)
 {
-	const char *at = strchr(account->name, '@');
-	size_t local =
-	    at == NULL ? strlen(account->name) : (size_t)(at - account->name);
+	struct account_name name;
+	char text[ACCOUNT_LOGIN_SIZE];
 
-	return json_sprintf("%.*s+%s%s", (int)local, account->name, label,
-	    at == NULL ? "" : at);
+	(void)snprintf(name.name, sizeof(name.name), "%s", account->name);
+	(void)snprintf(name.label, sizeof(name.label), "%s", label);
+	return json_string(account_name_format(&name, text));
 }
 
 static enum auth_admin_code

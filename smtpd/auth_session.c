@@ -26,9 +26,6 @@ static const struct {
     {"LOGIN", FORM_LOGIN},
 };
 
-/* "name+label@domain". */
-#define LOGIN_TEXT_MAX (ACCOUNT_NAME_MAX + 1 + ACCOUNT_LABEL_MAX + 1)
-
 /* A password on its way through a thread; outlives an abandoned session. */
 struct hash_job {
 	struct pool_task task;
@@ -49,7 +46,7 @@ struct auth_session {
 
 	/* Who it is about, once a name was given. */
 	struct account_name name;
-	char login_text[LOGIN_TEXT_MAX];
+	char login_text[ACCOUNT_LOGIN_SIZE];
 	struct account account;
 	struct credential credential; /* the one that counts, or why not */
 	bool is_known;                /* the account exists */
@@ -88,21 +85,6 @@ clear_secret(struct buf *secret)
 
 /* ---- who is it ---- */
 
-/* The same text for a name however it was spelled. */
-static void
-write_login_text(struct auth_session *session)
-{
-	const struct account_name *name = &session->name;
-	const char *at = strchr(name->name, '@');
-	size_t local =
-	    at == NULL ? strlen(name->name) : (size_t)(at - name->name);
-
-	(void)snprintf(session->login_text, sizeof(session->login_text),
-	    "%.*s%s%s%s", (int)local, name->name,
-	    name->label[0] == '\0' ? "" : "+", name->label,
-	    at == NULL ? "" : at);
-}
-
 static bool
 begin_try(struct auth_session *session, bool is_known_network)
 {
@@ -126,7 +108,7 @@ look_up(struct auth_session *session, struct slice user, struct login *login_r)
 
 	if (account_name_parse(user, &session->name, &err) == -1)
 		return -1;
-	write_login_text(session);
+	(void)account_name_format(&session->name, session->login_text);
 	if (accounts_login(env->accounts, &session->name, &session->client,
 		now_s(), login_r, &err) == -1 ||
 	    (login_r->is_known &&

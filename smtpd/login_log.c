@@ -20,7 +20,7 @@
 struct entry {
 	bool is_used;
 	bool is_throttled;
-	char account[ACCOUNT_NAME_MAX + ACCOUNT_LABEL_MAX + 2];
+	char account[ACCOUNT_LOGIN_SIZE];
 	char client[64];
 	char mechanism[32];
 	const char *reason;

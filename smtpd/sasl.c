@@ -141,8 +141,10 @@ typedef int callback_fn(void);
 #define CALLBACK(function) ((callback_fn *)(void (*)(void))(function))
 
 /*
- * The canonical name, or none at all: the library itself would only strip
- * spaces, and then one account had many names.
+ * The canonical name: the library itself would only strip spaces, and then one
+ * account had many names.  What is no name becomes one that nobody can have
+ * instead of an error, after which the LOGIN plug-in forgets the password
+ * without freeing it.
  */
 static int
 on_canon_user(sasl_conn_t *conn, void *context, const char *in,
@@ -150,28 +152,18 @@ on_canon_user(sasl_conn_t *conn, void *context, const char *in,
     unsigned out_max, unsigned *out_length)
 {
 	struct account_name name;
-	const char *at;
-	int n;
+	char text[ACCOUNT_LOGIN_SIZE] = "-";
 
 	(void)conn;
 	(void)context;
 	(void)flags;
 	(void)realm;
-	if (account_name_parse((struct slice){in, in_length}, &name, NULL) ==
-	    -1)
+	if (account_name_parse((struct slice){in, in_length}, &name, NULL) == 0)
+		(void)account_name_format(&name, text);
+	if (strlen(text) >= out_max)
 		return SASL_BADAUTH;
-	if (name.label[0] == '\0')
-		n = snprintf(out, out_max, "%s", name.name);
-	else {
-		at = strchr(name.name, '@');
-		n = snprintf(out, out_max, "%.*s+%s%s",
-		    (int)(at == NULL ? strlen(name.name)
-				     : (size_t)(at - name.name)),
-		    name.name, name.label, at == NULL ? "" : at);
-	}
-	if (n < 0 || (unsigned)n >= out_max)
-		return SASL_BADAUTH;
-	*out_length = (unsigned)n;
+	*out_length = (unsigned)strlen(text);
+	memcpy(out, text, *out_length + 1);
 	return SASL_OK;
 }
 

@@ -55,6 +55,7 @@ test_scram_SOURCES = $(auth_tests_SOURCES)
 test_scram_verifier_SOURCES = smtpd/scram_verifier.c
 test_throttle_SOURCES = smtpd/throttle.c
 fuzz_csv_SOURCES = smtpd/csv.c
+fuzz_sasl_SOURCES = smtpd/sasl.c smtpd/account_name.c smtpd/scram_verifier.c
 
 # ---- DNS, and what it says about strangers ----
 PROGRAMS += postern-checkd

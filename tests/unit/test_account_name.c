@@ -79,6 +79,22 @@ test_names(void)
 }
 
 static void
+test_format(void)
+{
+	static const char *const rows[] = {"alice", "alice+printer",
+	    "alice@example.org", "alice+printer@example.org"};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct account_name name;
+		char text[ACCOUNT_LOGIN_SIZE];
+
+		(void)account_name_parse(slice_of(rows[i]), &name, NULL);
+		is_str(account_name_format(&name, text), rows[i],
+		    "%s is written as it is read", rows[i]);
+	}
+}
+
+static void
 test_limits(void)
 {
 	struct account_name name;
@@ -111,6 +127,7 @@ int
 main(void)
 {
 	test_names();
+	test_format();
 	test_limits();
 	return tap_done();
 }
