@@ -88,7 +88,7 @@ class NameServer:
     def _write(self):
         lines = ["server:", f"  ip-address: {self.host}@{self.port}",
                  "  server-count: 1", '  username: ""', '  chroot: ""',
-                 '  pidfile: ""', f'  zonesdir: "{self.folder}"',
+                 '  pidfile: ""', '  database: ""', f'  zonesdir: "{self.folder}"',
                  f'  zonelistfile: "{self.folder}/zone.list"',
                  f'  xfrdfile: "{self.folder}/xfrd.state"',
                  f'  xfrdir: "{self.folder}"', "  rrl-ratelimit: 0",
