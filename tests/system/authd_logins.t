@@ -146,7 +146,8 @@ with tap.group("an unknown user looks and takes the same"):
     replies = set()
     add_user("timed@example.org", PASSWORD)
     for i in range(3):
-        for kind, user in (("known", "timed@example.org"), ("unknown", "nobody@x.org")):
+        for kind, user in (("known", "timed@example.org"),
+                           ("unknown", "nobody@x.org")):
             with connect(fresh_source()) as c:
                 begun = time.monotonic()
                 replies.add(c.auth_plain(user, f"wrong {i}").raw)

@@ -227,7 +227,8 @@ with tap.group("management"):
         tap.equal(answer["code"], 2, label)
         tap.ok("error" in json.loads(answer["body"]), "is said")
     code, made = manage("user.add", name="generated")
-    tap.ok(len(made["password"]) == 23, "a password is made where none is given")
+    tap.equal(len(made["password"]), 23,
+              "a password is made where none is given")
     tap.equal(login(worker, 6001, "generated", made["password"])["verdict"],
               OK, "and lets in")
     code, shown = manage("user.show", name="generated")

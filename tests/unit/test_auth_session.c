@@ -334,9 +334,12 @@ compare_times(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Turn by turn, so that a busy machine is busy for both. */
+/*
+ * Turn by turn, so that a busy machine is busy for both; and by the fast ones,
+ * which nothing came between.
+ */
 static double
-compare_medians(struct auth_fixture *f)
+compare_times_of_both(struct auth_fixture *f)
 {
 	int64_t known[TIMED];
 	int64_t unknown[TIMED];
@@ -347,10 +350,10 @@ compare_medians(struct auth_fixture *f)
 	}
 	qsort(known, TIMED, sizeof(known[0]), compare_times);
 	qsort(unknown, TIMED, sizeof(unknown[0]), compare_times);
-	return (double)known[TIMED / 2] / (double)unknown[TIMED / 2];
+	return (double)known[TIMED / 10] / (double)unknown[TIMED / 10];
 }
 
-/* Tried three times: other programs run on this machine. */
+/* Tried several times: other programs run on this machine. */
 static void
 test_timing(struct auth_fixture *f)
 {
@@ -363,8 +366,8 @@ test_timing(struct auth_fixture *f)
 	(void)ratio;
 	return;
 #endif
-	for (int i = 0; i < 3 && (ratio < 0.95 || ratio > 1.05); i++)
-		ratio = compare_medians(f);
+	for (int i = 0; i < 5 && (ratio < 0.95 || ratio > 1.05); i++)
+		ratio = compare_times_of_both(f);
 	ok(ratio > 0.95 && ratio < 1.05,
 	    "an unknown user takes as long as a wrong password: %.3f", ratio);
 }
