@@ -311,7 +311,7 @@ session_cut(struct session *session, const char *enhanced, const char *reason)
 void
 session_drain(struct session *session)
 {
-	if (session->transaction == NULL && !session->is_waiting)
+	if (session->state != SESSION_DATA && !session->is_waiting)
 		session_cut(session, "4.3.2", "Going down for a while");
 }
 

@@ -91,7 +91,7 @@ struct session {
 void session_start(
     struct worker *worker, const struct ipc_client *client, int fd);
 
-/* The worker drains: ends it if nothing is under way. */
+/* The worker drains: ends it unless a message or an answer is on its way. */
 void session_drain(struct session *session);
 
 /* Ends it whatever is under way, with 421 and that reason. */

@@ -28,8 +28,8 @@
 #define DEATHS_ALERT 3
 /* A peer that was not there is tried again. */
 #define LINK_RETRY_MS 200
-/* What a draining worker has for what runs; daemon.c ends us after 30 s. */
-#define DRAIN_S 20
+/* What a draining worker has for what runs: postern-run gives us 10 s. */
+#define DRAIN_S 8
 #define ALERT_SUBJECT "smtp worker"
 /* Octets of all records of one kind in a snapshot. */
 #define SNAPSHOT_LIST_MAX (32u * 1024 * 1024)
