@@ -411,6 +411,9 @@ set_paths(struct daemon *daemon, const char *root)
 	    "%s%s/lib/postern/%s", root, LOCALSTATEDIR, name);
 	(void)snprintf(daemon->snapshot_path, sizeof(daemon->snapshot_path),
 	    "%s/settings.snapshot", daemon->state_dir);
+	/* Large steps of SQLite need files; no other folder is open to us. */
+	if (setenv("SQLITE_TMPDIR", daemon->state_dir, 1) == -1)
+		fatal("out of memory for the environment");
 }
 
 static void

@@ -103,7 +103,9 @@ static const char *const queue_migrations[] = {
 	    "UPDATE rcpt SET next_ms=?3" \
 	    " WHERE msg=?1 AND number=?2 AND state=0") \
 	Q(RCPT_PULL_IN, \
-	    "UPDATE rcpt SET next_ms=?2 WHERE state=0 AND next_ms>?1") \
+	    "UPDATE rcpt SET next_ms=?2 WHERE (msg, number) IN" \
+	    " (SELECT msg, number FROM rcpt INDEXED BY rcpt_due" \
+	    " WHERE state=0 AND next_ms>?1 LIMIT ?3)") \
 	Q(RCPT_ANY, "SELECT 1 FROM rcpt WHERE msg=?1 LIMIT 1") \
 	Q(MSG_DELETE, "DELETE FROM msg WHERE id=?1") \
 	Q(OUTPUT_DELETE, "DELETE FROM output WHERE msg=?1") \

@@ -11,6 +11,8 @@
 #include "common/vocabulary.h"
 #include "relay/queue_store.h"
 
+/* Rows that become due in one step; the next step takes the next. */
+#define PULL_IN_ROWS 1000
 /* Rows that are read in one go for one message. */
 #define RECIPIENTS_MAX IPC_RECIPIENTS_MAX
 
@@ -206,7 +208,10 @@ queue_store_pull_in(
 
 	sql_bind_i64(stmt, 1, latest_ms);
 	sql_bind_i64(stmt, 2, now_ms);
-	return sql_run(store, stmt, err);
+	sql_bind_i64(stmt, 3, PULL_IN_ROWS);
+	if (sql_run(store, stmt, err) == -1)
+		return -1;
+	return (int)sql_changes(store);
 }
 
 /* ---- outbox ---- */

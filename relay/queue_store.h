@@ -35,7 +35,10 @@ int queue_store_update(
 int queue_store_set_state(struct sql *store, uint64_t id,
     enum rcpt_state state, int64_t next_ms, struct err *err);
 
-/* Recipients that are due after latest_ms become due at now_ms. */
+/*
+ * Some recipients that are due after latest_ms become due at now_ms; how many
+ * they were, 0: there are no more.
+ */
 int queue_store_pull_in(
     struct sql *store, int64_t latest_ms, int64_t now_ms, struct err *err);
 

@@ -185,6 +185,8 @@ apply_result(struct sql *store, struct queue_job *job, struct err *err)
 static int
 apply_job(struct sql *store, struct queue_job *job, struct err *err)
 {
+	int rc;
+
 	switch (job->kind) {
 	case QUEUE_JOB_ACCEPT:
 		return queue_store_insert(store, job->message, err);
@@ -203,8 +205,10 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 		return queue_store_update(
 		    store, job->message->id, job->events, err);
 	case QUEUE_JOB_PULL_IN:
-		return queue_store_pull_in(
+		rc = queue_store_pull_in(
 		    store, job->next_ms, job->now_ms, err);
+		job->is_finished = rc == 0;
+		return rc == -1 ? -1 : 0;
 	case QUEUE_JOB_OUTBOX:
 		return queue_store_outbox_remove(store, job->outbox_seq, err);
 	case QUEUE_JOB_KIND_COUNT:

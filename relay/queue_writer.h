@@ -16,7 +16,7 @@ enum queue_job_kind {
 	QUEUE_JOB_RESULT,   /* changes of message's recipients, and a DSN */
 	QUEUE_JOB_POSTPONE, /* changes' next_ms of any messages' recipients */
 	QUEUE_JOB_STATE,    /* all recipients of message: state, next_ms */
-	QUEUE_JOB_PULL_IN,  /* what is due after next_ms is due at now_ms */
+	QUEUE_JOB_PULL_IN,  /* some due after next_ms are due at now_ms */
 	QUEUE_JOB_OUTBOX,   /* rows up to outbox_seq are in the log */
 	QUEUE_JOB_KIND_COUNT
 };
@@ -63,7 +63,7 @@ struct queue_job {
 	int64_t outbox_seq;
 	int64_t now_ms;
 	struct ipc_list_writer life; /* life events of this step */
-	bool is_finished;        /* out: no recipient is left */
+	bool is_finished;        /* out: no recipient is left (to pull in) */
 	struct outbox_row *rows; /* out: of the whole batch, at one job */
 	void *arg;
 };

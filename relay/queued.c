@@ -212,8 +212,14 @@ done_pull_in(struct pool_task *task)
 {
 	struct queue_job *job = queue_job_of(task);
 
-	queue_outbox_send(job->arg, job);
-	queue_job_free(job);
+	struct queued *queued = job->arg;
+
+	queue_outbox_send(queued->outbox, job);
+	if (job->status == QUEUE_JOB_DONE && !job->is_finished &&
+	    !daemon_is_stopping(queued->daemon))
+		queue_writer_submit(queued->writer, job);
+	else
+		queue_job_free(job);
 }
 
 /*
@@ -226,7 +232,7 @@ pull_in(struct queued *queued)
 	struct queue_job *job =
 	    queue_job_new(QUEUE_JOB_PULL_IN, NULL, done_pull_in);
 
-	job->arg = queued->outbox;
+	job->arg = queued;
 	job->now_ms = queued_now_ms(queued);
 	job->next_ms = job->now_ms + schedule_longest(&queued->schedule);
 	queue_writer_submit(queued->writer, job);
