@@ -377,11 +377,16 @@ worker_free(struct worker *worker)
 	free(worker);
 }
 
+/*
+ * The process's one state.  Sessions that outlive their last call, links and
+ * the loop end with the process, not before: nothing is torn down under them.
+ */
+static struct worker *the_worker;
+
 int
 smtp_worker(int channel_fd)
 {
 	static const struct confinement nothing = {.rights = 0};
-	struct worker *worker;
 	struct loop *loop;
 	struct err err;
 
@@ -396,8 +401,8 @@ smtp_worker(int channel_fd)
 	loop = loop_new();
 	if (confine(&nothing, NULL, &err) == -1)
 		fatal("%s", err.text);
-	worker = worker_new(loop, channel_fd);
+	the_worker = worker_new(loop, channel_fd);
 	loop_run(loop);
-	worker_free(worker); /* sends what is left for the log */
+	log_free(the_worker->log); /* sends what is left */
 	return 0;
 }
