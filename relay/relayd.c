@@ -8,9 +8,11 @@
  * Trusts: its peers as far as the message table checks them; nothing that
  * comes from the internet.
  */
+#include <errno.h>
 #include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "relay/relayd.h"
 
@@ -159,6 +161,10 @@ set_tls(struct relayd *r, const char *ca_file)
 		log_notice("TLS: %s", err.text);
 		return;
 	}
+	/* Else nobody would know why no certificate can be verified. */
+	if (ca_file[0] != '\0' && access(ca_file, R_OK) == -1)
+		log_notice("relay.ca_file %s cannot be read: %s", ca_file,
+		    strerror(errno));
 	SSL_CTX_free(r->tls);
 	r->tls = tls;
 }
