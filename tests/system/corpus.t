@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: timeout=300
+# tests/run: release
 """Thousands of varied messages arrive byte for byte, but for the header lines
 that are documented; NUL, bare CR and bare LF are refused."""
 

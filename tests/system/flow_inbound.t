@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
+# tests/run: release
 """Mail that comes in: recipients, aliases, callout, spoofed and impossible
 senders, block entries, the flood shield; delivery by SMTP and LMTP."""
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: timeout=300
+# tests/run: release
 """Mail on its way out: DNS, next servers that misbehave, retries, bounces,
 delivery status notifications."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
+# tests/run: release
 """Programs that are gone for a while, and changes while it runs: 4xx and
 recovery, open connections that stay, stores that cannot be used."""
 
@@ -80,6 +81,21 @@ with tap.group("each program is killed, and mail flows again"):
         gw.kill(program)
         tap.equal(len(sends()), 1, f"without {program}: it recovers")
         tap.ok(not before & set(gw.pids(program)), f"{program} is a new one")
+
+    def is_open(kind):
+        try:
+            smtp.Client(s.ports[kind], timeout=5).close()
+            return True
+        except (OSError, smtp.Disconnected):
+            return False
+
+    # bindd's death closes the ports for the moment until it is back.
+    time_closed = time.monotonic()
+    tap.wait_until(lambda: gw.program("bindd")["state"] == "running"
+                   and is_open("smtp") and is_open("submission"), 10, "ports")
+    for _ in range(50):
+        tap.wait_until(lambda: is_open("submission"), 10, "ports")
+    tap.ok(time.monotonic() - time_closed < 5, "the ports are open again")
 
 with tap.group("answers while a program is away"):
     c = s.login()

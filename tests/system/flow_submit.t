@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
+# tests/run: release
 """Who may send as whom: identities, app passwords, forged senders, accounts
 that change while they are used; and what may not be relayed at all."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
+# tests/run: release
 """Real mail programs log in and send: swaks, msmtp, gsasl, curl, Python's
 smtplib, nodemailer.  Each is refused with a wrong password."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
+# tests/run: release
 """Real Postfix and Exim: as the MX of a domain, as a smarthost that wants a
 login, and as senders that come in or submit."""
 
@@ -23,9 +24,10 @@ smarthost = servers.Exim(relay_to=behind.port, users={"gw": "hush"},
                          tls=mx_pair)
 ZONES = {"peer.test": "mx A 127.0.0.1"}
 s = scene.Scene(zones=ZONES, route=False, settings={
-    "relay.ca_file": ca.cert, "smtp.trusted_networks": "127.0.0.2",
+    "smtp.trusted_networks": "127.0.0.2",
     "submission.listen": f"127.0.0.1:{dns.free_port()}",
     "smtp.listen": f"127.0.0.1:{dns.free_port()}"})
+s.trust(ca)
 s.gw.cli("tls", "install", *ca.issue("gw.example.test"))
 for name, server in mx.items():
     s.gw.cli("route", "add", f"{name.lower()}.test",

@@ -14,6 +14,8 @@ Clients: 127.0.0.1 is a stranger, 127.0.0.2 a trusted host.
 
 import itertools
 import json
+import os
+import shutil
 
 from . import dns, sink, smtp
 from .gateway import Gateway
@@ -79,6 +81,15 @@ class Scene:
         for address in addresses:
             words += ["--address", address]
         self.gw.cli(*words, input=password + "\n")
+
+    def trust(self, ca):
+        """relay.ca_file: a copy where the confined relayd may read it."""
+        folder = os.path.join(self.gw.root, "var/lib/postern/relayd")
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, "authority.pem")
+        shutil.copy(ca.cert, path)
+        os.chmod(path, 0o644)
+        self.gw.set(**{"relay.ca_file": path})
 
     def start(self):
         self.gw.start()
