@@ -162,7 +162,7 @@ input_next(struct log_index *index, struct merge_input *in, struct err *err)
 		in->n = posting_chunk_count(chunk);
 		if (in->n > POSTING_CHUNK)
 			in->n = POSTING_CHUNK;
-		if (in->n > 0)
+		if (in->n > 0 && chunk.p != NULL)
 			memcpy(in->octets, chunk.p, in->n * POSTING_SIZE);
 		(void)sqlite3_reset(stmt);
 	}

@@ -324,7 +324,7 @@ follow_day(struct query *q, int32_t number)
 	            day->index, q->after + 1, &place, NULL)) == 1) {
 		if (log_day_seek(day, &place, NULL) == -1)
 			break;
-		while ((rc = log_day_next(day, &record, NULL)) == 1) {
+		while (log_day_next(day, &record, NULL) == 1) {
 			struct log_event_view event;
 
 			if (record.number <= q->after)

@@ -61,14 +61,13 @@ walk_segment(struct walk *walk, const struct segment_name *name,
 	struct segment_position *at = &walk->writer->written;
 	struct segment_reader reader;
 	struct record record;
-	enum parse_result result;
 
 	segment_reader_init(&reader, walk->writer->dir_fd);
 	if (segment_reader_seek(&reader, name, 0, err) == -1)
 		return -1;
 	*at = (struct segment_position){.name = *name};
-	while ((result = segment_reader_next(
-		    &reader, UINT64_MAX, &record, err)) == PARSE_OK) {
+	while (segment_reader_next(&reader, UINT64_MAX, &record, err) ==
+	       PARSE_OK) {
 		if (!fits(walk, &record, at->number))
 			break;
 		at->offset = reader.offset;

@@ -498,8 +498,11 @@ void
 dispatch_done(struct dispatch *dispatch, struct delivery *delivery,
     enum dispatch_verdict verdict, int64_t now_ms, int64_t wait_ms)
 {
-	struct destination *destination = delivery->destination;
+	struct destination *destination;
 
+	if (delivery == NULL || delivery->destination == NULL)
+		bug("a delivery that is not out is done");
+	destination = delivery->destination;
 	end_job(dispatch, delivery);
 	switch (verdict) {
 	case DISPATCH_TAKEN:

@@ -51,6 +51,8 @@ take_row(struct queue_outbox *outbox)
 {
 	struct outbox_row *row = outbox->first;
 
+	if (row == NULL)
+		bug("no outbox row waits");
 	outbox->first = row->next;
 	if (outbox->first == NULL)
 		outbox->last = &outbox->first;

@@ -203,7 +203,8 @@ is_wanted(struct queue_refill *refill, const struct due_row *row)
 	if (blocked_ms == 0 && dispatch_room(queued->dispatch, key) > 0)
 		return true;
 	/* Without room, dispatch says when there is some again. */
-	if (blocked_ms != 0 && (refill->again_ms == 0 || blocked_ms < refill->again_ms))
+	if (blocked_ms != 0 &&
+	    (refill->again_ms == 0 || blocked_ms < refill->again_ms))
 		refill->again_ms = blocked_ms;
 	skip_domain(refill, row->domain);
 	return false;

@@ -353,7 +353,7 @@ run_batch(void *arg, struct pool_task *list)
 {
 	struct queue_writer *writer = arg;
 	struct batch batch = {.writer = writer};
-	struct job_mark marks[BATCH_JOBS];
+	struct job_mark marks[BATCH_JOBS] = {{0}};
 	size_t count = 0;
 
 	batch.rows_last = &batch.rows;

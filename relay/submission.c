@@ -204,7 +204,7 @@ check_stranger(const struct submission_rules *rules,
     struct smtp_status *refusal_r)
 {
 	const struct settings *settings = &rules->snapshot->settings;
-	struct address from;
+	struct address from = {0};
 	struct smtp_status ignored;
 
 	for (size_t i = 0; i < message->recipient_count; i++) {
@@ -289,7 +289,7 @@ submission_check(const struct submission_rules *rules,
     struct queue_message **message_r, struct smtp_status *refusal_r)
 {
 	struct queue_message *message;
-	struct address sender;
+	struct address sender = {0};
 	int rc;
 
 	*message_r = NULL;

@@ -77,7 +77,7 @@ test_many_failures(struct world *world)
 	ok(count(world, "SELECT count(*) FROM msg WHERE flags & 4") > 1,
 	    "its sender is told in several messages");
 	(void)snprintf(query, sizeof(query),
-	    "SELECT count(*) FROM msg WHERE size > %u",
+	    "SELECT count(*) FROM msg WHERE size > %d",
 	    IPC_INLINE_MAX + IPC_TRACE_MAX);
 	is_int(count(world, query), 0, "each of which fits into a frame");
 	is_int(count(world,
@@ -97,8 +97,9 @@ test_large_original(struct world *world)
 	world_insert(world, 2000, 1, away, 1);
 	world_settle(world);
 	(void)snprintf(query, sizeof(query),
-	    "UPDATE output SET size=%u, content=CAST('Subject: x' || x'0d0a0d0a'"
-	    " || replace(hex(zeroblob(%u)), '00', 'text' || x'0d0a') AS BLOB)"
+	    "UPDATE output SET size=%d, content=CAST('Subject: x'"
+	    " || x'0d0a0d0a' || replace(hex(zeroblob(%d)), '00',"
+	    " 'text' || x'0d0a') AS BLOB)"
 	    " WHERE msg=2000; UPDATE msg SET size=(SELECT length(content)"
 	    " FROM output WHERE msg=2000) WHERE id=2000",
 	    IPC_INLINE_MAX, (IPC_INLINE_MAX + IPC_TRACE_MAX) / 6 - 10);
@@ -107,7 +108,7 @@ test_large_original(struct world *world)
 	is_int(count(world, "SELECT count(*) FROM msg WHERE flags & 4"), 1,
 	    "the sender is told");
 	(void)snprintf(query, sizeof(query),
-	    "SELECT count(*) FROM msg WHERE size > %u",
+	    "SELECT count(*) FROM msg WHERE size > %d",
 	    IPC_INLINE_MAX + IPC_TRACE_MAX);
 	is_int(count(world, query), 0,
 	    "and an original that leaves no room is not sent back");
