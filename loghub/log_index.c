@@ -23,10 +23,11 @@
 #define INDEX_PREFIX "index-"
 #define INDEX_SUFFIX ".db"
 
-static const char schema_1[] = LOG_INDEX_SCHEMA_1;
-static const char *const migrations[] = {schema_1};
+static const char *const migrations[] = {LOG_INDEX_SCHEMA_1};
 
 #define STATEMENT_TEXT(suffix, text) [LOG_INDEX_##suffix] = text,
+/* Long statements stand on several lines. */
+/* NOLINTNEXTLINE(bugprone-suspicious-missing-comma) */
 static const char *const statements[] = {LOG_INDEX_STATEMENTS(STATEMENT_TEXT)};
 #undef STATEMENT_TEXT
 
