@@ -28,6 +28,11 @@
 #define DEFAULT_OUTPUT_LIMIT (64u * 1024 * 1024)
 /* How often deadlines of answers are looked at. */
 #define TICK_MS 100
+/*
+ * A frame that began is there within this time: counted in ticks of ours, so
+ * that a halt of our own is not the peer's fault.
+ */
+#define FRAME_TICKS 45
 
 struct request {
 	uint64_t id; /* 0: free */
@@ -51,6 +56,7 @@ struct channel {
 	char *in; /* received, not yet handled */
 	size_t in_used;
 	size_t in_size;
+	unsigned in_ticks; /* that the frame at hand was unfinished */
 	int in_fds[IPC_FDS_MAX]; /* received, their frame not yet */
 	size_t in_fd_count;
 
@@ -315,6 +321,13 @@ channel_forget(struct channel *channel, uint64_t request_id)
 		free_request(channel, request);
 }
 
+/* A part of a frame is there; while paused, nobody looked for its rest. */
+static bool
+waits_for_rest(const struct channel *channel)
+{
+	return channel->in_used > 0 && !channel->is_paused;
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -333,6 +346,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		shut(channel, true, "the peer stopped reading");
 		return;
 	}
+	if (waits_for_rest(channel) && ++channel->in_ticks > FRAME_TICKS) {
+		shut(channel, true, "the peer never finished a frame");
+		return;
+	}
 	for (uint32_t i = 0; i < channel->request_slots; i++) {
 		struct request request = channel->requests[i];
 
@@ -344,7 +361,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 			return;
 	}
 	if (channel->requests_waiting > 0 || !channel->is_up ||
-	    frame_out_pending(&channel->out) > 0)
+	    waits_for_rest(channel) || frame_out_pending(&channel->out) > 0)
 		loop_arm(channel->timer, TICK_MS);
 }
 
@@ -507,9 +524,14 @@ handle_input(struct channel *channel)
 		shut(channel, true, "more descriptors than its frames named");
 		return;
 	}
+	if (in.p != channel->in)
+		channel->in_ticks = 0;
 	if (in.n > 0 && in.p != channel->in)
 		memmove(channel->in, in.p, in.n);
 	channel->in_used = in.n;
+	if (waits_for_rest(channel) &&
+	    !event_pending(channel->timer, EV_TIMEOUT, NULL))
+		loop_arm(channel->timer, TICK_MS);
 	if (in.n == 0 && channel->in_size > IN_KEEP) {
 		free(channel->in);
 		channel->in = NULL;
@@ -638,6 +660,7 @@ channel_resume(struct channel *channel)
 	if (channel->is_closed || !channel->is_paused)
 		return;
 	channel->is_paused = false;
+	channel->in_ticks = 0;
 	(void)event_add(channel->readable, NULL);
 	if (channel->in_used > 0)
 		event_active(channel->writable, EV_READ, 0);
