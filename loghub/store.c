@@ -178,6 +178,8 @@ store_flush(struct hub *hub)
 		writers_save(&hub->writers, hub->writers_fd);
 		hub->has_new_numbers = false;
 	}
+	/* What came again is durable already: no sync will follow. */
+	intake_synced(hub);
 	if (hub->wait_count > 0)
 		begin_sync(hub);
 }
