@@ -6,12 +6,15 @@ peers, and speaks their channels from the tables in common/.
     relayd = p.connect("relayd")
     answer = relayd.ask("DNS_QUERY", name="example.test", type=15)
     answer["status"], answer["records"][0]["name"]
+
+With peers=("queued",) the test is that server, too, and takes the program's
+own connection: p.accept("queued").
 """
 
+import array
 import os
 import re
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -22,6 +25,7 @@ from .gateway import (ALARMS, BUILD, SOURCE, START_S, STOP_S,
                       die_with_parent, temporary_folder)
 
 ANSWER = 0x8000
+HEADER = "<IHHQ"
 NUMBERS = {"BOOL": "<B", "U16": "<H", "U32": "<I", "U64": "<Q", "I64": "<q"}
 
 
@@ -35,23 +39,48 @@ def _build_path(name):
         return re.search(rf'#define {name} "(.*)"', f.read())[1]
 
 
+def channel_rows():
+    """[(server, peer)] of CHANNELS."""
+    return [(server.lower(), peer.lower()) for server, peer in re.findall(
+        r"CHANNEL\(([A-Z]+), ([A-Z]+)\)", _source("roles.h"))]
+
+
+def daemons():
+    """The programs that run by themselves."""
+    return [name for name, _ in re.findall(
+        r'ROLE\(\w+, "(\w+)", (true), ', _source("roles.h"))]
+
+
+class Message:
+    """A row of IPC_MESSAGES; sender and receiver are None for any."""
+
+    def __init__(self, sender, receiver, fds, fields):
+        self.sender = None if sender == "ANY" else sender.lower()
+        self.receiver = None if receiver == "ANY" else receiver.lower()
+        self.fds = int(fds)
+        self.fields = fields
+
+
 class Tables:
     """common/ipc_messages.h and common/settings.h, as the compiler has
-    them."""
+    them.  A field is (F or L, kind or record, name, limit)."""
 
     def __init__(self):
         text = re.sub(r"/\*.*?\*/", " ", _source("ipc_messages.h"),
                       flags=re.DOTALL)
+        self._numbers = dict(re.findall(r"#define (IPC_\w+) (\d+)", text))
         self._macros = dict(re.findall(
             r"#define (IPC_\w+)\(F, L\)(.*)", text))
         self.records = {
             name: self._fields(macro) for name, macro in
             re.findall(r"\bR\((\w+),\s*(IPC_RECORD_\w+)\)", text)}
-        rows = re.findall(r"\bM\((\w+),\s*\w+,\s*\w+,\s*\w+,\s*\d+,"
+        rows = re.findall(r"\bM\((\w+),\s*\w+,\s*(\w+),\s*(\w+),\s*(\d+),"
                           r"\s*(IPC_\w+)\)", text)
-        self.types = {name: number for number, (name, _) in enumerate(rows)}
-        self.names = [name for name, _ in rows]
-        self.messages = {name: self._fields(macro) for name, macro in rows}
+        self.names = [row[0] for row in rows]
+        self.types = {name: number for number, name in enumerate(self.names)}
+        self.rows = {name: Message(sender, receiver, fds, self._fields(macro))
+                     for name, sender, receiver, fds, macro in rows}
+        self.messages = {name: row.fields for name, row in self.rows.items()}
         table = _source("settings.h").split("#define SETTINGS(S)")[1]
         self.settings = {
             name: (index, kind) for index, (name, kind) in enumerate(
@@ -63,12 +92,15 @@ class Tables:
     def _fields(self, macro):
         fields = []
         for match in re.finditer(
-                r"\b([FL])\((\w+),\s*(\w+),|\b(IPC_\w+)\(F, L\)",
+                r"\b([FL])\((\w+),\s*(\w+),\s*([\w +]+)\)"
+                r"|\b(IPC_\w+)\(F, L\)",
                 self._macros[macro]):
-            if match[4]:
-                fields += self._fields(match[4])
+            if match[5]:
+                fields += self._fields(match[5])
             else:
-                fields.append((match[1], match[2], match[3]))
+                limit = sum(int(self._numbers.get(term, term))
+                            for term in match[4].split(" + "))
+                fields.append((match[1], match[2], match[3], limit))
         return fields
 
     def words(self, enum):
@@ -79,7 +111,7 @@ class Tables:
 
     def encode(self, fields, values):
         out = b""
-        for what, kind, name in fields:
+        for what, kind, name, _ in fields:
             value = values.get(name)
             if what == "L":
                 rows = [self.encode(self.records[kind], row)
@@ -103,7 +135,7 @@ class Tables:
 
     def _decode(self, fields, data):
         values = {}
-        for what, kind, name in fields:
+        for what, kind, name, _ in fields:
             if kind in NUMBERS and what == "F":
                 size = struct.calcsize(NUMBERS[kind])
                 [values[name]] = struct.unpack(NUMBERS[kind], data[:size])
@@ -139,7 +171,8 @@ class Frame:
 
 
 class Channel:
-    """One end of a channel; `role` is who the test plays."""
+    """One end of a channel; `role` is who the test plays, None for one that
+    does not greet."""
 
     def __init__(self, tables, sock, role):
         self.tables = tables
@@ -152,16 +185,26 @@ class Channel:
         if hello.name != "HELLO":
             raise ValueError(f"{hello.name} before HELLO")
         self.peer = hello.values
-        self.send("HELLO", table_hash=hello.values["table_hash"], role=role,
-                  version=hello.values["version"])
+        if role is not None:
+            self.greet(role)
 
-    def send_raw(self, data):
+    def greet(self, role, **changes):
+        self.send("HELLO", **{**self.peer, "role": role, **changes})
+
+    def send_raw(self, data, fds=()):
+        """The descriptors go with the first octets."""
+        if fds:
+            sent = self.sock.sendmsg(
+                [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                          array.array("i", fds))])
+            data = data[sent:]
         self.sock.sendall(data)
 
     def frame(self, name, /, _id=0, _flags=0, **values):
         payload = self.tables.encode(self.tables.messages[name], values)
-        return struct.pack("<IHHQ", len(payload), self.tables.types[name],
-                           _flags, _id) + payload
+        return struct.pack(HEADER, len(payload), self.tables.types[name],
+                           _flags | self.tables.rows[name].fds,
+                           _id) + payload
 
     def send(self, name, /, **values):
         self.send_raw(self.frame(name, **values))
@@ -197,7 +240,7 @@ class Channel:
         while True:
             if len(self._in) >= 16:
                 size, kind, flags, number = struct.unpack(
-                    "<IHHQ", self._in[:16])
+                    HEADER, self._in[:16])
                 if len(self._in) >= 16 + size:
                     payload = self._in[16:16 + size]
                     self._in = self._in[16 + size:]
@@ -209,12 +252,21 @@ class Channel:
             if left <= 0 or not select.select([self.sock], [], [], left)[0]:
                 raise TimeoutError(f"no frame in {timeout} s")
             try:
-                got = self.sock.recv(1 << 20)
-            except ConnectionResetError:
+                got = self._receive()
+            except (ConnectionResetError, BrokenPipeError):
                 got = b""
             if not got:
                 raise Ended()
             self._in += got
+
+    def _receive(self):
+        data, ancillary, _, _ = self.sock.recvmsg(
+            1 << 20, socket.CMSG_SPACE(4 * 4))
+        for level, kind, octets in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                for fd in array.array("i", octets[:len(octets) // 4 * 4]):
+                    os.close(fd)
+        return data
 
     def close(self):
         self.sock.close()
@@ -239,17 +291,35 @@ class Program:
         self.values = dict(settings or {})
         self.revision = 0
         self.alerts = {}
+        self.confd = None
         tap.at_done(lambda failed: self._at_done(failed))
-        confd = self._listen(f"confd-from-{name}")
+        # confd has its settings from its own store.
+        if name != "confd":
+            peers = (*peers, "confd")
+        self._servers = {peer: self._listen(f"{peer}-from-{name}")
+                         for peer in peers}
         self._start(wrapper)
-        self.confd = Channel(self.tables, self._accept(confd), "confd")
+        if "confd" in peers:
+            self.reconnect_confd()
+
+    def reconnect_confd(self):
+        """Takes confd's channel anew and sends the settings."""
+        if self.confd is not None:
+            self.confd.close()
+        self.confd = self.accept("confd")
         self.configure()
 
-    def _listen(self, name):
-        s = socket.socket(socket.AF_UNIX)
+    def _listen(self, name, kind=socket.SOCK_STREAM):
+        s = socket.socket(socket.AF_UNIX, kind)
         s.bind(os.path.join(self.run, name + ".sock"))
-        s.listen(64)
+        if kind == socket.SOCK_STREAM:
+            s.listen(64)
         return s
+
+    def accept(self, server, greets=True):
+        """The program's next channel to a server that the test plays."""
+        sock = self._accept(self._servers[server])
+        return Channel(self.tables, sock, server if greets else None)
 
     def _accept(self, listener):
         listener.settimeout(START_S)
@@ -259,10 +329,14 @@ class Program:
         return listener.accept()[0]
 
     def _start(self, wrapper):
-        rows = re.findall(r"CHANNEL\((\w+), (\w+)\)", _source("roles.h"))
-        names = [f"{server}-from-{peer}".lower() for server, peer in rows
-                 if server.lower() == self.name]
+        names = [f"{server}-from-{peer}" for server, peer in channel_rows()
+                 if server == self.name]
         sockets = [self._listen(name) for name in names]
+        if self.name == "loghub":
+            events = [f"events-from-{role}" for role in daemons()]
+            sockets += [self._listen(name, socket.SOCK_DGRAM)
+                        for name in events]
+            names += events
         # The descriptors from 3 on are the sockets, in this order.
         spare = [os.dup2(s.fileno(), 100 + i, inheritable=True)
                  for i, s in enumerate(sockets)]
@@ -323,12 +397,15 @@ class Program:
             self.alerts.pop(
                 (frame.values["alert"], frame.values["subject"]), None)
 
-    def connect(self, role):
+    def socket_path(self, role):
+        return os.path.join(self.run, f"{self.name}-from-{role}.sock")
+
+    def connect(self, role, greets=True):
         """A channel to it, as that role."""
         s = socket.socket(socket.AF_UNIX)
         s.settimeout(START_S)
-        s.connect(os.path.join(self.run, f"{self.name}-from-{role}.sock"))
-        return Channel(self.tables, s, role)
+        s.connect(self.socket_path(role))
+        return Channel(self.tables, s, role if greets else None)
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
