@@ -451,7 +451,12 @@ with tap.group("T038: STARTTLS in the wrong place, old TLS"):
          f"127.0.0.1:{s.ports['submissions']}", "-tls1_2"],
         input="R\n", capture_output=True, text=True, timeout=30,
         check=False)
-    tap.contains(got.stderr, "no renegotiation", "renegotiation is refused")
+    # Our greeting may reach the client in the middle of its attempt: then it
+    # gives up over that record before it reads the refusal.
+    attempt = got.stderr.partition("RENEGOTIATING")[2]
+    tap.ok("no renegotiation" in attempt or "unexpected record" in attempt,
+           "renegotiation is refused") or tap.diag(got.stderr)
+    tap.ok("verify return" not in attempt, "no second handshake is made")
     c = s.stranger()
     c.starttls()
     tap.equal(c.command("MAIL FROM:<x@elsewhere.test>").code, 503,
