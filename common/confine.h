@@ -18,7 +18,9 @@ enum confine_right {
 	CONFINE_CONNECT_UNIX = 1 << 2,
 	CONFINE_CONNECT_INET = 1 << 3,
 	CONFINE_THREADS = 1 << 4,
-	CONFINE_BIND = 1 << 5
+	CONFINE_BIND = 1 << 5,
+	/* Alone: starts workers, which confine themselves further. */
+	CONFINE_SPAWN = 1 << 6
 };
 
 struct confinement {

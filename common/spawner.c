@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/confine.h"
 #include "common/spawner.h"
 
 /* A worker finds its channel at this descriptor. */
@@ -120,6 +121,7 @@ nest_main(enum role role, const char *binary, int fd)
 {
 	const struct channel_handler handlers[] = {
 	    {role, MSG_SPAWN, on_spawn}, {ROLE_NONE, MSG_HELLO, NULL}};
+	const struct confinement confinement = {.rights = CONFINE_SPAWN};
 	struct nest nest = {.binary = binary, .loop = loop_new()};
 	struct channel_config config = {.loop = nest.loop,
 	    .self = ROLE_SPAWNER,
@@ -128,12 +130,15 @@ nest_main(enum role role, const char *binary, int fd)
 	    .owner = &nest,
 	    .closed = on_parent_gone};
 	struct event *child;
+	struct err err;
 
 	(void)signal(SIGTERM, SIG_IGN); /* ends with the program */
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	(void)prctl(PR_SET_NAME, "postern-spawner");
+	if (confine(&confinement, NULL, &err) == -1)
+		fatal("spawner: %s", err.text);
 	nest.parent = channel_new(&config, fd);
 	child = evsignal_new(loop_base(nest.loop), SIGCHLD, on_child, &nest);
 	if (child == NULL || event_add(child, NULL) == -1)
