@@ -124,7 +124,11 @@ class Target:
         return self.program.process.poll() is None
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """0 where only root may look."""
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/fd"))
+        except PermissionError:
+            return 0
 
     def open_files(self):
         found = []
