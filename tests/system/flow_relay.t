@@ -318,6 +318,9 @@ with tap.group("hold, release, delete, bounce, retry"):
     while len(got) < 3:
         got += main.take()
     tap.equal(len(got), 3, "retry: those not held leave")
+    # What has left is off the list with the commit of its result.
+    tap.wait_until(lambda: len(s.gw.json("queue", "list")["messages"]) == 1,
+                   20, "the results are committed")
     tap.equal([m["id"] for m in s.gw.json("queue", "list")["messages"]],
               [ids[0]], "the held one stays")
     s.gw.cli("queue", "release", ids[0])
