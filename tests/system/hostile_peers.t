@@ -9,6 +9,7 @@ POSTERN_HOSTILE_FRAMES says how many frames each end gets (5000); words like
 
 import contextlib
 import os
+import re
 import select
 import socket
 import struct
@@ -124,18 +125,15 @@ class Target:
         return self.program.process.poll() is None
 
     def descriptors(self):
-        """0 where only root may look."""
-        try:
-            return len(os.listdir(f"/proc/{self.pid}/fd"))
-        except PermissionError:
-            return 0
-
-    def open_files(self):
+        """What it has open, its own store apart; [] where only root may
+        look."""
         found = []
-        for fd in os.listdir(f"/proc/{self.pid}/fd"):
-            with contextlib.suppress(OSError):
-                found.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
-        return sorted(found)
+        with contextlib.suppress(PermissionError):
+            for fd in os.listdir(f"/proc/{self.pid}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+        return sorted(what for what in found
+                      if not what.startswith(self.program.root))
 
     def memory_kb(self):
         with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
@@ -387,7 +385,8 @@ ends = [end for end in ends if len(sys.argv) < 2 or end.name in sys.argv]
 def settled(target, before):
     """A few belong to what goes on; questions to the DNS take a while."""
     try:
-        tap.wait_until(lambda: target.descriptors() <= before + 3, 30, "it")
+        tap.wait_until(lambda: len(target.descriptors()) <= before + 3, 30,
+                       "what it has open")
     except TimeoutError:
         return False
     return True
@@ -398,7 +397,7 @@ for end in ends:
         target = end.target
         began = time.monotonic()
         target.served(end.role)
-        fds, memory = target.descriptors(), target.memory_kb()
+        fds, memory = len(target.descriptors()), target.memory_kb()
         for attack in ATTACKS:
             wrong = attack(end)
             tap.equal(wrong, [], f"{end.name}: {attack.__name__}")
@@ -408,8 +407,8 @@ for end in ends:
         target.served(None)
         held = settled(target, fds)
         if not tap.ok(held, "its descriptors are back: "
-                            f"{fds}, then {target.descriptors()}"):
-            tap.diag(" ".join(target.open_files()))
+                            f"{fds}, then {len(target.descriptors())}"):
+            tap.diag(" ".join(target.descriptors()))
         grown = target.memory_kb() - memory
         tap.ok(grown < GROWTH_KB, f"its memory is back: {grown} KB more")
         tap.diag(f"{end.name}: {time.monotonic() - began:.1f} s")
@@ -461,6 +460,59 @@ with tap.group("one that asks and never reads"):
         tap.ok(grown < 100 * 1024,
                f"{end.name}: costs {grown} KB while it stays")
         channel.close()
+
+WORKER_LINKS = ("queued", "authd", "checkd", "loghub")
+
+
+def start_worker():
+    """A worker of smtpd alone; the test is its acceptor."""
+    ours, theirs = socket.socketpair()
+    spare = os.dup2(theirs.fileno(), 100, inheritable=True)
+    theirs.close()
+    process = subprocess.Popen(
+        [targets["smtpd"].program.path, "--worker", "smtp"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[3],
+        preexec_fn=lambda: os.dup2(spare, 3, inheritable=True))
+    os.close(spare)
+    channel = peer.Channel(tables, ours, "smtpd")
+    channel.send("CONF_SNAPSHOT", revision=1)
+    return process, channel
+
+
+def give(channel, name, fd, **values):
+    send(channel, channel.frame(name, **values), [fd])
+
+
+def greeted(channel):
+    """Whether a client that the worker is given gets its answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server, \
+            socket.create_connection(server.getsockname()) as client:
+        accepted, _ = server.accept()
+        give(channel, "CLIENT", accepted.fileno(), session_id=1,
+             address="127.0.0.1", local_address="127.0.0.1", port=9)
+        accepted.close()
+        client.settimeout(20)
+        return client.recv(4) == b"220 "
+
+
+with tap.group("a worker that is given odd descriptors"):
+    process, channel = start_worker()
+    roles = re.findall(r'ROLE\(\w+, "(\w+)"', peer.source("roles.h"))
+    tap.ok(greeted(channel), "it greets a client")
+    for what, fd in hostile.odd_descriptors(folder):
+        for kind in range(3):
+            give(channel, "CLIENT", fd, session_id=2, listener_kind=kind,
+                 address="192.0.2.1", local_address="192.0.2.2")
+        for role in WORKER_LINKS:
+            give(channel, "WORKER_LINK", fd, role=roles.index(role))
+        os.close(fd)
+        is_cut(channel, 0.05)
+        if not tap.ok(process.poll() is None, f"{what}: it lives"):
+            process, channel = start_worker()
+    tap.ok(greeted(channel), "it still greets a client")
+    send(channel, forge.noise())
+    channel.close()
+    tap.equal(process.wait(20), 0, "a breach of its acceptor's ends it")
 
 FOREIGNER = """
 import os, socket, sys

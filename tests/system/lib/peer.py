@@ -29,7 +29,8 @@ HEADER = "<IHHQ"
 NUMBERS = {"BOOL": "<B", "U16": "<H", "U32": "<I", "U64": "<Q", "I64": "<q"}
 
 
-def _source(name):
+def source(name):
+    """A file of common/, its lines joined."""
     with open(os.path.join(SOURCE, "common", name), encoding="utf-8") as f:
         return f.read().replace("\\\n", " ")
 
@@ -42,13 +43,13 @@ def _build_path(name):
 def channel_rows():
     """[(server, peer)] of CHANNELS."""
     return [(server.lower(), peer.lower()) for server, peer in re.findall(
-        r"CHANNEL\(([A-Z]+), ([A-Z]+)\)", _source("roles.h"))]
+        r"CHANNEL\(([A-Z]+), ([A-Z]+)\)", source("roles.h"))]
 
 
 def daemons():
     """The programs that run by themselves."""
     return [name for name, _ in re.findall(
-        r'ROLE\(\w+, "(\w+)", (true), ', _source("roles.h"))]
+        r'ROLE\(\w+, "(\w+)", (true), ', source("roles.h"))]
 
 
 class Message:
@@ -66,7 +67,7 @@ class Tables:
     them.  A field is (F or L, kind or record, name, limit)."""
 
     def __init__(self):
-        text = re.sub(r"/\*.*?\*/", " ", _source("ipc_messages.h"),
+        text = re.sub(r"/\*.*?\*/", " ", source("ipc_messages.h"),
                       flags=re.DOTALL)
         self._numbers = dict(re.findall(r"#define (IPC_\w+) (\d+)", text))
         self._macros = dict(re.findall(
@@ -81,12 +82,12 @@ class Tables:
         self.rows = {name: Message(sender, receiver, fds, self._fields(macro))
                      for name, sender, receiver, fds, macro in rows}
         self.messages = {name: row.fields for name, row in self.rows.items()}
-        table = _source("settings.h").split("#define SETTINGS(S)")[1]
+        table = source("settings.h").split("#define SETTINGS(S)")[1]
         self.settings = {
             name: (index, kind) for index, (name, kind) in enumerate(
                 re.findall(r'\bS\(\w+,\s*"([\w.]+)",\s*(\w+)',
                            table.split("enum setting_kind")[0]))}
-        self.vocabulary = re.sub(r"/\*.*?\*/", " ", _source("vocabulary.h"),
+        self.vocabulary = re.sub(r"/\*.*?\*/", " ", source("vocabulary.h"),
                                  flags=re.DOTALL)
 
     def _fields(self, macro):
