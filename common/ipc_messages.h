@@ -29,6 +29,8 @@
 #define IPC_INLINE_MAX 65536    /* bodies up to this travel in one frame */
 #define IPC_TRACE_MAX 16384     /* header lines put before the body */
 #define IPC_CHUNK_MAX 65536     /* one piece of a larger body */
+#define IPC_OUTPUT_MAX 262144   /* a signer's output in one frame */
+#define IPC_KEY_MAX 262144      /* a certificate, chain, OpenPGP key or CRL */
 #define IPC_JSON_MAX 4194304    /* one management request or answer */
 
 /* ---- records, for lists ---- */
@@ -76,6 +78,67 @@
 	F(U16, notify, 0) \
 	F(TEXT, orcpt, IPC_ORCPT_MAX)
 
+/*
+ * One rule of protection: who sends to whom, and what then holds, in the
+ * words of common/policy.h.
+ */
+#define IPC_RECORD_POLICY(F, L) \
+	F(TEXT, sender, IPC_ADDRESS_MAX) \
+	F(TEXT, recipient, IPC_ADDRESS_MAX) \
+	F(TEXT, rules, 1024)
+
+/*
+ * What policy demands for one recipient: enums protect_sign,
+ * protect_encrypt, protect_method and a set of protect_option.
+ */
+#define IPC_RECORD_DEMAND(F, L) \
+	F(U32, number, 0) \
+	F(TEXT, address, IPC_ADDRESS_MAX) \
+	F(U16, sign, 0) \
+	F(U16, encrypt, 0) \
+	F(U16, method, 0) \
+	F(U16, options, 0) \
+	F(U16, min_trust, 0)
+
+/*
+ * What the signer did for one recipient: enum sign_outcome, the output that
+ * is his (from 1; 0: as it came), a set of protect_applied, and words for the
+ * log such as "smime signed AB12... encrypted aes-256-cbc".
+ */
+#define IPC_RECORD_PROTECTION(F, L) \
+	F(U32, number, 0) \
+	F(U16, output, 0) \
+	F(U16, outcome, 0) \
+	F(U16, applied, 0) \
+	F(TEXT, method, 512) \
+	F(TEXT, enhanced, 16) \
+	F(TEXT, reason, 512)
+
+/*
+ * A key that a task of the signer works with: use is enum work_key_use, ref
+ * the file of its private part or "", public and chain its open parts
+ * (certificates DER, OpenPGP as transferable key, CRL DER).
+ */
+#define IPC_RECORD_WORK_KEY(F, L) \
+	F(U16, use, 0) \
+	F(TEXT, ref, 512) \
+	F(TEXT, fingerprint, 128) \
+	F(TEXT, address, IPC_ADDRESS_MAX) \
+	F(TEXT, domain, IPC_DOMAIN_MAX) \
+	F(TEXT, selector, 64) \
+	F(TEXT, algorithm, 64) \
+	F(BOOL, has_aead, 0) \
+	F(BYTES, public, IPC_KEY_MAX) \
+	F(BYTES, chain, IPC_KEY_MAX)
+
+/* A correspondent's key that a signature brought along. */
+#define IPC_RECORD_HARVEST(F, L) \
+	F(TEXT, kind, 16) \
+	F(TEXT, address, IPC_ADDRESS_MAX) \
+	F(TEXT, source, 32) \
+	F(U16, trust, 0) \
+	F(BYTES, public, IPC_KEY_MAX)
+
 /* What became of one recipient in one attempt; outcome is enum outcome. */
 #define IPC_RECORD_RESULT(F, L) \
 	F(U64, id, 0) \
@@ -119,7 +182,12 @@
 	R(result, IPC_RECORD_RESULT) \
 	R(target, IPC_RECORD_TARGET) \
 	R(life, IPC_RECORD_LIFE) \
-	R(rr, IPC_RECORD_RR)
+	R(rr, IPC_RECORD_RR) \
+	R(policy, IPC_RECORD_POLICY) \
+	R(demand, IPC_RECORD_DEMAND) \
+	R(protection, IPC_RECORD_PROTECTION) \
+	R(work_key, IPC_RECORD_WORK_KEY) \
+	R(harvest, IPC_RECORD_HARVEST)
 
 /* ---- every channel ---- */
 
@@ -139,7 +207,8 @@
 	L(setting, settings, 512) \
 	L(domain, domains, 20000) \
 	L(route, routes, 20000) \
-	L(access, access, 100000)
+	L(access, access, 100000) \
+	L(policy, policies, 20000)
 
 /* The program works with that revision now; or why it cannot. */
 #define IPC_CONF_APPLIED(F, L) \
@@ -425,6 +494,120 @@
 	F(BOOL, is_dsn_passed, 0) \
 	L(result, results, IPC_RECIPIENTS_MAX)
 
+/* ---- queued and signerd ---- */
+
+/* Sent when the channel is up and on change: domains with DKIM keys. */
+#define IPC_SIGN_READY(F, L) L(fact, dkim_domains, 20000)
+
+/*
+ * direction is enum sign_direction, dkim enum protect_dkim.  header_from is
+ * the one address in From, already checked to be the sender's own when out.
+ * removals: what triggered, to be taken out: "subject" and the words, or
+ * "header" and the field's name; subject tags of incoming mail likewise.
+ */
+#define IPC_SIGN_FIELDS(F, L) \
+	F(U64, message_id, 0) \
+	F(U32, attempt, 0) \
+	F(U16, direction, 0) \
+	F(U16, dkim, 0) \
+	F(TEXT, reverse_path, IPC_ADDRESS_MAX) \
+	F(TEXT, header_from, IPC_ADDRESS_MAX) \
+	F(U64, size_octets, 0) \
+	L(fact, removals, 32) \
+	L(demand, recipients, IPC_RECIPIENTS_MAX)
+
+/* Answered by SIGN_OUTPUTs and then one SIGN_RESULT of the same attempt. */
+#define IPC_SIGN_JOB(F, L) \
+	IPC_SIGN_FIELDS(F, L) \
+	F(BYTES, content, IPC_INLINE_MAX + IPC_TRACE_MAX)
+#define IPC_SIGN_FILE(F, L) IPC_SIGN_FIELDS(F, L)
+
+/* Nobody waits for that attempt any more. */
+#define IPC_SIGN_FORGET(F, L) \
+	F(U64, message_id, 0) \
+	F(U32, attempt, 0)
+
+/* One output, numbered from 1; a large one is a descriptor. */
+#define IPC_SIGN_OUTPUT_FIELDS(F, L) \
+	F(U64, message_id, 0) \
+	F(U32, attempt, 0) \
+	F(U16, number, 0)
+#define IPC_SIGN_OUTPUT(F, L) \
+	IPC_SIGN_OUTPUT_FIELDS(F, L) \
+	F(BYTES, content, IPC_OUTPUT_MAX)
+#define IPC_SIGN_OUTPUT_FILE(F, L) \
+	IPC_SIGN_OUTPUT_FIELDS(F, L) \
+	F(U64, size_octets, 0)
+
+/* outcome: enum sign_outcome; DONE: see each recipient. */
+#define IPC_SIGN_RESULT(F, L) \
+	F(U64, message_id, 0) \
+	F(U32, attempt, 0) \
+	F(U16, outcome, 0) \
+	F(TEXT, enhanced, 16) \
+	F(TEXT, reason, 512) \
+	L(protection, recipients, IPC_RECIPIENTS_MAX)
+
+/* ---- signerd and its workers ---- */
+
+/* The class's wrapping key, and the folder of its key files. */
+#define IPC_WORKER_SECRET(F, L) \
+	F(BYTES, wrapping_key, 32) \
+	F(TEXT, folder, 512)
+
+/*
+ * A task; op is enum work_op.  facts: arguments of WORK_KEY, and the layers
+ * already opened of WORK_OPEN.  removals as in SIGN_JOB.
+ */
+#define IPC_WORK_FIELDS(F, L) \
+	F(U64, task_id, 0) \
+	F(U16, op, 0) \
+	F(U16, options, 0) \
+	F(TEXT, sender, IPC_ADDRESS_MAX) \
+	F(TEXT, recipient, IPC_ADDRESS_MAX) \
+	F(TEXT, authserv_id, IPC_DOMAIN_MAX) \
+	F(I64, now_s, 0) \
+	F(U64, size_octets, 0) \
+	F(U64, output_limit, 0) \
+	L(fact, removals, 32) \
+	L(fact, facts, 64) \
+	L(work_key, keys, 512)
+#define IPC_WORK(F, L) \
+	IPC_WORK_FIELDS(F, L) \
+	F(BYTES, content, IPC_OUTPUT_MAX)
+/* Descriptors: the content to read, and a file for the output. */
+#define IPC_WORK_FILE(F, L) IPC_WORK_FIELDS(F, L)
+
+#define IPC_WORKED_FIELDS(F, L) \
+	F(U64, task_id, 0) \
+	F(U16, outcome, 0) \
+	F(U16, applied, 0) \
+	F(TEXT, method, 512) \
+	F(TEXT, enhanced, 16) \
+	F(TEXT, reason, 512) \
+	L(fact, facts, 64) \
+	L(harvest, harvested, 16)
+#define IPC_WORKED(F, L) \
+	IPC_WORKED_FIELDS(F, L) \
+	F(BYTES, content, IPC_OUTPUT_MAX)
+#define IPC_WORKED_FILE(F, L) \
+	IPC_WORKED_FIELDS(F, L) \
+	F(U64, size_octets, 0)
+
+/* ---- signerd and fetchd ---- */
+
+/* kind is "wkd", "vks" or "crl"; what an address or a URL. */
+#define IPC_FETCH(F, L) \
+	F(TEXT, kind, 16) \
+	F(TEXT, what, 1024)
+/* is_final: there is none, and asking again soon is of no use. */
+#define IPC_FETCHED(F, L) \
+	F(BOOL, is_found, 0) \
+	F(BOOL, is_final, 0) \
+	F(TEXT, reason, 256) \
+	F(TEXT, source, 512) \
+	F(BYTES, content, IPC_JSON_MAX)
+
 /* ---- queued and loghub ---- */
 
 /* The outbox; answered when all of it is durable in the log. */
@@ -492,6 +675,22 @@
 	M(RELAY_JOB, relay_job, QUEUED, RELAYD, 0, IPC_RELAY_JOB) \
 	M(RELAY_FILE, relay_file, QUEUED, RELAYD, 1, IPC_RELAY_FILE) \
 	M(RELAY_RESULT, relay_result, RELAYD, QUEUED, 0, IPC_RELAY_RESULT) \
+	M(SIGN_READY, sign_ready, SIGNERD, QUEUED, 0, IPC_SIGN_READY) \
+	M(SIGN_JOB, sign_job, QUEUED, SIGNERD, 0, IPC_SIGN_JOB) \
+	M(SIGN_FILE, sign_file, QUEUED, SIGNERD, 1, IPC_SIGN_FILE) \
+	M(SIGN_FORGET, sign_forget, QUEUED, SIGNERD, 0, IPC_SIGN_FORGET) \
+	M(SIGN_OUTPUT, sign_output, SIGNERD, QUEUED, 0, IPC_SIGN_OUTPUT) \
+	M(SIGN_OUTPUT_FILE, sign_output_file, SIGNERD, QUEUED, 1, \
+	    IPC_SIGN_OUTPUT_FILE) \
+	M(SIGN_RESULT, sign_result, SIGNERD, QUEUED, 0, IPC_SIGN_RESULT) \
+	M(WORKER_SECRET, worker_secret, SIGNERD, WORKER, 0, \
+	    IPC_WORKER_SECRET) \
+	M(WORK, work, SIGNERD, WORKER, 0, IPC_WORK) \
+	M(WORK_FILE, work_file, SIGNERD, WORKER, 2, IPC_WORK_FILE) \
+	M(WORKED, worked, WORKER, SIGNERD, 0, IPC_WORKED) \
+	M(WORKED_FILE, worked_file, WORKER, SIGNERD, 1, IPC_WORKED_FILE) \
+	M(FETCH, fetch, SIGNERD, FETCHD, 0, IPC_FETCH) \
+	M(FETCHED, fetched, FETCHD, SIGNERD, 0, IPC_FETCHED) \
 	M(LIFE_EVENTS, life_events, QUEUED, LOGHUB, 0, IPC_LIFE_EVENTS) \
 	M(LIFE_STORED, life_stored, LOGHUB, QUEUED, 0, IPC_LIFE_STORED)
 

@@ -13,7 +13,8 @@
 /*
  * ROLE(enum suffix, name, is a daemon of its own, what it does)
  * Program postern-<name>, user _postern-<name>, store
- * /var/lib/postern/<name>/.
+ * /var/lib/postern/<name>/.  Logs keep a role's number: new ones go to the
+ * end.
  */
 #define ROLES(ROLE) \
 	ROLE(NONE, "none", false, "nobody") \
@@ -27,7 +28,9 @@
 	ROLE(CONFD, "confd", true, "configuration and management") \
 	ROLE(ADMIN, "admin", false, "the command line and the web pages") \
 	ROLE(WORKER, "worker", false, "a worker of the program itself") \
-	ROLE(SPAWNER, "spawner", false, "starts a program's workers")
+	ROLE(SPAWNER, "spawner", false, "starts a program's workers") \
+	ROLE(SIGNERD, "signerd", false, "signs, encrypts, opens, verifies") \
+	ROLE(FETCHD, "fetchd", false, "looks up keys and revocations")
 
 #define ROLE_ENUM(suffix, name, is_daemon, what) ROLE_##suffix,
 enum role { ROLES(ROLE_ENUM) ROLE_COUNT };

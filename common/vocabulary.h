@@ -74,6 +74,97 @@ enum outcome {
 	OUTCOME_COUNT
 };
 
+/* What policy demands; "on trigger" is settled before it gets here. */
+enum protect_sign {
+	SIGN_NEVER,
+	SIGN_IF_POSSIBLE,
+	SIGN_REQUIRED,
+	SIGN_COUNT
+};
+
+enum protect_encrypt {
+	ENCRYPT_NEVER,
+	ENCRYPT_IF_POSSIBLE,
+	ENCRYPT_REQUIRED,     /* else this recipient fails */
+	ENCRYPT_REQUIRED_ALL, /* else every recipient of the message fails */
+	ENCRYPT_COUNT
+};
+
+enum protect_dkim {
+	DKIM_NEVER,
+	DKIM_IF_POSSIBLE,
+	DKIM_REQUIRED,
+	DKIM_COUNT
+};
+
+/* Which methods may be used, the preferred one first. */
+enum protect_method {
+	METHOD_SMIME_PGP,
+	METHOD_PGP_SMIME,
+	METHOD_SMIME,
+	METHOD_PGP,
+	METHOD_COUNT
+};
+
+/* Further wishes of a policy; a set. */
+enum protect_option {
+	PROTECT_OPAQUE = 1,          /* S/MIME signed-data, not multipart */
+	PROTECT_HEADERS = 2,         /* header protection, RFC 9788 */
+	PROTECT_SUBJECT = 4,         /* and the outer Subject is "[...]" */
+	PROTECT_CALENDAR_PLAIN = 8,  /* invitations leave as they are */
+	PROTECT_TO_SELF = 16,        /* the sender can read it, too */
+	PROTECT_OPTION_ALL = 31
+};
+
+/* What was done to an output; a set. */
+enum protect_applied {
+	APPLIED_SIGNED = 1,
+	APPLIED_ENCRYPTED = 2,
+	APPLIED_DKIM = 4,
+	APPLIED_DECRYPTED = 8,
+	APPLIED_VERIFIED = 16, /* a verdict was written, whatever it is */
+	APPLIED_ALL = 31
+};
+
+/* Which way a message goes through the signer. */
+enum sign_direction {
+	DIRECTION_OUT, /* sign, encrypt, DKIM */
+	DIRECTION_IN,  /* decrypt, verify */
+	DIRECTION_COUNT
+};
+
+enum sign_outcome {
+	SIGNED_TEMPORARY, /* also the default: nobody knows */
+	SIGNED_DONE,
+	SIGNED_PERMANENT, /* the demand cannot be met: bounce */
+	SIGNED_HOLD,      /* in: keep it for an administrator */
+	SIGN_OUTCOME_COUNT
+};
+
+/* Tasks of the signer's workers. */
+enum work_op {
+	WORK_PROTECT,     /* S/MIME sign, encrypt; DKIM; any of them */
+	WORK_PGP_PROTECT,
+	WORK_OPEN,        /* S/MIME decrypt, verify */
+	WORK_PGP_OPEN,
+	WORK_KEY,         /* one operation with a key */
+	WORK_OP_COUNT
+};
+
+/* What a key is there for in a task. */
+enum work_key_use {
+	WORK_KEY_SIGN,
+	WORK_KEY_ENCRYPT,
+	WORK_KEY_DKIM,
+	WORK_KEY_DECRYPT,
+	WORK_KEY_ANCHOR,       /* trusted for mail */
+	WORK_KEY_INTERMEDIATE, /* may help to build a chain */
+	WORK_KEY_CRL,
+	WORK_KEY_CANDIDATE,    /* may have made the signature */
+	WORK_KEY_ISSUER,       /* the built-in CA */
+	WORK_KEY_USE_COUNT
+};
+
 /* RFC 3461 §4.1; a set.  0: the client said nothing. */
 enum dsn_notify {
 	DSN_NOTIFY_NEVER = 1,
