@@ -11,15 +11,16 @@
 
 /* Records that a list is filled with. */
 #define RECORDS 3
+#define LISTS_MAX 8
 
 /* The writers of the lists of one message. */
 struct lists {
-	struct ipc_list_writer writers[4];
+	struct ipc_list_writer writers[LISTS_MAX];
 	size_t used;
 };
 
 /* Text of that many octets for every field of a row. */
-static char letters[1u << 20];
+static char letters[IPC_JSON_MAX];
 
 /* ---- filling ---- */
 
@@ -33,10 +34,10 @@ fill_list(const struct ipc_field *field, bool is_full, struct lists *lists)
 	_Alignas(8) char record[256];
 	struct err err;
 
-	if (lists == NULL || lists->used == 4)
+	if (lists == NULL || lists->used == LISTS_MAX)
 		bug("a record with a list, or too many of them");
 	writer = &lists->writers[lists->used++];
-	ipc_list_writer_init(writer, 1u << 20);
+	ipc_list_writer_init(writer, 1u << 22);
 	for (uint32_t i = 0; i < RECORDS && i < field->limit; i++) {
 		fill(ipc_record_shape(field->record), is_full, record, NULL);
 		if (ipc_list_add(writer, field->record, record, &err) == -1)
