@@ -181,15 +181,15 @@ with tap.group("asking the inner server"):
 
 with tap.group("authd away"):
     gw.kill("authd", signal.SIGSTOP)
-    with smtp.Client(PORT, timeout=60) as c:
+    with smtp.Client(PORT) as c:
         c.ehlo()
         c.command("MAIL FROM:<x@elsewhere.test>")
         tap.equal(c.command("RCPT TO:<who@list.test>").code, 451,
                   "recipients are asked for later")
     gw.kill("authd", signal.SIGCONT)
     gw.kill("authd")
-    tap.wait_until(lambda: rcpt("who@list.test") == [550], 30,
-                   "authd is there again")
+    tap.wait_until(lambda: rcpt("who@list.test") == [550],
+                   what="authd is there again")
     tap.ok(True, "until it is there again")
 
 tap.done()

@@ -12,6 +12,8 @@ import base64
 import socket
 import ssl
 
+from . import tap
+
 
 class Reply:
     """code, lines (without code and line end), text and the raw bytes."""
@@ -65,10 +67,12 @@ def stuffed(content):
 
 
 class Client:
-    """One connection.  Reads the greeting unless told not to."""
+    """One connection.  Reads the greeting unless told not to.  It waits for
+    a reply longer than the gateway takes for any, as RFC 5321 section 4.5.3.2
+    asks of clients."""
 
-    def __init__(self, port, host="127.0.0.1", timeout=30, tls=None,
-                 source=None, greeting=True):
+    def __init__(self, port, host="127.0.0.1", timeout=tap.PATIENCE_S,
+                 tls=None, source=None, greeting=True):
         """tls: an SSLContext, for TLS from the first byte."""
         self.socket = socket.create_connection(
             (host, port), timeout,

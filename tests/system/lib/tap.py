@@ -22,6 +22,12 @@ import sys
 import time
 import traceback
 
+# How long a test waits for what has to come.  No promise is measured by it: it
+# ends a test that has failed.  So it is more than a busy machine needs for
+# anything, more than any program waits for another (smtpd for checkd: 65 s),
+# and less than the runner gives a test.
+PATIENCE_S = 120
+
 _state = {"run": 0, "failed": 0, "done": False}
 # Called with True when a check has failed, before the plan is printed.
 _at_done = []
@@ -145,9 +151,10 @@ def _unfinished():
     os._exit(1)
 
 
-def wait_until(predicate, seconds=20, what="the event", step=0.02):
+def wait_until(predicate, seconds=PATIENCE_S, what="the event", step=0.02):
     """predicate's first true value.  Looks again and again, for what gives no
-    sign by itself; raises when the time is up."""
+    sign by itself; raises when the time is up.  Leave out seconds, but where
+    they are a promise."""
     deadline = time.monotonic() + seconds
     while True:
         value = predicate()
