@@ -88,6 +88,7 @@ class Gateway:
         self.log_path = os.path.join(self.folder, "run.log")
         self.process = None
         self.expected_alarms = []
+        self.environment = {}  # beside our own, for postern-run
         # Stopped first, so that the folder is still there.
         tap.at_done(self._at_done)
         if init:
@@ -136,6 +137,7 @@ class Gateway:
         self.process = subprocess.Popen(
             [os.path.join(BUILD, "postern-run"), "--root", self.root],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+            env={**os.environ, **self.environment},
             preexec_fn=die_with_parent)
         log.close()
         self._await_ready(timeout)

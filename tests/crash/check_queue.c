@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Opens a queue's state directory as postern-queued does at its start, and
+ * says which of load's mails are there, and whole.
+ * Runs in: crash tests.  Trusts: nothing of what it finds.
+ *
+ * Each line of its standard input names a directory; for each it prints
+ * "<queue id> <load's id> whole|torn|foreign" for each message that is due
+ * some day, and then "ok", or one line that begins with "bad".  Each
+ * directory gets a process of its own, which may die of what it finds.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/ids.h"
+#include "relay/queue_store.h"
+#include "relay/spool_file.h"
+#include "tests/bench/lib_mail.h"
+
+#define PAGE_ROWS 200
+#define CONTENT_MAX (64u << 20)
+
+struct check {
+	struct sql *writer;
+	struct sql *reader;
+	struct spool_folders folders;
+};
+
+static bool
+is_known(void *arg, uint64_t id)
+{
+	return queue_store_knows_file(arg, id);
+}
+
+/* One row "ok" is what SQLite says of a file without damage. */
+static int
+check_pages(struct sql *store, struct err *err)
+{
+	sqlite3_stmt *stmt = NULL;
+	const unsigned char *text;
+	int rc = -1;
+
+	if (sqlite3_prepare_v2(sql_handle(store), "PRAGMA integrity_check", -1,
+		&stmt, NULL) != SQLITE_OK ||
+	    sqlite3_step(stmt) != SQLITE_ROW)
+		(void)err_set(err, "integrity_check: %s",
+		    sqlite3_errmsg(sql_handle(store)));
+	else if ((text = sqlite3_column_text(stmt, 0)) == NULL ||
+		 strcmp((const char *)text, "ok") != 0)
+		(void)err_set(err, "integrity_check: %s",
+		    text != NULL ? (const char *)text : "");
+	else
+		rc = 0;
+	(void)sqlite3_finalize(stmt);
+	return rc;
+}
+
+static int
+read_file(
+    struct check *check, uint64_t id, struct buf *content_r, struct err *err)
+{
+	int fd = spool_file_open(&check->folders, id);
+	ssize_t n;
+	int rc = 0;
+
+	if (fd == -1)
+		return err_set(err, "its spool file is not there");
+	do {
+		char *room = buf_reserve(content_r, 65536);
+
+		n = room != NULL ? read(fd, room, 65536) : -1;
+		if (n > 0)
+			buf_extend(content_r, (size_t)n);
+	} while (n > 0);
+	if (n == -1)
+		rc = err_set(err, "its spool file cannot be read");
+	(void)close(fd);
+	return rc;
+}
+
+static int
+check_message(struct check *check, uint64_t id, struct err *err)
+{
+	static const char *const words[MAIL_VERDICT_COUNT] = {
+	    [MAIL_FOREIGN] = "foreign",
+	    [MAIL_WHOLE] = "whole",
+	    [MAIL_TORN] = "torn"};
+	struct queue_message *message;
+	struct mail_seen seen;
+	char text[ID_TEXT_SIZE];
+	struct buf content;
+	int rc = -1;
+
+	id_format(id, text);
+	buf_init(&content, CONTENT_MAX);
+	if (queue_store_read(check->reader, id, &message, err) != 1)
+		goto out;
+	rc = message->is_file ? read_file(check, id, &content, err)
+			      : queue_store_content(check->reader, id, 0,
+				    SIZE_MAX, &content, err);
+	if (rc == 0 && content.n != message->size)
+		rc = err_set(err, "%zu octets, not %llu", content.n,
+		    (unsigned long long)message->size);
+	queue_message_unref(message);
+	if (rc == 0) {
+		mail_check(buf_slice(&content), &seen);
+		(void)printf("%s %s %s\n", text,
+		    seen.id[0] != '\0' ? seen.id : "-", words[seen.verdict]);
+	}
+out:
+	buf_clear(&content);
+	return rc == 0 ? 0 : err_wrap(err, "message %s", text);
+}
+
+static int
+check_messages(struct check *check, struct err *err)
+{
+	struct due_row after = {0};
+	struct due_row rows[PAGE_ROWS];
+	uint64_t last = 0;
+	size_t count;
+
+	do {
+		if (queue_store_due(check->reader, INT64_MAX, &after, rows,
+			PAGE_ROWS, &count, err) == -1)
+			return -1;
+		for (size_t i = 0; i < count; i++) {
+			if (rows[i].message_id != last &&
+			    check_message(check, rows[i].message_id, err) == -1)
+				return -1;
+			last = rows[i].message_id;
+		}
+		if (count > 0)
+			after = rows[count - 1];
+	} while (count == PAGE_ROWS);
+	return 0;
+}
+
+static int
+check_directory(const char *dir, struct err *err)
+{
+	struct check check = {0};
+	struct spool_scan scan;
+
+	if (queue_store_open(dir, false, &check.writer, err) == -1 ||
+	    queue_store_open(dir, true, &check.reader, err) == -1 ||
+	    check_pages(check.writer, err) == -1 ||
+	    spool_folders_open(&check.folders, dir, err) == -1 ||
+	    spool_folders_scan(
+		&check.folders, is_known, check.reader, &scan, err) == -1)
+		return -1;
+	return check_messages(&check, err);
+}
+
+static void
+check_apart(const char *dir)
+{
+	struct err err;
+	int status;
+	pid_t pid;
+
+	(void)fflush(stdout);
+	if ((pid = fork()) == -1)
+		fatal("fork: %s", strerror(errno));
+	if (pid == 0) {
+		if (check_directory(dir, &err) == 0)
+			(void)puts("ok");
+		else
+			(void)printf("bad %s\n", err.text);
+		(void)fflush(stdout);
+		_exit(0);
+	}
+	if (waitpid(pid, &status, 0) == -1 || status != 0)
+		(void)printf("bad the check ended with status %x\n", status);
+	(void)fflush(stdout);
+}
+
+int
+main(void)
+{
+	char dir[4096];
+
+	while (fgets(dir, sizeof(dir), stdin) != NULL) {
+		dir[strcspn(dir, "\n")] = '\0';
+		check_apart(dir);
+	}
+	return 0;
+}

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: ISC
+# What the crash tests need beside the programs: tests/crash/shim_*.c become
+# libraries to preload, lib_*.c are shared, all other .c programs.
+
+check_queue_SOURCES = relay/queue_store.c relay/queue_message.c \
+	relay/spool_file.c tests/bench/lib_mail.c
