@@ -67,10 +67,11 @@ def _json(text):
 
 
 class Sink(_Program):
-    def __init__(self, *words):
+    def __init__(self, *words, port=0):
         folder = temporary_folder("postern-sink-")
         record = os.path.join(folder, "sink")
-        super().__init__("sink", "--record", record, *words, "127.0.0.1:0")
+        super().__init__("sink", "--record", record, *words,
+                         f"127.0.0.1:{port}")
         self.record = record
         self.port = int(self._first_line().split()[1])
 
@@ -88,9 +89,9 @@ class Load(_Program):
         text = process.communicate(timeout=seconds)[0]
         return _json(text)
 
-    def hold(self):
+    def hold(self, seconds=60):
         """With --hold: how many connections it holds."""
-        return int(self._first_line().split()[1])
+        return int(self._first_line(seconds).split()[1])
 
 
 def rows(path):
