@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * S/MIME (RFC 8551) by OpenSSL's CMS.  What a key of a work holds:
+ *
+ *	WORK_KEY_SIGN     ref, public: its certificate, chain: others to send
+ *	WORK_KEY_ENCRYPT  public: the recipient's certificate, has_aead
+ *	WORK_KEY_DECRYPT  ref, public: its certificate
+ *	WORK_KEY_ANCHOR, WORK_KEY_INTERMEDIATE   public: a certificate
+ *	WORK_KEY_CRL      public: a revocation list
+ *
+ * Certificates are DER; several in one field follow each other.
+ */
+#ifndef SIGNER_SMIME_H
+#define SIGNER_SMIME_H
+
+#include "signer/work.h"
+
+enum smime_result {
+	SMIME_FAILED, /* the answer says why and with what outcome */
+	SMIME_WRITTEN,
+	SMIME_RESULT_COUNT
+};
+
+/*
+ * Writes the message into out: signed when the work has a key WORK_KEY_SIGN
+ * for S/MIME, then encrypted when it has keys WORK_KEY_ENCRYPT; with neither,
+ * the message as it is without what triggered.  Keys of other uses are passed
+ * over.  answer->applied and method get what was done, and the demand is
+ * fulfilled also by what the sender did himself: a signed message is not
+ * signed again, an encrypted one is left as it is.
+ *
+ * On SMIME_FAILED answer has outcome and reason; what is in out is to be
+ * thrown away.  answer->output is not used, so that a DKIM signature may go
+ * before what is written here.
+ */
+enum smime_result smime_protect(struct worker_context *context,
+    const struct work *work, struct content_writer *out,
+    struct work_answer *answer);
+
+#endif
