@@ -139,6 +139,11 @@
 	F(U16, trust, 0) \
 	F(BYTES, public, IPC_KEY_MAX)
 
+/* A named part of what the signer's `key` worker is given, or gives back. */
+#define IPC_RECORD_PART(F, L) \
+	F(TEXT, name, 64) \
+	F(BYTES, data, IPC_JSON_MAX)
+
 /* What became of one recipient in one attempt; outcome is enum outcome. */
 #define IPC_RECORD_RESULT(F, L) \
 	F(U64, id, 0) \
@@ -187,7 +192,8 @@
 	R(demand, IPC_RECORD_DEMAND) \
 	R(protection, IPC_RECORD_PROTECTION) \
 	R(work_key, IPC_RECORD_WORK_KEY) \
-	R(harvest, IPC_RECORD_HARVEST)
+	R(harvest, IPC_RECORD_HARVEST) \
+	R(part, IPC_RECORD_PART)
 
 /* ---- every channel ---- */
 
