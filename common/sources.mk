@@ -61,5 +61,6 @@ common_SOURCES += common/tls_identity.c
 common_SOURCES += common/tls_pem.c
 common_SOURCES += common/token.c
 common_SOURCES += common/utf8.c
+common_SOURCES += common/words.c
 common_SOURCES += common/xtext.c
 common_SOURCES += common/pool.c

@@ -10,6 +10,7 @@
 #include "common/address.h"
 #include "common/base64.h"
 #include "common/settings.h"
+#include "common/words.h"
 #include "control/config_rules.h"
 
 /* "*", "*.example.org", "example.org" or "user@example.org" */
@@ -90,14 +91,14 @@ read_route(struct slice value, struct config_route *route, struct err *err)
 	struct buf name;
 	struct buf word;
 	struct buf target;
-	enum config_word kind;
+	enum words_read kind;
 	int rc = -1;
 
 	*route = (struct config_route){.target = ""};
 	buf_init(&name, 64);
 	buf_init(&word, 2048);
 	buf_init(&target, 512);
-	if (config_word_next(&value, &word) != CONFIG_WORD) {
+	if (words_next(&value, &word) != WORDS_WORD) {
 		(void)config_refuse(err, "route", value,
 		    "a target: mx, "
 		    "smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT or "
@@ -108,8 +109,8 @@ read_route(struct slice value, struct config_route *route, struct err *err)
 		goto out;
 	(void)slice_copy(
 	    buf_slice(&target), route->target, sizeof(route->target));
-	while ((kind = config_word_next(&value, &name)) == CONFIG_WORD) {
-		if (config_word_next(&value, &word) != CONFIG_WORD) {
+	while ((kind = words_next(&value, &name)) == WORDS_WORD) {
+		if (words_next(&value, &word) != WORDS_WORD) {
 			(void)config_refuse(
 			    err, buf_text(&name), value, "a value");
 			goto out;
@@ -118,7 +119,7 @@ read_route(struct slice value, struct config_route *route, struct err *err)
 			route, buf_slice(&name), buf_slice(&word), err) == -1)
 			goto out;
 	}
-	if (kind == CONFIG_WORD_BAD) {
+	if (kind == WORDS_BAD) {
 		(void)config_refuse(err, "route", value,
 		    "words, in quotes where "
 		    "they hold spaces");
@@ -157,7 +158,7 @@ write_route(
 		(void)buf_addf(text, " tls %s", route->tls);
 	if (route->user[0] != '\0') {
 		(void)buf_add_text(text, " user");
-		config_word_add(text, route->user);
+		words_add(text, route->user);
 	}
 	if (route->has_password && with_password) {
 		char encoded[BASE64_ENCODED_SIZE(sizeof(route->password)) + 1];

@@ -12,6 +12,7 @@
 #include "common/domain.h"
 #include "common/printable.h"
 #include "common/settings.h"
+#include "common/words.h"
 #include "control/config_rules.h"
 #include "control/times.h"
 
@@ -22,66 +23,6 @@ static const char *const mode_names[DOMAIN_MODE_COUNT] = {
     [DOMAIN_LIST] = "list",
     [DOMAIN_CALLOUT] = "callout",
 };
-
-/* ---- words ---- */
-
-static bool
-is_plain(char c)
-{
-	return c != ' ' && c != '\t' && c != '"' && c != '\\';
-}
-
-enum config_word
-config_word_next(struct slice *line, struct buf *word_r)
-{
-	size_t i = 0;
-	bool is_quoted;
-
-	buf_reset(word_r);
-	*line = slice_trim(*line);
-	if (line->n == 0)
-		return CONFIG_LINE_END;
-	is_quoted = line->p[0] == '"';
-	for (i = is_quoted ? 1 : 0; i < line->n; i++) {
-		char c = line->p[i];
-
-		if (is_quoted ? c == '"' : !is_plain(c))
-			break;
-		if (is_quoted && c == '\\' && ++i < line->n)
-			c = line->p[i];
-		(void)buf_add_char(word_r, c);
-	}
-	if (is_quoted && i++ >= line->n)
-		return CONFIG_WORD_BAD;
-	if (i < line->n && line->p[i] != ' ' && line->p[i] != '\t')
-		return CONFIG_WORD_BAD;
-	line->p += i;
-	line->n -= i;
-	return word_r->overflowed ? CONFIG_WORD_BAD : CONFIG_WORD;
-}
-
-void
-config_word_add(struct buf *line, const char *word)
-{
-	bool is_simple = word[0] != '\0';
-
-	if (line->n > 0)
-		(void)buf_add_char(line, ' ');
-	for (const char *c = word; *c != '\0'; c++)
-		if (!is_plain(*c))
-			is_simple = false;
-	if (is_simple) {
-		(void)buf_add_text(line, word);
-		return;
-	}
-	(void)buf_add_char(line, '"');
-	for (const char *c = word; *c != '\0'; c++) {
-		if (*c == '"' || *c == '\\')
-			(void)buf_add_char(line, '\\');
-		(void)buf_add_char(line, *c);
-	}
-	(void)buf_add_char(line, '"');
-}
 
 int
 config_refuse(
@@ -250,19 +191,19 @@ parse_domain(struct slice key, struct slice value, struct buf *key_r,
 	if (domain_parse(key, &name, err) == -1)
 		goto out;
 	(void)buf_add_text(key_r, name.text);
-	if (config_word_next(&value, &word) != CONFIG_WORD ||
+	if (words_next(&value, &word) != WORDS_WORD ||
 	    config_domain_mode_parse(buf_slice(&word), &mode) == -1) {
 		(void)config_refuse(err, "recipients", buf_slice(&word),
 		    "any, list or callout");
 		goto out;
 	}
 	(void)buf_add_text(value_r, mode_names[mode]);
-	if (config_word_next(&value, &word) == CONFIG_LINE_END) {
+	if (words_next(&value, &word) == WORDS_END) {
 		rc = 0;
 		goto out;
 	}
 	if (!slice_equals_nocase(buf_slice(&word), SLICE("to")) ||
-	    config_word_next(&value, &word) != CONFIG_WORD) {
+	    words_next(&value, &word) != WORDS_WORD) {
 		(void)config_refuse(
 		    err, "domain", buf_slice(&word), "to TARGET");
 		goto out;

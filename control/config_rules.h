@@ -9,12 +9,6 @@
 #include "common/ipc.h"
 #include "control/config_items.h"
 
-/* Takes the next word off a line; "quoted words" may hold spaces, \" and \\. */
-enum config_word { CONFIG_WORD, CONFIG_LINE_END, CONFIG_WORD_BAD };
-enum config_word config_word_next(struct slice *line, struct buf *word_r);
-/* Appends a word, in quotes where it needs them. */
-void config_word_add(struct buf *line, const char *word);
-
 /*
  * Checks key and value as a person wrote them; canonical texts come out.  -1
  * and a sentence that names what was given and what is allowed.

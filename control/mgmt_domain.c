@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base64.h"
+#include "common/words.h"
 #include "control/confd.h"
 #include "control/config_rules.h"
 
@@ -198,14 +199,14 @@ mgmt_route_add(struct mgmt_ask *ask)
 	struct err err;
 
 	buf_init(&value, CONFIG_VALUE_MAX);
-	config_word_add(&value, target != NULL ? target : "");
+	words_add(&value, target != NULL ? target : "");
 	if (tls != NULL) {
 		(void)buf_add_text(&value, " tls");
-		config_word_add(&value, tls);
+		words_add(&value, tls);
 	}
 	if (user != NULL) {
 		(void)buf_add_text(&value, " user");
-		config_word_add(&value, user);
+		words_add(&value, user);
 	}
 	if (add_password(ask, &value, &err) == -1)
 		mgmt_fail(ask, MGMT_USAGE, NULL, "%s", err.text);
