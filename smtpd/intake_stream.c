@@ -69,10 +69,12 @@ send_chunks(struct intake *intake)
 		intake->from += n;
 		intake->credit -= n;
 	}
-	if (intake->from < intake->content.n)
-		return;
-	buf_reset(&intake->content);
-	intake->from = 0;
+	/* What was sent is not kept until all is: a little may always wait. */
+	if (intake->from == intake->content.n ||
+	    intake->from >= INTAKE_INPUT_MAX) {
+		buf_consume(&intake->content, intake->from);
+		intake->from = 0;
+	}
 }
 
 /* ---- the client's pace ---- */
