@@ -34,28 +34,8 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING };
 #define EVENT_RECIPIENT(F, L) \
 	F(TEXT, to, 330) \
 	F(TEXT, original, 330)
-#define EVENT_DELIVERED(F, L) \
-	F(TEXT, to, 330) \
-	F(TEXT, host, 255) \
-	F(TEXT, address, 64) \
-	F(TEXT, tls, 256) \
-	F(U16, code, 0) \
-	F(TEXT, enhanced, 16) \
-	F(TEXT, reply, 1024) \
-	F(U32, attempt, 0) \
-	F(U32, ms, 0) \
-	F(U64, queued_ms, 0)
-#define EVENT_DEFERRED(F, L) \
-	F(TEXT, to, 330) \
-	F(TEXT, host, 255) \
-	F(TEXT, address, 64) \
-	F(TEXT, tls, 256) \
-	F(U16, code, 0) \
-	F(TEXT, enhanced, 16) \
-	F(TEXT, reply, 1024) \
-	F(U32, attempt, 0) \
-	F(I64, next_attempt, 0)
-#define EVENT_FAILED(F, L) \
+/* What an attempt to deliver came to: the first fields of the next three. */
+#define EVENT_ATTEMPT(F, L) \
 	F(TEXT, to, 330) \
 	F(TEXT, host, 255) \
 	F(TEXT, address, 64) \
@@ -64,6 +44,14 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING };
 	F(TEXT, enhanced, 16) \
 	F(TEXT, reply, 1024) \
 	F(U32, attempt, 0)
+#define EVENT_DELIVERED(F, L) \
+	EVENT_ATTEMPT(F, L) \
+	F(U32, ms, 0) \
+	F(U64, queued_ms, 0)
+#define EVENT_DEFERRED(F, L) \
+	EVENT_ATTEMPT(F, L) \
+	F(I64, next_attempt, 0)
+#define EVENT_FAILED(F, L) EVENT_ATTEMPT(F, L)
 /* A DSN was made: kind is failed, delayed or delivered. */
 #define EVENT_NOTIFIED(F, L) \
 	F(TEXT, to, 330) \
