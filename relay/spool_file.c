@@ -35,16 +35,14 @@ folder_fd(const struct spool_folders *folders, uint64_t id)
 
 /* ---- folders ---- */
 
-/* Opens a folder that is ours alone, or makes it; *is_new_r when it did. */
+/* Opens a folder that is ours alone, or makes it. */
 static int
-open_folder(int at_fd, const char *path, bool *is_new_r, struct err *err)
+open_folder(int at_fd, const char *path, struct err *err)
 {
 	struct stat st;
 	int fd;
 
-	if (mkdirat(at_fd, path, 0700) == 0)
-		*is_new_r = true;
-	else if (errno != EEXIST)
+	if (mkdirat(at_fd, path, 0700) == -1 && errno != EEXIST)
 		return err_set(
 		    err, "cannot make %s: %s", path, strerror(errno));
 	fd = openat(
@@ -63,7 +61,10 @@ open_folder(int at_fd, const char *path, bool *is_new_r, struct err *err)
 	return fd;
 }
 
-/* A name that is new must survive a power cut before mail rests on it. */
+/*
+ * Names must survive a power cut before mail rests on them.  Whoever made them
+ * may have been killed before its sync: so at each start, new or not.
+ */
 static int
 sync_folder(int fd, const char *what, struct err *err)
 {
@@ -90,28 +91,27 @@ spool_folders_open(
     struct spool_folders *folders, const char *state_dir, struct err *err)
 {
 	char path[600];
-	bool is_new = false;
 	int spool_fd;
 	int rc = -1;
 
 	for (unsigned i = 0; i < SPOOL_FOLDERS; i++)
 		folders->fds[i] = -1;
 	(void)snprintf(path, sizeof(path), "%s/spool", state_dir);
-	spool_fd = open_folder(AT_FDCWD, path, &is_new, err);
-	if (spool_fd == -1 || (is_new && sync_path(state_dir, err) == -1))
+	spool_fd = open_folder(AT_FDCWD, path, err);
+	/* With it the names of queue.db and its log. */
+	if (spool_fd == -1 || sync_path(state_dir, err) == -1)
 		goto out;
-	is_new = false;
 	for (unsigned i = 0; i < SPOOL_FOLDERS; i++) {
 		char name[8];
 
 		(void)snprintf(name, sizeof(name), "%02x", i);
-		folders->fds[i] = open_folder(spool_fd, name, &is_new, err);
+		folders->fds[i] = open_folder(spool_fd, name, err);
 		if (folders->fds[i] == -1) {
 			(void)err_wrap(err, "%s", path);
 			goto out;
 		}
 	}
-	if (is_new && sync_folder(spool_fd, path, err) == -1)
+	if (sync_folder(spool_fd, path, err) == -1)
 		goto out;
 	rc = 0;
 out:

@@ -1,0 +1,333 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+# tests/run: release-only timeout=600
+"""Power cuts.  What queued writes and syncs is recorded while mail flows; of
+each recording many states are built that the disk may be in after a power cut
+(the model stands in crashlib/power.py).  Each must open as it is, be sound by
+SQLite's own check, and hold every mail whole that was acknowledged before and
+whose delivery queued had not heard of."""
+
+import os
+import random
+import struct
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from crashlib import (LONG, SEED, bench, die_with_parent,  # noqa: E402
+                      open_scene, power, shim, tap, temporary_folder,
+                      tool)
+
+STATES = 200 if LONG else 40   # of each recording
+SMALL, BLOB, FILE = 2000, 60000, 200000
+HANGS = ("--hang",)  # the sink: nothing is delivered
+
+checker = subprocess.Popen(
+    [tool("check_queue")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    text=True, preexec_fn=die_with_parent)
+states_folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) \
+    else temporary_folder("postern-states-")
+
+
+class Recording:
+    """A gateway whose queued is recorded from its first start on."""
+
+    def __init__(self, name, sink_words=(), lives=0, **settings):
+        self.name = name
+        self.hangs = sink_words == HANGS
+        self.sink = bench.Sink(*sink_words)
+        environment, control = shim("record")
+        folder = temporary_folder("postern-record-")
+        self.path = os.path.join(folder, "recording")
+        with open(self.path, "wb"):
+            os.chmod(self.path, 0o666)
+        self.scene = open_scene(self.sink.port, start=False,
+                                environment=environment, **settings)
+        self.gw = self.scene.gw
+        self.state = os.path.join(self.gw.root, "var/lib/postern/queued")
+        environment["POSTERN_RECORD"] = self.path
+        environment["POSTERN_RECORD_FOLDER"] = self.state
+        self.control = open(control, "r+b", buffering=0)
+        self.base = power.Disk()
+        # What "postern init" left: it is to be there from the first start on.
+        if os.path.isdir(self.state):
+            for name in os.listdir(self.state):
+                if not name.startswith("settings."):
+                    path = os.path.join(self.state, name)
+                    power.drop(path)
+                    if os.path.isfile(path):
+                        os.unlink(path)
+        self.die_after(lives)
+        self.scene.start()
+
+    def die_after(self, records):
+        """queued dies by itself after so many records; 0: it does not."""
+        self.control.seek(0)
+        self.control.write(struct.pack("<q", records))
+
+    def load(self, messages, body, seconds=240, wait=True):
+        load = bench.Load(self.scene.ports["smtp"], "--messages", messages,
+                          "--connections", 20, "--per-connection", 5,
+                          "--body", body, "--keep-going", "--timeout", 60,
+                          "--from", "app%d@any.test", "--to",
+                          "r%d@dest.test")
+        if wait:
+            load.wait(seconds)
+        return load
+
+    def kill(self):
+        """queued alone; it is recorded on when it is back."""
+        self.gw.kill("queued")
+        tap.wait_until(lambda: self.gw.pids("queued"), 20, "queued")
+
+    def end(self):
+        if self.hangs:
+            # Asked twice it ends at once, and waits for no destination.
+            self.gw.process.terminate()
+        self.gw.stop()
+        self.sink.stop()
+        return power.read(self.path)
+
+
+def points(records, rng, count):
+    """Where to cut: half of them right after a 250, a quarter while the
+    database file itself is written, the others anywhere."""
+    after_ok = [i + 1 for i, r in enumerate(records)
+                if r.kind == power.SAID and b"Queued as " in r.data]
+    inode, in_file, changes = None, [], []
+    for i, r in enumerate(records):
+        if r.kind == power.OPEN and r.data == b"queue.db":
+            inode = r.inode
+        if r.kind in (power.SAID, power.HEARD):
+            continue
+        changes.append(i + 1)
+        if r.kind == power.WRITE and r.inode == inode:
+            in_file.append(i + 1)
+    chosen = []
+    for pool, share in ((after_ok, 2), (in_file, 1), (changes, 1)):
+        if pool:
+            chosen += [rng.choice(pool) for _ in range(count * share // 4)]
+    while len(chosen) < count:
+        chosen.append(rng.choice(changes))
+    return sorted(chosen)
+
+
+def ask(path):
+    """What check_queue says: ({queue id: verdict}, what is wrong or None)."""
+    checker.stdin.write(path + "\n")
+    checker.stdin.flush()
+    found = {}
+    while True:
+        line = checker.stdout.readline()
+        if not line:
+            raise RuntimeError("check_queue is gone")
+        words = line.rstrip("\n").split(" ")
+        if words[0] == "ok":
+            return found, None
+        if words[0] == "bad":
+            return found, line.rstrip("\n")
+        found[words[0]] = words[2]
+
+
+def look(disk, duties, rng, position):
+    """One state.  What is wrong with it, or None."""
+    path = os.path.join(states_folder, f"postern-state-{os.getpid()}")
+    power.drop(path)
+    try:
+        disk.crash(path, rng)
+        found, wrong = ask(path)
+        torn = [w for w, verdict in found.items() if verdict != "whole"]
+        gone = [w for w in duties.owed if w not in found]
+        if wrong is None and torn:
+            wrong = f"torn: {torn[:3]}"
+        if wrong is None and gone:
+            wrong = f"lost: {len(gone)} of {len(duties.owed)}: {gone[:3]}"
+        if wrong is not None:
+            keep = temporary_folder("postern-bad-state-")
+            subprocess.run(["cp", "-r", path, keep], check=False)
+            wrong = f"at record {position}: {wrong} ({keep})"
+        return wrong
+    finally:
+        power.drop(path)
+
+
+def replay(recording, records):
+    rng = random.Random(f"{SEED} {recording.name}")
+    disk, duties = recording.base, power.Duties()
+    cuts = points(records, rng, STATES)
+    wrong, open_changes, owed = [], 0, 0
+    at = 0
+    began = time.monotonic()
+    for position in cuts:
+        while at < position:
+            disk.do(records[at])
+            duties.do(records[at])
+            at += 1
+        open_changes += disk.pending()
+        owed += len(duties.owed)
+        problem = look(disk, duties, rng, position)
+        if problem:
+            wrong.append(problem)
+    kinds = {r.kind for r in records}
+    tap.diag(f"{recording.name}: {len(records)} records, {len(cuts)} states "
+             f"in {time.monotonic() - began:.0f} s; on average "
+             f"{open_changes // len(cuts)} changes not sure, "
+             f"{owed // len(cuts)} mails owed")
+    for problem in wrong[:5]:
+        tap.diag(problem)
+    tap.equal(len(wrong), 0, f"{recording.name}: all is there in each of "
+              f"{len(cuts)} states")
+    tap.ok(power.SYNC_END in kinds and owed > 0,
+           f"{recording.name}: mails were acknowledged and synced")
+    return disk
+
+
+def files_written(records):
+    return {r.data.decode() for r in records if r.kind == power.OPEN}
+
+
+# Each records one course of events; short runs take three of them.
+
+def small_waiting(r):
+    """Nothing goes out: all that was acknowledged is owed."""
+    r.load(150, SMALL)
+
+
+def small_flowing(r):
+    r.load(300, SMALL)
+    r.gw.wait_for_queue(0, 60)
+
+
+def files(r):
+    """Bodies in the spool, with kills between."""
+    for _ in range(3):
+        load = r.load(25, FILE, wait=False)
+        time.sleep(0.5)
+        r.kill()
+        load.wait(120)
+    r.gw.wait_for_queue(0, 60)
+
+
+def files_waiting(r):
+    r.load(40, FILE)
+
+
+def checkpoints(r):
+    """More than one log full: SQLite writes it back into the file."""
+    r.load(450, BLOB)
+    r.gw.wait_for_queue(0, 60)
+    r.load(20, SMALL)
+
+
+def checkpoints_waiting(r):
+    r.load(450, BLOB)
+
+
+def restarts(r):
+    """A clean stop empties the log; the next start makes a new one."""
+    for _ in range(3):
+        r.load(40, SMALL)
+        r.gw.restart()
+        r.scene.find_ports()
+
+
+def killed_start(r):
+    """queued died in its very first start: see births()."""
+    r.load(20, SMALL)
+    r.load(30, FILE)
+
+
+def births(records):
+    """Moments of the first start: right after a name was made, and where a
+    sync begins and ends; of the spool's folders the first and the last."""
+    found = []
+    for i, r in enumerate(records):
+        if r.kind == power.SAID and b"Queued as " in r.data:
+            break
+        if (r.kind == power.MKDIR or r.kind == power.OPEN and r.aux or
+                r.kind in (power.SYNC_BEGIN, power.SYNC_END)):
+            if (r.kind == power.MKDIR and r.data.startswith(b"spool/")
+                    and len(found) > 1 and found[-1][1] == found[-2][1]
+                    == power.MKDIR):
+                found.pop()
+            found.append((i + 1, r.kind))
+    if not LONG:
+        made = [f for f in found if f[1] in (power.MKDIR, power.OPEN)]
+        # The log's file, the spool, the last of its folders.
+        found = [made[0], made[-3], made[-1]]
+    return [at for at, _ in found]
+
+
+def deferred(r):
+    """Half of the mails are put off first."""
+    r.load(150, SMALL)
+    r.gw.wait_for_queue(0, 60)
+    r.load(10, FILE)
+
+
+def given_up(r):
+    """Recipients refused for good: rows go, notifications come."""
+    r.load(100, SMALL)
+
+
+def by_hand(r):
+    """An administrator holds, releases and deletes."""
+    r.load(80, SMALL)
+    r.gw.run_cli("queue", "hold", "--match", "domain=dest.test")
+    r.load(20, SMALL)
+    r.gw.run_cli("queue", "release", "--match", "domain=dest.test")
+    r.load(20, SMALL)
+
+
+def mixed(r):
+    for body in (SMALL, FILE, BLOB):
+        load = r.load(60, body, wait=False)
+        time.sleep(0.7)
+        r.kill()
+        load.wait(120)
+
+
+COURSES = [
+    (mixed, (), True),
+    (checkpoints, (), True),
+    (small_waiting, HANGS, False),
+    (small_flowing, (), False),
+    (files, (), False),
+    (files_waiting, HANGS, False),
+    (checkpoints_waiting, HANGS, False),
+    (restarts, HANGS, False),
+    (deferred, ("--tempfail", "50"), False),
+    (given_up, ("--reject-rcpt", "r*@dest.test"), False),
+    (by_hand, HANGS, False),
+]
+
+made = 0
+spooled = False
+first_records = []
+
+
+def record(course, words, name, lives=0):
+    """One recording, and its states."""
+    global made, spooled  # pylint: disable=global-statement
+    with tap.group(name):
+        recording = Recording(name, words, lives)
+        course(recording)
+        records = recording.end()
+        spooled = spooled or any(n.startswith("spool/") and n.count("/") == 2
+                                 for n in files_written(records))
+        if not first_records:
+            first_records.extend(records)
+        replay(recording, records)
+        made += 1
+
+
+for course, words, is_short in COURSES:
+    if LONG or is_short:
+        record(course, words, course.__name__)
+for lives in births(first_records):
+    record(killed_start, HANGS, f"killed_start {lives}", lives)
+
+tap.diag(f"{made} recordings, {made * STATES} states")
+tap.ok(spooled, "files of the spool were among them")
+tap.done()
