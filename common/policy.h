@@ -49,15 +49,16 @@
  */
 #define POLICY_TRUST_DEFAULT 50
 
-/* Tags that incoming mail's Subject may get; forged ones are taken out. */
-#define POLICY_SUBJECT_TAGS(X)      \
-	X(DECRYPTED, "[decrypted]") \
-	X(SIGNED, "[signed]")       \
-	X(FORGED, "[invalid signature]")
-
-#define POLICY_TAG_ENUM(suffix, text) POLICY_TAG_##suffix,
-enum policy_tag { POLICY_SUBJECT_TAGS(POLICY_TAG_ENUM) POLICY_TAG_COUNT };
-#undef POLICY_TAG_ENUM
+/*
+ * Tags that the Subject of incoming mail may get (crypto.subject_tags); what
+ * a mail brings along of them is forged, and taken out.
+ */
+enum policy_tag {
+	POLICY_TAG_DECRYPTED,
+	POLICY_TAG_SIGNED,
+	POLICY_TAG_INVALID,
+	POLICY_TAG_COUNT
+};
 extern const char *const policy_tag_texts[POLICY_TAG_COUNT];
 
 /* As enum protect_encrypt, and one more that it never comes to. */
@@ -146,6 +147,9 @@ size_t policy_count(const struct policy *policy);
 
 /* ---- one mail ---- */
 
+/* As SIGN_JOB takes them. */
+#define POLICY_REMOVALS_MAX 32
+
 /* Free with policy_mail_clear(); header must outlive it. */
 struct policy_mail {
 	char sender[ADDRESS_TEXT_MAX]; /* folded; "": none that matches */
@@ -186,12 +190,16 @@ void policy_decide(const struct policy *policy, const struct policy_mail *mail,
     const struct address *recipient, struct policy_decision *decision_r,
     struct ipc_list_writer *removals, policy_fired_fn *fired, void *arg);
 
-/*
- * The words of one field's value: "sign", "required".  Of encrypt, the number
- * is enum policy_encrypt.
- */
 const char *policy_field_name(enum policy_field field);
-const char *policy_value_name(enum policy_field field, unsigned value);
+
+/* "required", "on", "50"; of encrypt, the number is enum policy_encrypt. */
+#define POLICY_VALUE_TEXT_MAX 16
+const char *policy_value_name(enum policy_field field, unsigned value,
+    char text_r[POLICY_VALUE_TEXT_MAX]);
+
+/* "trigger subject [secure] encrypt" */
+void policy_trigger_format(
+    const struct policy_trigger *trigger, struct buf *text_r);
 
 /* enum protect_encrypt as a word. */
 const char *policy_encrypt_name(enum protect_encrypt encrypt);

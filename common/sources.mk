@@ -9,7 +9,7 @@
 # be used by a file that all programs need.
 #
 # Libraries: EVENT OPENSSL SECCOMP SASL UNBOUND SQLITE IDN2 STRINGPREP JANSSON
-# SPF2 THREAD, each as $(NAME_LIBS).
+# SPF2 GPGME CURL THREAD, each as $(NAME_LIBS).
 #
 # A unit test tests/unit/test_buf.c, a fuzz target tests/fuzz/fuzz_mime.c and
 # a bench tests/bench/load.c are found by themselves.  They are linked with
@@ -63,4 +63,6 @@ common_SOURCES += common/token.c
 common_SOURCES += common/utf8.c
 common_SOURCES += common/words.c
 common_SOURCES += common/xtext.c
+common_SOURCES += common/policy.c
+common_SOURCES += common/policy_words.c
 common_SOURCES += common/pool.c
