@@ -42,8 +42,11 @@ void entity_close(struct entity *entity);
 
 const struct shape *entity_shape(const struct entity *entity);
 
-/* canon_is_7bit(): if not, a multipart/signed must not be made of it. */
-bool entity_is_7bit(const struct entity *entity);
+/*
+ * False: octets over 127 or long lines stay in it, so that it may only travel
+ * inside base64 and no multipart/signed is to be made of it.
+ */
+bool entity_is_7bit(struct entity *entity, const struct entity_wishes *wishes);
 
 /*
  * The canonical entity: Content-* fields, with header protection also the

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Looks at the structure of a message and names its root.
+ * Runs in: postern-signerd's workers.  Trusts: nothing in the octets.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "common/mime.h"
+#include "common/mime_value.h"
+#include "signer/shape.h"
+#include "signer/transfer.h"
+
+#define READ_OCTETS 65536
+/* So much of a body tells whether it is armor from end to end. */
+#define EDGE_OCTETS 512
+/* Base64 of a CMS up to its type, with line ends and junk. */
+#define CMS_SAMPLE 256
+
+static const char *const shape_texts[SHAPE_KIND_COUNT] = {
+    [SHAPE_PLAIN] = "plain",
+    [SHAPE_SMIME_SIGNED] = "smime-signed",
+    [SHAPE_SMIME_OPAQUE] = "smime-opaque",
+    [SHAPE_SMIME_ENCRYPTED] = "smime-encrypted",
+    [SHAPE_SMIME_OTHER] = "smime-other",
+    [SHAPE_PGP_SIGNED] = "pgp-signed",
+    [SHAPE_PGP_ENCRYPTED] = "pgp-encrypted",
+    [SHAPE_PGP_MIXED_UP] = "pgp-mixed-up",
+    [SHAPE_PGP_INLINE] = "pgp-inline",
+    [SHAPE_SIGNED_OTHER] = "signed-other",
+    [SHAPE_ENCRYPTED_OTHER] = "encrypted-other",
+};
+
+struct walk {
+	struct shape shape;
+	struct mime_part root;
+	char protocol[64];                 /* of a multipart root, lower case */
+	bool is_p7m;                       /* octet-stream by that name */
+	uint32_t open[SHAPE_CHILDREN_MAX]; /* numbers of the children */
+	/* Depth of an attached message that we are in; 0: none. */
+	uint32_t attached_depth;
+	bool has_layer; /* somewhere below the root */
+};
+
+const char *
+shape_text(enum shape_kind kind)
+{
+	return shape_texts[kind];
+}
+
+bool
+shape_is_signed(const struct shape *shape)
+{
+	return shape->kind == SHAPE_SMIME_SIGNED ||
+	       shape->kind == SHAPE_SMIME_OPAQUE ||
+	       shape->kind == SHAPE_PGP_SIGNED ||
+	       shape->kind == SHAPE_SIGNED_OTHER;
+}
+
+bool
+shape_is_encrypted(const struct shape *shape)
+{
+	return shape->kind == SHAPE_SMIME_ENCRYPTED ||
+	       shape->kind == SHAPE_PGP_ENCRYPTED ||
+	       shape->kind == SHAPE_PGP_MIXED_UP ||
+	       shape->kind == SHAPE_ENCRYPTED_OTHER;
+}
+
+static bool
+is_type(const struct mime_part *part, const char *type, const char *subtype)
+{
+	return strcmp(part->type, type) == 0 &&
+	       strcmp(part->subtype, subtype) == 0;
+}
+
+static bool
+is_pkcs7_mime(const struct mime_part *part)
+{
+	return is_type(part, "application", "pkcs7-mime") ||
+	       is_type(part, "application", "x-pkcs7-mime");
+}
+
+/* Lower case; "" when there is none. */
+static void
+param_of(const struct header *h, enum header_name name, const char *param,
+    char *out, size_t out_size)
+{
+	const struct header_field *field = header_first(h, name);
+	struct mime_value value;
+	struct buf text;
+
+	out[0] = '\0';
+	if (field == NULL ||
+	    mime_value_parse(header_field_value(h, field), &value) == -1)
+		return;
+	buf_init(&text, out_size - 1);
+	if (mime_value_param(&value, param, &text) == 0 &&
+	    slice_copy(buf_slice(&text), out, out_size) == 0)
+		for (char *c = out; *c != '\0'; c++)
+			if (*c >= 'A' && *c <= 'Z')
+				*c = (char)(*c - 'A' + 'a');
+	buf_clear(&text);
+}
+
+static bool
+ends_in_p7m(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 4 && strcmp(name + n - 4, ".p7m") == 0;
+}
+
+static void
+look_at_root(struct walk *w, const struct header *h)
+{
+	char name[128];
+
+	param_of(
+	    h, HDR_CONTENT_TYPE, "protocol", w->protocol, sizeof(w->protocol));
+	if (!is_type(&w->root, "application", "octet-stream"))
+		return;
+	param_of(h, HDR_CONTENT_TYPE, "name", name, sizeof(name));
+	w->is_p7m = ends_in_p7m(name);
+	param_of(h, HDR_CONTENT_DISPOSITION, "filename", name, sizeof(name));
+	w->is_p7m |= ends_in_p7m(name);
+}
+
+/* PUBLISH is for information; all other methods await an answer. */
+static void
+look_at_calendar(struct walk *w, const struct header *h)
+{
+	char method[32];
+
+	param_of(h, HDR_CONTENT_TYPE, "method", method, sizeof(method));
+	if (method[0] != '\0' && strcmp(method, "publish") != 0)
+		w->shape.is_calendar = true;
+}
+
+static void
+add_child(struct walk *w, const struct mime_part *part)
+{
+	struct shape_child *child;
+
+	if (w->shape.child_count < SHAPE_CHILDREN_MAX) {
+		child = &w->shape.children[w->shape.child_count];
+		w->open[w->shape.child_count] = part->number;
+		child->start = part->start;
+		child->body_start = part->body_start;
+		(void)strncat(child->type, part->type,
+		    sizeof(child->type) - 1 - strlen(child->type));
+		(void)strncat(child->type, "/",
+		    sizeof(child->type) - 1 - strlen(child->type));
+		(void)strncat(child->type, part->subtype,
+		    sizeof(child->type) - 1 - strlen(child->type));
+	}
+	w->shape.child_count++;
+}
+
+static void
+on_begin(void *arg, const struct mime_part *part, const struct header *h)
+{
+	struct walk *w = arg;
+
+	if (part->number == 0) {
+		w->root = *part;
+		w->shape.body_start = part->body_start;
+		look_at_root(w, h);
+	}
+	if (part->depth == 1 && w->root.kind == MIME_MULTIPART)
+		add_child(w, part);
+	if (w->attached_depth > 0)
+		return;
+	if (part->kind == MIME_MESSAGE)
+		w->attached_depth = part->depth + 1;
+	if (is_type(part, "text", "calendar"))
+		look_at_calendar(w, h);
+	if (is_type(part, "application", "ms-tnef"))
+		w->shape.is_tnef = true;
+	if (part->depth > 0 &&
+	    (is_type(part, "multipart", "signed") ||
+		is_type(part, "multipart", "encrypted") || is_pkcs7_mime(part)))
+		w->has_layer = true;
+}
+
+static void
+on_end(void *arg, const struct mime_part *part)
+{
+	struct walk *w = arg;
+
+	if (part->number == 0)
+		w->shape.body_end = part->body_end;
+	for (size_t i = 0; i < SHAPE_CHILDREN_MAX; i++)
+		if (part->number != 0 && w->open[i] == part->number)
+			w->shape.children[i].body_end = part->body_end;
+	if (w->attached_depth == part->depth + 1)
+		w->attached_depth = 0;
+}
+
+static int
+walk_parts(const struct content *message, struct walk *w, struct err *err)
+{
+	const struct mime_events events = {on_begin, on_end, w};
+	struct mime *m = mime_new(&events);
+	char piece[READ_OCTETS];
+	int rc = -1;
+
+	if (message->fd == -1)
+		mime_feed(m, message->memory);
+	for (uint64_t at = 0; message->fd != -1 && at < message->size;) {
+		ssize_t n = content_read(message, at, piece, sizeof(piece));
+
+		if (n <= 0) {
+			err_set(err, "cannot read a content");
+			goto out;
+		}
+		mime_feed(m, (struct slice){piece, (size_t)n});
+		at += (uint64_t)n;
+	}
+	mime_finish(m);
+	rc = 0;
+out:
+	mime_free(m);
+	return rc;
+}
+
+/* ---- what CMS it is ---- */
+
+static const unsigned char oid_pkcs7[] = {
+    0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07};
+static const unsigned char oid_auth_enveloped[] = {0x06, 0x0b, 0x2a, 0x86, 0x48,
+    0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x17};
+
+#define PKCS7_SIGNED 2
+#define PKCS7_ENVELOPED 3
+
+/*
+ * By the content type at the front of the CMS, not by what the label says
+ * (smime-type is often wrong or missing).
+ */
+static enum shape_kind
+cms_kind(const unsigned char *p, size_t n)
+{
+	size_t at = 2;
+
+	/* SEQUENCE, a length in any of its forms. */
+	if (n < 2 || p[0] != 0x30)
+		return SHAPE_SMIME_OTHER;
+	if (p[1] > 0x80 && p[1] <= 0x88)
+		at += p[1] & 0x7f;
+	if (n >= at + sizeof(oid_auth_enveloped) &&
+	    memcmp(p + at, oid_auth_enveloped, sizeof(oid_auth_enveloped)) == 0)
+		return SHAPE_SMIME_ENCRYPTED;
+	if (n < at + sizeof(oid_pkcs7) + 1 ||
+	    memcmp(p + at, oid_pkcs7, sizeof(oid_pkcs7)) != 0)
+		return SHAPE_SMIME_OTHER;
+	if (p[at + sizeof(oid_pkcs7)] == PKCS7_SIGNED)
+		return SHAPE_SMIME_OPAQUE;
+	return p[at + sizeof(oid_pkcs7)] == PKCS7_ENVELOPED
+		   ? SHAPE_SMIME_ENCRYPTED
+		   : SHAPE_SMIME_OTHER;
+}
+
+static enum shape_kind
+pkcs7_kind(const struct content *message, const struct walk *w)
+{
+	uint64_t start = w->shape.body_start;
+	uint64_t size = w->shape.body_end - start;
+	enum shape_kind kind = SHAPE_SMIME_OTHER;
+	struct buf sample;
+	struct sink sink = sink_of_buf(&sample);
+
+	if (size > CMS_SAMPLE)
+		size = CMS_SAMPLE;
+	buf_init(&sample, CMS_SAMPLE);
+	if (transfer_decode(&sink, w->root.encoding, message, start,
+		start + size, NULL) == 0)
+		kind = cms_kind((const unsigned char *)sample.p, sample.n);
+	buf_clear(&sample);
+	return kind;
+}
+
+/* ---- OpenPGP ---- */
+
+/* Armor of one message or cleartext signature, and nothing around it. */
+static bool
+is_inline_pgp(const struct content *message, const struct walk *w)
+{
+	char edge[EDGE_OCTETS];
+	uint64_t size = w->shape.body_end - w->shape.body_start;
+	size_t n = size < sizeof(edge) ? (size_t)size : sizeof(edge);
+	struct slice s = {edge, n};
+
+	if (w->root.encoding == MIME_ENCODING_BASE64 || n == 0 ||
+	    content_read(message, w->shape.body_start, edge, n) != (ssize_t)n)
+		return false;
+	while (s.n > 0 && strchr(" \t\r\n", *s.p) != NULL && *s.p != '\0') {
+		s.p++;
+		s.n--;
+	}
+	if (!slice_starts_nocase(s, "-----BEGIN PGP MESSAGE-----") &&
+	    !slice_starts_nocase(s, "-----BEGIN PGP SIGNED MESSAGE-----"))
+		return false;
+	if (content_read(message, w->shape.body_end - n, edge, n) != (ssize_t)n)
+		return false;
+	s = (struct slice){edge, n};
+	while (s.n > 0 && strchr(" \t\r\n", s.p[s.n - 1]) != NULL &&
+	       s.p[s.n - 1] != '\0')
+		s.n--;
+	if (s.n > 27 &&
+	    memcmp(s.p + s.n - 25, "-----END PGP MESSAGE-----", 25) == 0)
+		return true;
+	return s.n > 29 &&
+	       memcmp(s.p + s.n - 27, "-----END PGP SIGNATURE-----", 27) == 0;
+}
+
+/* What Exchange makes of multipart/encrypted; exactly this, nothing like it. */
+static bool
+is_mixed_up(const struct content *message, const struct walk *w)
+{
+	const struct shape *s = &w->shape;
+
+	if (s->child_count != 3 || !is_type(&w->root, "multipart", "mixed") ||
+	    strcmp(s->children[0].type, "text/plain") != 0 ||
+	    strcmp(s->children[1].type, "application/pgp-encrypted") != 0 ||
+	    strcmp(s->children[2].type, "application/octet-stream") != 0)
+		return false;
+	for (uint64_t at = s->children[0].body_start;
+	     at < s->children[0].body_end; at++) {
+		char c;
+
+		if (content_read(message, at, &c, 1) != 1 ||
+		    (c != '\r' && c != '\n' && c != ' ') ||
+		    at - s->children[0].body_start > EDGE_OCTETS)
+			return false;
+	}
+	return true;
+}
+
+/* The protocol decides; without one, the type of the part that it is in. */
+static enum shape_kind
+by_protocol(const struct walk *w, const char *child_type)
+{
+	const char *p = w->protocol[0] != '\0' ? w->protocol : child_type;
+
+	if (strcmp(p, "application/pkcs7-signature") == 0 ||
+	    strcmp(p, "application/x-pkcs7-signature") == 0)
+		return SHAPE_SMIME_SIGNED;
+	if (strcmp(p, "application/pgp-signature") == 0)
+		return SHAPE_PGP_SIGNED;
+	if (strcmp(p, "application/pgp-encrypted") == 0)
+		return SHAPE_PGP_ENCRYPTED;
+	return SHAPE_SIGNED_OTHER;
+}
+
+static enum shape_kind
+kind_of(const struct content *message, const struct walk *w)
+{
+	enum shape_kind kind;
+
+	if (is_type(&w->root, "multipart", "signed")) {
+		kind = by_protocol(w, w->shape.children[1].type);
+		return kind == SHAPE_PGP_ENCRYPTED ? SHAPE_SIGNED_OTHER : kind;
+	}
+	if (is_type(&w->root, "multipart", "encrypted")) {
+		kind = by_protocol(w, w->shape.children[0].type);
+		return kind == SHAPE_PGP_ENCRYPTED ? kind
+						   : SHAPE_ENCRYPTED_OTHER;
+	}
+	if (is_pkcs7_mime(&w->root) || w->is_p7m) {
+		kind = pkcs7_kind(message, w);
+		return w->is_p7m && kind == SHAPE_SMIME_OTHER ? SHAPE_PLAIN
+							      : kind;
+	}
+	if (is_mixed_up(message, w))
+		return SHAPE_PGP_MIXED_UP;
+	if (is_type(&w->root, "text", "plain") && is_inline_pgp(message, w))
+		return SHAPE_PGP_INLINE;
+	return SHAPE_PLAIN;
+}
+
+int
+shape_read(
+    const struct content *message, struct shape *shape_r, struct err *err)
+{
+	struct walk w = {.attached_depth = 0};
+
+	if (walk_parts(message, &w, err) == -1)
+		return -1;
+	w.shape.kind = kind_of(message, &w);
+	w.shape.has_errant_layer = w.has_layer && w.shape.kind == SHAPE_PLAIN;
+	*shape_r = w.shape;
+	return 0;
+}
