@@ -93,6 +93,24 @@ policy_count(const struct policy *policy)
 	return policy->count;
 }
 
+struct policy *
+policy_of_snapshot(const struct snapshot *snapshot, size_t *unread_r)
+{
+	struct policy *policy = policy_new();
+
+	*unread_r = 0;
+	for (size_t i = 0; i < snapshot->policy_count; i++) {
+		const struct policy_entry *entry = &snapshot->policies[i];
+
+		if (policy_add(policy, slice_of(entry->sender),
+			slice_of(entry->recipient), slice_of(entry->words),
+			NULL) == -1)
+			++*unread_r;
+	}
+	policy_sort(policy);
+	return policy;
+}
+
 static const struct policy_rule *
 find_rule(
     const struct policy *policy, const char *sender, const char *recipient)

@@ -34,6 +34,7 @@
 #include "common/address.h"
 #include "common/header.h"
 #include "common/ipc.h"
+#include "common/settings.h"
 #include "common/vocabulary.h"
 
 /* As IPC_RECORD_POLICY has them. */
@@ -136,6 +137,9 @@ struct policy_rule {
 };
 
 struct policy *policy_new(void);
+/* All of a snapshot; one that cannot be read is left out and counted. */
+struct policy *policy_of_snapshot(
+    const struct snapshot *snapshot, size_t *unread_r);
 void policy_free(struct policy *policy);
 
 /* Adds one; -1 when it cannot be read.  Then, after the last: sort. */

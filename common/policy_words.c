@@ -118,11 +118,13 @@ policy_pattern_parse(
 		    printable(text, given, sizeof(given)));
 	if (address_parse(text, ADDRESS_MAY_BE_UTF8, &address, err) == -1)
 		return -1;
-	if (address.is_literal)
-		return err_set(
-		    err, "pattern: an address with a domain is wanted");
-	(void)snprintf(pattern_r, POLICY_PATTERN_MAX + 1, "%s",
-	    address_format_folded(&address, room));
+	(void)address_format_folded(&address, room);
+	/* A rule's key is its two patterns with a blank between. */
+	if (address.is_literal || strchr(room, ' ') != NULL)
+		return err_set(err,
+		    "pattern: an address without blanks, at a domain, is "
+		    "wanted");
+	(void)snprintf(pattern_r, POLICY_PATTERN_MAX + 1, "%s", room);
 	return 0;
 }
 

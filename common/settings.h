@@ -211,6 +211,32 @@
 	    READS(QUEUED), "Free disk space below which mail is refused", "") \
 	S(queue_age_alert, "queue.age_alert", SECONDS(60, 604800), "2h", \
 	    READS(QUEUED), "Alert when the oldest message is older", "") \
+	S(crypto_verify, "crypto.verify", BOOL, "on", \
+	    READS(QUEUED) | READS(SIGNERD), \
+	    "Decrypt incoming mail and check its signatures", \
+	    "Mail that is neither encrypted nor signed is not held up by it.") \
+	S(crypto_subject_tags, "crypto.subject_tags", BOOL, "off", \
+	    READS(QUEUED) | READS(SIGNERD), \
+	    "Tell in Subject what was found in incoming mail", \
+	    "[decrypted], [signed] or [invalid signature]. What mail brings " \
+	    "along of these is taken out first.") \
+	S(crypto_undecryptable, "crypto.undecryptable", \
+	    CHOICE("deliver hold reject"), "deliver", \
+	    READS(QUEUED) | READS(SIGNERD), \
+	    "Incoming mail that cannot be decrypted", \
+	    "deliver: as it came, its reader may have the key. hold: it " \
+	    "waits for an administrator.") \
+	S(crypto_bad_signature, "crypto.bad_signature", \
+	    CHOICE("deliver hold reject"), "deliver", \
+	    READS(QUEUED) | READS(SIGNERD), \
+	    "Incoming mail whose signature is invalid", \
+	    "deliver: with a header field that says so. Mailing lists break " \
+	    "signatures without bad intent.") \
+	S(crypto_max_size, "crypto.max_size", OCTETS(65536, 1073741824), \
+	    "50M", READS(QUEUED) | READS(SIGNERD), \
+	    "Largest message to sign, encrypt or open", \
+	    "A larger one that must be protected is returned, any other " \
+	    "passes as it is.") \
 	S(log_retention_days, "log.retention_days", NUMBER(1, 3650), "90", \
 	    READS(LOGHUB), "Days that the log is kept", "") \
 	S(log_min_free, "log.min_free", OCTETS(0, 1099511627776), "128M", \
@@ -383,6 +409,13 @@ struct access_entry {
 	int64_t until; /* 0: for good */
 };
 
+/* One rule of protection, as common/policy.h reads it. */
+struct policy_entry {
+	char *sender;
+	char *recipient;
+	char *words;
+};
+
 /* All that a program knows of the configuration, as of one revision. */
 struct snapshot {
 	uint64_t revision;
@@ -393,6 +426,8 @@ struct snapshot {
 	size_t route_count;
 	struct access_entry *access;
 	size_t access_count;
+	struct policy_entry *policies;
+	size_t policy_count;
 };
 
 /* -1 when the message's values break their rows; free with snapshot_free. */

@@ -153,6 +153,19 @@ read_access(struct ipc_list list, struct snapshot *snapshot)
 			.until = record.until};
 }
 
+static void
+read_policies(struct ipc_list list, struct snapshot *snapshot)
+{
+	struct ipc_record_policy record;
+
+	snapshot->policies = xcalloc(list.count, sizeof(*snapshot->policies));
+	while (ipc_policy_next(&list, &record))
+		snapshot->policies[snapshot->policy_count++] =
+		    (struct policy_entry){.sender = slice_dup(record.sender),
+			.recipient = slice_dup(record.recipient),
+			.words = slice_dup(record.rules)};
+}
+
 int
 snapshot_read(const struct ipc_conf_snapshot *message,
     struct snapshot **snapshot_r, struct err *err)
@@ -162,6 +175,7 @@ snapshot_read(const struct ipc_conf_snapshot *message,
 	snapshot->revision = message->revision;
 	settings_init(&snapshot->settings);
 	read_access(message->access, snapshot);
+	read_policies(message->policies, snapshot);
 	if (read_settings(message->settings, &snapshot->settings, err) == -1 ||
 	    read_domains(message->domains, snapshot, err) == -1 ||
 	    read_routes(message->routes, snapshot, err) == -1) {
@@ -195,5 +209,11 @@ snapshot_free(struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->access_count; i++)
 		free(snapshot->access[i].pattern);
 	free(snapshot->access);
+	for (size_t i = 0; i < snapshot->policy_count; i++) {
+		free(snapshot->policies[i].sender);
+		free(snapshot->policies[i].recipient);
+		free(snapshot->policies[i].words);
+	}
+	free(snapshot->policies);
 	free(snapshot);
 }

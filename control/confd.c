@@ -55,6 +55,7 @@ static const struct channel_handler handlers[] = {
     PROGRAM_HANDLERS(ROLE_QUEUED),
     PROGRAM_HANDLERS(ROLE_RELAYD),
     PROGRAM_HANDLERS(ROLE_LOGHUB),
+    PROGRAM_HANDLERS(ROLE_SIGNERD),
     {ROLE_ADMIN, MSG_MGMT_REQUEST, mgmt_on_request},
     {ROLE_ADMIN, MSG_TLS_INSTALL, mgmt_on_tls_install},
     {ROLE_NONE, MSG_COUNT, NULL},
@@ -142,6 +143,7 @@ status(struct daemon *daemon, struct status_writer *writer)
 	status_counter(writer, "domains", counts[CONFIG_DOMAIN]);
 	status_counter(writer, "routes", counts[CONFIG_ROUTE]);
 	status_counter(writer, "access_entries", counts[CONFIG_ACCESS]);
+	status_counter(writer, "policy_rules", counts[CONFIG_POLICY]);
 }
 
 static void

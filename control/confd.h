@@ -126,6 +126,13 @@ void mgmt_change_to(
     struct mgmt_ask *ask, struct config_items *wanted, const char *note);
 json_t *mgmt_changes_json(const struct config_changes *changes);
 
+/* Stores one item that is not there yet, or may be replaced; answers. */
+void mgmt_put_item(struct mgmt_ask *ask, enum config_kind kind,
+    const char *key, const char *value, bool may_replace);
+/* any_value only has to be one that parses. */
+void mgmt_remove_item(struct mgmt_ask *ask, enum config_kind kind,
+    const char *key, const char *any_value);
+
 /* Canonical key and value of one item; clearing wipes them. */
 struct mgmt_texts {
 	struct buf key;
@@ -156,6 +163,7 @@ mgmt_handle_fn mgmt_domain_add, mgmt_domain_remove, mgmt_domain_list,
     mgmt_domain_recipients;
 mgmt_handle_fn mgmt_route_add, mgmt_route_remove, mgmt_route_list,
     mgmt_route_test;
+mgmt_handle_fn mgmt_policy_add, mgmt_policy_remove, mgmt_policy_list;
 mgmt_handle_fn mgmt_block_add, mgmt_block_remove, mgmt_block_list,
     mgmt_allow_add, mgmt_allow_remove, mgmt_allow_list;
 mgmt_handle_fn mgmt_status, mgmt_health, mgmt_alert_raise, mgmt_alert_clear;

@@ -22,12 +22,14 @@ static const struct audience {
 	bool routes;
 	bool secrets; /* passwords of routes */
 	bool access;
+	bool policies;
 } audiences[ROLE_COUNT] = {
     [ROLE_SMTPD] = {.domains = true, .access = true},
     [ROLE_AUTHD] = {.domains = true},
-    [ROLE_QUEUED] = {.domains = true, .routes = true},
+    [ROLE_QUEUED] = {.domains = true, .routes = true, .policies = true},
     [ROLE_RELAYD] = {.domains = true, .routes = true, .secrets = true},
     [ROLE_CONFD] = {.domains = true},
+    [ROLE_SIGNERD] = {.domains = true, .policies = true},
 };
 
 struct lists {
@@ -35,6 +37,7 @@ struct lists {
 	struct ipc_list_writer domains;
 	struct ipc_list_writer routes;
 	struct ipc_list_writer access;
+	struct ipc_list_writer policies;
 };
 
 /* ---- the parts ---- */
@@ -128,6 +131,19 @@ add_access(const struct config_item *item, struct lists *lists)
 	(void)ipc_access_add(&lists->access, &record, NULL);
 }
 
+static void
+add_policy(const struct config_item *item, struct lists *lists)
+{
+	struct config_policy policy;
+	struct ipc_record_policy record = {.rules = slice_of(item->value)};
+
+	if (config_policy_read(item->key, &policy) == -1)
+		return;
+	record.sender = slice_of(policy.sender);
+	record.recipient = slice_of(policy.recipient);
+	(void)ipc_policy_add(&lists->policies, &record, NULL);
+}
+
 /* In match order: the nearer pattern first. */
 static void
 add_routes(
@@ -157,6 +173,8 @@ fill_lists(const struct confd *confd, enum role role, struct lists *lists)
 			add_domain(confd, item, lists);
 		else if (item->kind == CONFIG_ACCESS && audience->access)
 			add_access(item, lists);
+		else if (item->kind == CONFIG_POLICY && audience->policies)
+			add_policy(item, lists);
 	}
 	if (audience->routes)
 		add_routes(items, audience->secrets, lists);
@@ -169,13 +187,15 @@ make_snapshot(const struct confd *confd, enum role role, struct lists *lists)
 	ipc_list_writer_init(&lists->domains, LIST_MAX);
 	ipc_list_writer_init(&lists->routes, LIST_MAX);
 	ipc_list_writer_init(&lists->access, LIST_MAX);
+	ipc_list_writer_init(&lists->policies, LIST_MAX);
 	fill_lists(confd, role, lists);
 	return (struct ipc_conf_snapshot){
 	    .revision = config_store_revision(confd->store),
 	    .settings = ipc_list_of(&lists->settings),
 	    .domains = ipc_list_of(&lists->domains),
 	    .routes = ipc_list_of(&lists->routes),
-	    .access = ipc_list_of(&lists->access)};
+	    .access = ipc_list_of(&lists->access),
+	    .policies = ipc_list_of(&lists->policies)};
 }
 
 static void
@@ -188,6 +208,7 @@ clear_lists(struct lists *lists)
 		    lists->routes.encoded.p, lists->routes.encoded.n);
 	ipc_list_writer_clear(&lists->routes);
 	ipc_list_writer_clear(&lists->access);
+	ipc_list_writer_clear(&lists->policies);
 }
 
 int

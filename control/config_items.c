@@ -13,6 +13,7 @@ static const char *const kind_names[CONFIG_KIND_COUNT] = {
     [CONFIG_DOMAIN] = "domain",
     [CONFIG_ROUTE] = "route",
     [CONFIG_ACCESS] = "access",
+    [CONFIG_POLICY] = "policy",
 };
 
 const char *

@@ -9,6 +9,7 @@
  *   domain   example.org             any to smtp://10.0.0.5:25
  *   route    *.example.net           smtp://relay.example:587 user U
  *   access   client 192.0.2.0/24     block until 2030-01-01T00:00:00Z
+ *   policy   @example.org *          sign required encrypt if-possible
  */
 #ifndef CONTROL_CONFIG_ITEMS_H
 #define CONTROL_CONFIG_ITEMS_H
@@ -23,6 +24,7 @@ enum config_kind {
 	CONFIG_DOMAIN,
 	CONFIG_ROUTE,
 	CONFIG_ACCESS,
+	CONFIG_POLICY,
 	CONFIG_KIND_COUNT
 };
 

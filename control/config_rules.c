@@ -346,6 +346,7 @@ static parse_fn *const parsers[CONFIG_KIND_COUNT] = {
     [CONFIG_DOMAIN] = parse_domain,
     [CONFIG_ROUTE] = config_route_parse,
     [CONFIG_ACCESS] = parse_access,
+    [CONFIG_POLICY] = config_policy_parse,
 };
 
 int
@@ -373,6 +374,7 @@ check_counts(const struct config_items *items, struct err *err)
 	    [CONFIG_DOMAIN] = 20000,
 	    [CONFIG_ROUTE] = 20000,
 	    [CONFIG_ACCESS] = 100000,
+	    [CONFIG_POLICY] = 20000,
 	};
 	size_t counts[CONFIG_KIND_COUNT] = {0};
 

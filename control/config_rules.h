@@ -7,6 +7,7 @@
 #define CONTROL_CONFIG_RULES_H
 
 #include "common/ipc.h"
+#include "common/policy.h"
 #include "control/config_items.h"
 
 /*
@@ -65,12 +66,20 @@ int config_target_parse(
 const struct config_item **config_routes_in_order(
     const struct config_items *items, size_t *count_r);
 
-/* ---- between config_rules.c and config_route.c ---- */
+struct config_policy {
+	char sender[POLICY_PATTERN_MAX + 1];
+	const char *recipient; /* points into key */
+};
+int config_policy_read(const char *key, struct config_policy *policy_r);
+
+/* ---- between config_rules.c and its siblings ---- */
 
 /* "<what>: not "<given>", but <allowed>"; returns -1. */
 int config_refuse(
     struct err *err, const char *what, struct slice given, const char *allowed);
 int config_route_parse(struct slice key, struct slice value, struct buf *key_r,
+    struct buf *value_r, struct err *err);
+int config_policy_parse(struct slice key, struct slice value, struct buf *key_r,
     struct buf *value_r, struct err *err);
 int config_routes_check(const struct config_items *items, struct err *err);
 

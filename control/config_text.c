@@ -42,6 +42,9 @@ config_text_line(enum config_kind kind, const char *key, const char *value,
 		(void)buf_addf(line_r, "%.*s %s%s", (int)verb_n, value, key,
 		    value + verb_n);
 		return;
+	case CONFIG_POLICY:
+		(void)buf_addf(line_r, "policy %s ", key);
+		break;
 	case CONFIG_KIND_COUNT:
 		bug("no such kind");
 	}
@@ -101,18 +104,22 @@ cut_setting(struct slice rest, struct line *line, struct err *err)
 		(struct slice){rest.p + equals + 1, rest.n - equals - 1}));
 }
 
+/* The key of some kinds is two words. */
+static struct slice
+cut_two_words(struct slice *line)
+{
+	const struct slice first = cut_word(line);
+	const struct slice second = cut_word(line);
+
+	return (struct slice){first.p, (size_t)(second.p + second.n - first.p)};
+}
+
 /* "block client 192.0.2.0/24 until T": the key is the second and third word */
 static int
 cut_access(struct slice verb, struct slice rest, struct line *line)
 {
-	const struct slice all = rest;
-	struct slice pattern;
-
-	(void)cut_word(&rest);
-	pattern = cut_word(&rest);
 	line->kind = CONFIG_ACCESS;
-	line->key =
-	    (struct slice){all.p, (size_t)(pattern.p + pattern.n - all.p)};
+	line->key = cut_two_words(&rest);
 	(void)buf_add_slice(&line->value, verb);
 	(void)buf_add_char(&line->value, ' ');
 	return buf_add_slice(&line->value, rest);
@@ -129,6 +136,11 @@ cut_line(struct slice text, struct line *line, struct err *err)
 	if (slice_equals(verb, SLICE("block")) ||
 	    slice_equals(verb, SLICE("allow")))
 		return cut_access(verb, text, line);
+	if (slice_equals(verb, SLICE("policy"))) {
+		line->kind = CONFIG_POLICY;
+		line->key = cut_two_words(&text);
+		return buf_add_slice(&line->value, text);
+	}
 	if (slice_equals(verb, SLICE("domain")))
 		line->kind = CONFIG_DOMAIN;
 	else if (slice_equals(verb, SLICE("route")))
@@ -136,7 +148,7 @@ cut_line(struct slice text, struct line *line, struct err *err)
 	else
 		return err_set(err,
 		    "a line begins with set, domain, route, "
-		    "block, allow or #, not with \"%s\"",
+		    "block, allow, policy or #, not with \"%s\"",
 		    printable(verb, shown, sizeof(shown)));
 	line->key = cut_word(&text);
 	return buf_add_slice(&line->value, text);

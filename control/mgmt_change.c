@@ -173,3 +173,65 @@ mgmt_texts_key(enum config_kind kind, const char *key, const char *any_value,
 	return config_item_parse(kind, slice_of(key), slice_of(any_value),
 	    &texts->key, &texts->value, err);
 }
+
+/* ---- one item ---- */
+
+void
+mgmt_put_item(struct mgmt_ask *ask, enum config_kind kind, const char *key,
+    const char *value, bool may_replace)
+{
+	struct mgmt_texts texts;
+	struct config_items wanted;
+	struct err err;
+
+	mgmt_texts_init(&texts);
+	if (config_item_parse(kind, slice_of(key), slice_of(value), &texts.key,
+		&texts.value, &err) == -1) {
+		mgmt_fail(ask, MGMT_USAGE, NULL, "%s", err.text);
+		goto out;
+	}
+	if (!may_replace &&
+	    config_items_get(config_store_items(ask->confd->store), kind,
+		buf_text(&texts.key)) != NULL) {
+		char hint[64];
+
+		(void)snprintf(hint, sizeof(hint), "postern %s list",
+		    config_kind_name(kind));
+		mgmt_fail(ask, MGMT_CONFLICT, hint, "%s %s is there already",
+		    config_kind_name(kind), buf_text(&texts.key));
+		goto out;
+	}
+	config_items_copy(config_store_items(ask->confd->store), &wanted);
+	config_items_put(
+	    &wanted, kind, buf_text(&texts.key), buf_text(&texts.value));
+	mgmt_change_to(ask, &wanted, "");
+out:
+	mgmt_texts_clear(&texts);
+}
+
+void
+mgmt_remove_item(struct mgmt_ask *ask, enum config_kind kind, const char *key,
+    const char *any_value)
+{
+	struct mgmt_texts texts;
+	struct config_items wanted;
+	char hint[64];
+	struct err err;
+
+	mgmt_texts_init(&texts);
+	(void)snprintf(
+	    hint, sizeof(hint), "postern %s list", config_kind_name(kind));
+	if (mgmt_texts_key(kind, key, any_value, &texts, &err) == -1) {
+		mgmt_fail(ask, MGMT_USAGE, hint, "%s", err.text);
+	} else if (config_items_get(config_store_items(ask->confd->store), kind,
+		       buf_text(&texts.key)) == NULL) {
+		mgmt_fail(ask, MGMT_NOTHING, hint, "there is no %s %s",
+		    config_kind_name(kind), buf_text(&texts.key));
+	} else {
+		config_items_copy(
+		    config_store_items(ask->confd->store), &wanted);
+		config_items_put(&wanted, kind, buf_text(&texts.key), NULL);
+		mgmt_change_to(ask, &wanted, "");
+	}
+	mgmt_texts_clear(&texts);
+}

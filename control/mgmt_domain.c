@@ -12,67 +12,6 @@
 #include "control/confd.h"
 #include "control/config_rules.h"
 
-/* Stores one item that is not there yet, or may be replaced. */
-static void
-put_item(struct mgmt_ask *ask, enum config_kind kind, const char *key,
-    const char *value, bool may_replace)
-{
-	struct mgmt_texts texts;
-	struct config_items wanted;
-	struct err err;
-
-	mgmt_texts_init(&texts);
-	if (config_item_parse(kind, slice_of(key), slice_of(value), &texts.key,
-		&texts.value, &err) == -1) {
-		mgmt_fail(ask, MGMT_USAGE, NULL, "%s", err.text);
-		goto out;
-	}
-	if (!may_replace &&
-	    config_items_get(config_store_items(ask->confd->store), kind,
-		buf_text(&texts.key)) != NULL) {
-		char hint[64];
-
-		(void)snprintf(hint, sizeof(hint), "postern %s list",
-		    config_kind_name(kind));
-		mgmt_fail(ask, MGMT_CONFLICT, hint, "%s %s is there already",
-		    config_kind_name(kind), buf_text(&texts.key));
-		goto out;
-	}
-	config_items_copy(config_store_items(ask->confd->store), &wanted);
-	config_items_put(
-	    &wanted, kind, buf_text(&texts.key), buf_text(&texts.value));
-	mgmt_change_to(ask, &wanted, "");
-out:
-	mgmt_texts_clear(&texts);
-}
-
-static void
-remove_item(struct mgmt_ask *ask, enum config_kind kind, const char *key,
-    const char *any_value)
-{
-	struct mgmt_texts texts;
-	struct config_items wanted;
-	char hint[64];
-	struct err err;
-
-	mgmt_texts_init(&texts);
-	(void)snprintf(
-	    hint, sizeof(hint), "postern %s list", config_kind_name(kind));
-	if (mgmt_texts_key(kind, key, any_value, &texts, &err) == -1) {
-		mgmt_fail(ask, MGMT_USAGE, hint, "%s", err.text);
-	} else if (config_items_get(config_store_items(ask->confd->store), kind,
-		       buf_text(&texts.key)) == NULL) {
-		mgmt_fail(ask, MGMT_NOTHING, hint, "there is no %s %s",
-		    config_kind_name(kind), buf_text(&texts.key));
-	} else {
-		config_items_copy(
-		    config_store_items(ask->confd->store), &wanted);
-		config_items_put(&wanted, kind, buf_text(&texts.key), NULL);
-		mgmt_change_to(ask, &wanted, "");
-	}
-	mgmt_texts_clear(&texts);
-}
-
 /* ---- domains ---- */
 
 /* "10.0.0.5:25" is what people type for smtp://10.0.0.5:25. */
@@ -101,8 +40,8 @@ mgmt_domain_add(struct mgmt_ask *ask)
 	(void)buf_add_text(&value, mode != NULL ? mode : "any");
 	if (to != NULL)
 		add_target(&value, to);
-	put_item(ask, CONFIG_DOMAIN, name != NULL ? name : "", buf_text(&value),
-	    false);
+	mgmt_put_item(ask, CONFIG_DOMAIN, name != NULL ? name : "",
+	    buf_text(&value), false);
 	buf_clear(&value);
 }
 
@@ -111,7 +50,7 @@ mgmt_domain_remove(struct mgmt_ask *ask)
 {
 	const char *name = mgmt_text(ask, "name");
 
-	remove_item(ask, CONFIG_DOMAIN, name != NULL ? name : "", "any");
+	mgmt_remove_item(ask, CONFIG_DOMAIN, name != NULL ? name : "", "any");
 }
 
 void
@@ -161,7 +100,7 @@ mgmt_domain_recipients(struct mgmt_ask *ask)
 	(void)buf_add_text(&value, mode != NULL ? mode : "");
 	if (domain.to[0] != '\0')
 		(void)buf_addf(&value, " to %s", domain.to);
-	put_item(
+	mgmt_put_item(
 	    ask, CONFIG_DOMAIN, buf_text(&texts.key), buf_text(&value), true);
 out:
 	mgmt_texts_clear(&texts);
@@ -211,7 +150,7 @@ mgmt_route_add(struct mgmt_ask *ask)
 	if (add_password(ask, &value, &err) == -1)
 		mgmt_fail(ask, MGMT_USAGE, NULL, "%s", err.text);
 	else
-		put_item(ask, CONFIG_ROUTE, pattern != NULL ? pattern : "",
+		mgmt_put_item(ask, CONFIG_ROUTE, pattern != NULL ? pattern : "",
 		    buf_text(&value), mgmt_flag(ask, "replace"));
 	if (value.p != NULL)
 		explicit_bzero(value.p, value.capacity);
@@ -223,7 +162,8 @@ mgmt_route_remove(struct mgmt_ask *ask)
 {
 	const char *pattern = mgmt_text(ask, "pattern");
 
-	remove_item(ask, CONFIG_ROUTE, pattern != NULL ? pattern : "", "mx");
+	mgmt_remove_item(
+	    ask, CONFIG_ROUTE, pattern != NULL ? pattern : "", "mx");
 }
 
 /* In the order in which they are tried. */

@@ -7,13 +7,15 @@ postern-run_SOURCES = control/run.c control/run_alert.c \
 	control/run_check.c control/client.c control/instance.c
 postern-run_LIBS = $(EVENT_LIBS) $(JANSSON_LIBS)
 
-confd_SOURCES = control/config_items.c control/config_rules.c control/config_route.c \
+confd_SOURCES = control/config_items.c control/config_policy.c \
+	control/config_rules.c control/config_route.c \
 	control/config_text.c control/config_store.c control/times.c
 PROGRAMS += postern-confd
 postern-confd_SOURCES = control/confd.c control/confd_alerts.c \
 	control/confd_directory.c control/confd_publish.c control/mgmt.c \
 	control/mgmt_access.c control/mgmt_change.c control/mgmt_config.c control/mgmt_domain.c \
-	control/mgmt_status.c control/mgmt_tls.c $(confd_SOURCES)
+	control/mgmt_policy.c control/mgmt_status.c control/mgmt_tls.c \
+	$(confd_SOURCES)
 postern-confd_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 	$(SECCOMP_LIBS) $(IDN2_LIBS)
 

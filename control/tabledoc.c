@@ -140,6 +140,7 @@ static const struct {
     {"dns", "DNS"},
     {"relay", "Delivery"},
     {"queue", "The queue"},
+    {"crypto", "Encryption and signatures"},
     {"log", "The log"},
     {"alert", "Alerts"},
     {"web", "Web pages"},
