@@ -237,6 +237,8 @@ with tap.group("settings that cannot be used"):
 
 with tap.group("a silent name server"):
     silent = Liar()
+    # So that a limit which is not taken over shows.
+    checkd.configure(dns__timeout=60)
     checkd.configure(dns__servers=silent.address, dns__dnssec=False,
                      dns__timeout=1)
     began = time.monotonic()
@@ -244,7 +246,7 @@ with tap.group("a silent name server"):
     took = time.monotonic() - began
     tap.equal((got["status"], got["reason"]),
               (DNS["DNS_TEMPORARY"], "no answer in time"), "is given up")
-    tap.ok(0.9 < took < 5, f"after dns.timeout: {took:.2f} s")
+    tap.ok(0.9 < took < 50, f"after dns.timeout: {took:.2f} s")
     got = check("192.0.2.1", "example.test")
     tap.equal((got["sender"], got["ptr_status"]),
               (SENDER["SENDER_TEMPORARY"], PTRS["PTR_UNKNOWN"]),
@@ -254,7 +256,7 @@ with tap.group("settings change while a question waits"):
     checkd.configure(dns__timeout=20)
     before = silent.asked
     old = relayd.post("DNS_QUERY", name="old.example.test", type=A)
-    tap.wait_until(lambda: silent.asked > before, 20, "the question")
+    tap.wait_until(lambda: silent.asked > before, what="the question")
     checkd.configure(dns__servers=server.address)
     tap.equal(ask("one.example.test", A)["status"], DNS["DNS_OK"],
               "new questions go to the new server")
@@ -269,7 +271,8 @@ with tap.group("settings change while a question waits"):
 
 with tap.group("too many questions"):
     silent = Liar()
-    checkd.configure(dns__servers=silent.address, dns__timeout=5)
+    # Long enough to ask them all before the first is given up.
+    checkd.configure(dns__servers=silent.address, dns__timeout=15)
     asked = [relayd.post("DNS_QUERY", name=f"n{i}.test", type=A)
              for i in range(1100)]
     got = [relayd.take(number) for number in asked[1024:]]
@@ -300,11 +303,11 @@ with tap.group("too many questions"):
     checkd.status()
     tap.contains(str(checkd.alerts), "no answer in time",
                  "the alert is raised")
-    checkd.configure(dns__servers=server.address)
+    checkd.configure(dns__servers=server.address, dns__timeout=5)
     tap.equal(ask("one.example.test", A)["status"], DNS["DNS_OK"],
               "and it goes on with a server that answers")
-    tap.wait_until(lambda: checkd.status()["dns_in_progress"] == 0, 20,
-                   "the end of the old questions")
+    tap.wait_until(lambda: checkd.status()["dns_in_progress"] == 0,
+                   what="the end of the old questions")
     tap.equal(checkd.alerts, {}, "the alert is cleared")
 
 with tap.group("a name server that was away"):
@@ -322,7 +325,7 @@ with tap.group("a name server that was away"):
         return ask(f"back{number}.example.test", A)["status"] == \
             DNS["DNS_NXDOMAIN"]
 
-    tap.wait_until(is_back, 90, "the name server", 0.5)
+    tap.wait_until(is_back, what="the name server", step=0.5)
     tap.ok(True, f"is asked again: {time.monotonic() - began:.1f} s")
 
 
@@ -368,8 +371,8 @@ with tap.group("a peer that leaves"):
     checkd.configure(dns__servers=server.address)
     tap.equal(ask("one.example.test", A)["status"], DNS["DNS_OK"],
               "with questions waiting")
-    tap.wait_until(lambda: checkd.status()["dns_in_progress"] == 0, 20,
-                   "the end of the old questions")
+    tap.wait_until(lambda: checkd.status()["dns_in_progress"] == 0,
+                   what="the end of the old questions")
     tap.ok(True, "leaves nothing behind")
 
 tap.done()

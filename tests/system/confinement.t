@@ -154,14 +154,15 @@ def find(name):
                     return p
         return None
 
-    return tap.wait_until(look, 20, name)
+    return tap.wait_until(look, what=name)
 
 
 KINDS = [*peer.daemons(), "smtpd worker"]
 UIDS = {}
 
 with tap.group("who runs as whom, and with which rights"):
-    time.sleep(0.5)
+    for name in (*KINDS, "smtpd spawner"):
+        find(name)
     for p in processes():
         got = p.status()
         uids = set(got["Uid"].split())
@@ -213,7 +214,7 @@ def attempt(p, kind, number=0):
     if ctypes.CDLL(None, use_errno=True).sigqueue(
             p.pid, SIGNAL, union) != 0:
         return "it is gone"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + tap.PATIENCE_S
     while time.monotonic() < deadline:
         with open(gw.log_path, "rb") as f:
             f.seek(at)
@@ -303,7 +304,7 @@ for name in KINDS:
             got = attempt(p, kind, gw.process.pid)
             if got != "killed":
                 wrong.append(f"{NAMES[kind]}: {got}")
-            tap.wait_until(lambda: p.pid not in gw.pids(), 10, "its end")
+            tap.wait_until(lambda: p.pid not in gw.pids(), what="its end")
             find(name)
         tap.equal(wrong, [], f"{name}: the worst ends it")
 

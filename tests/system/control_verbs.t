@@ -201,7 +201,7 @@ with tap.group("the certificate"):
 with tap.group("a message in the queue"):
     id_ = send("anna@example.org", ["x@example.com", "y@example.com"])
     tap.wait_until(lambda: "status: deferred" in
-                   gw.cli("queue", "show", id_), 20, "the first attempt")
+                   gw.cli("queue", "show", id_), what="the first attempt")
     tap.equal([r[0] for r in rows("queue")], [id_], "is listed")
     tap.equal([r[0] for r in rows("queue", "list", "--match",
                                   "to=y@example.com")], [id_], "and found")
@@ -222,8 +222,8 @@ with tap.group("a message in the queue"):
 with tap.group("its life"):
     def life():
         return gw.run_cli("trace", id_).stdout
-    tap.wait_until(lambda: "deferred" in life() and "accepted" in life(), 20,
-                   "the log")
+    tap.wait_until(lambda: "deferred" in life() and "accepted" in life(),
+                   what="the log")
     tap.contains(run("trace", id_), "x@example.com", "trace")
     tap.equal(json.loads(run("trace", id_, "--json"))["traces"][0]["id"], id_,
               "as JSON")

@@ -37,15 +37,15 @@ class Sender(threading.Thread):
     def client(self, way):
         if way not in self.clients:
             if way == "submission" and self.number % 2:
-                c = smtp.Client(s.ports["submissions"], timeout=120,
+                c = smtp.Client(s.ports["submissions"],
                                 tls=smtp.tls_context())
                 c.login("anna", scene.PASSWORD)
             elif way == "submission":
-                c = s.login(timeout=120)
+                c = s.login()
             elif way == "trusted":
-                c = s.trusted(timeout=120)
+                c = s.trusted()
             else:
-                c = s.stranger(timeout=120)
+                c = s.stranger()
             self.clients[way] = c
         return self.clients[way]
 
@@ -92,7 +92,7 @@ def check_arrivals(sent):
               if m.kept and results[m.number][0] == 250}
     tap.wait_until(
         lambda: len(s.world.messages) + len(s.inner.messages) >= len(wanted),
-        120, "all mails to arrive", step=0.1)
+        what="all mails to arrive", step=0.1)
     came, doubles, foreign, wrong = set(), 0, 0, []
     for arrived in s.world.messages + s.inner.messages:
         key = arrived.recipients[0].split("@")[0]

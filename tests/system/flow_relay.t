@@ -62,9 +62,9 @@ def send(recipients, content=None, sender=ANNA, mail_words="", words=""):
     return smtp.message_id(reply)
 
 
-def bounce(seconds=30):
+def bounce():
     """The DSN that came to anna."""
-    [m] = s.inner.take(1, seconds)
+    [m] = s.inner.take()
     report = dsns.Report(m.content)
     report.envelope = m
     return report
@@ -75,8 +75,8 @@ def events(message_id, name):
 
 
 def finished(message_id):
-    return tap.wait_until(lambda: events(message_id, "finished"), 20,
-                          "the end of its life", step=0.1)
+    return tap.wait_until(lambda: events(message_id, "finished"),
+                          what="the end of its life", step=0.1)
 
 
 def failed(recipient, status, name, **arguments):
@@ -112,7 +112,7 @@ with tap.group("MX"):
               "a domain that is a CNAME keeps its name")
     first.on("RCPT", "450 4.2.1 try the other", times=1)
     send("r@pref.test")
-    got = tap.wait_until(lambda: first.messages + second.messages, 20, "it")
+    got = tap.wait_until(lambda: first.messages + second.messages, what="it")
     tap.equal(got[0].recipients, ["r@pref.test"], "a 4xx is not the end")
     first.messages.clear()
     second.messages.clear()
@@ -308,7 +308,7 @@ with tap.group("hold, release, delete, bounce, retry"):
     s.gw.set(**{"queue.retry": "1h", "queue.retry_max": "4h"})
     ids = [send("r@dest.test") for _ in range(4)]
     for i in ids:
-        tap.wait_until(lambda: events(i, "deferred"), 20, "the first attempt")
+        tap.wait_until(lambda: events(i, "deferred"), what="the first attempt")
     tap.equal({m["id"] for m in s.gw.json("queue", "list")["messages"]},
               set(ids), "the queue lists them")
     s.gw.cli("queue", "hold", ids[0])
@@ -320,7 +320,7 @@ with tap.group("hold, release, delete, bounce, retry"):
     tap.equal(len(got), 3, "retry: those not held leave")
     # What has left is off the list with the commit of its result.
     tap.wait_until(lambda: len(s.gw.json("queue", "list")["messages"]) == 1,
-                   20, "the results are committed")
+                   what="the results are committed")
     tap.equal([m["id"] for m in s.gw.json("queue", "list")["messages"]],
               [ids[0]], "the held one stays")
     s.gw.cli("queue", "release", ids[0])
@@ -329,7 +329,7 @@ with tap.group("hold, release, delete, bounce, retry"):
     main.on("RCPT", "451 4.2.1 later")
     i, j = send("r@dest.test"), send("r@dest.test")
     for k in (i, j):
-        tap.wait_until(lambda: events(k, "deferred"), 20, "the attempt")
+        tap.wait_until(lambda: events(k, "deferred"), what="the attempt")
     s.gw.cli("queue", "delete", i, "--yes")
     s.gw.cli("queue", "bounce", j, "--yes", "--reason", "because we say so")
     got = bounce()
@@ -351,9 +351,9 @@ with tap.group("no DNS"):
                 "dns.timeout": "1s"})
     s.dns.stop()
     message_id = send("r@fresh.test")
-    tap.wait_until(lambda: events(message_id, "deferred"), 30, "a deferral")
+    tap.wait_until(lambda: events(message_id, "deferred"), what="a deferral")
     s.dns.start()
-    tap.equal(second.take(1, 60)[0].recipients, ["r@fresh.test"],
+    tap.equal(second.take()[0].recipients, ["r@fresh.test"],
               "mail waits for the name server")
 
 with tap.group("the end"):

@@ -28,8 +28,8 @@ def reference(reply, name):
         return []
     code = found[1]
     try:
-        events = tap.wait_until(lambda: s.events(code), 10,
-                                "trace to know the code", step=0.1)
+        events = tap.wait_until(lambda: s.events(code),
+                                what="trace to know the code", step=0.1)
     except TimeoutError:
         tap.fail(f"{name}: trace finds it")
         return []
@@ -140,14 +140,14 @@ with tap.group("identities change at once"):
     tap.wait_until(
         lambda: c.command("RSET").code == 250
         and c.command("MAIL FROM:<sales@example.test>").code == 250,
-        10, "the identity to count", step=0.5)
+        what="the identity to count", step=0.5)
     tap.ok(True, "hers within seconds, in the same session")
     c.close()
     c = s.login()
     s.gw.cli("identity", "remove", "anna", "sales@example.test")
     tap.wait_until(lambda: c.command("RSET").code == 250 and c.command(
-        "MAIL FROM:<sales@example.test>").code == 550, 10,
-        "the identity to be gone", step=0.5)
+        "MAIL FROM:<sales@example.test>").code == 550,
+        what="the identity to be gone", step=0.5)
     tap.ok(True, "and gone as fast")
 
 with tap.group("app passwords"):
@@ -188,8 +188,8 @@ with tap.group("a changed account"):
     tap.equal(s.tls().auth_plain("carl", scene.PASSWORD).code, 535,
               "disabled: no login")
     tap.wait_until(lambda: c.command("RSET").code != 250 or c.command(
-        "MAIL FROM:<carl@example.test>").code >= 400, 15,
-        "the session to lose its right", step=0.5)
+        "MAIL FROM:<carl@example.test>").code >= 400,
+        what="the session to lose its right", step=0.5)
     tap.ok(True, "and an open session sends no more within seconds")
     s.gw.cli("user", "enable", "carl")
     tap.equal(s.tls().auth_plain("carl", scene.PASSWORD).code, 235,

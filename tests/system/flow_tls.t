@@ -104,7 +104,7 @@ def outcome(recipient):
     event = tap.wait_until(
         lambda: [e for e in s.events(smtp.message_id(reply))
                  if e["event"] in ("delivered", "deferred", "failed")],
-        30, "an attempt", step=0.1)[0]
+        what="an attempt", step=0.1)[0]
     outcome.event = event
     s.gw.run_cli("queue", "delete", smtp.message_id(reply), "--yes")
     return event["event"], event["tls"]

@@ -75,7 +75,7 @@ with tap.group("kills"):
         name = kill_one()
         if name:
             killed[name] += 1
-    summary = load.wait(120)
+    summary = load.wait(tap.PATIENCE_S)
     seconds = time.monotonic() - began
     tap.diag("killed: " + ", ".join(
         f"{name} {n}" for name, n in sorted(killed.items())))
@@ -84,7 +84,7 @@ with tap.group("kills"):
     tap.ok(len(names) >= 8, f"of {len(names)} programs")
 
 with tap.group("nothing is lost"):
-    s.gw.wait_for_queue(0, seconds=60)
+    s.gw.wait_for_queue(0)
     result = bench.reconcile(load.record, sink.record)
     sink.stop()
     result = bench.reconcile(load.record, sink.record)
@@ -126,7 +126,7 @@ with tap.group("the log is whole"):
         return not look.short
 
     try:
-        tap.wait_until(look, 30, "whole lives", step=0.5)
+        tap.wait_until(look, what="whole lives", step=0.5)
     except TimeoutError:
         pass
     for i in look.short[:5]:

@@ -40,14 +40,14 @@ LIFE = ["accepted", "recipient", "delivered", "finished"]
 with tap.group("the whole life, by every name of the mail"):
     mail = submit(1)
     s.world.take()
-    tap.wait_until(lambda: "finished" in names(mail), 10,
-                   "the mail is finished in the log")
+    tap.wait_until(lambda: "finished" in names(mail),
+                   what="the mail is finished in the log")
     events = s.events(mail)
     tap.equal([e["event"] for e in events if e["event"] in LIFE], LIFE,
               "accepted, recipient, delivered, finished")
     tap.ok("login" in [e["event"] for e in events], "and who logged in")
-    tap.wait_until(lambda: "session" in names(mail), 10,
-                   "and the session, when it ended")
+    tap.wait_until(lambda: "session" in names(mail),
+                   what="and the session, when it ended")
     for key in ("<log-1@example.test>", "LOG-1@example.test",
                 events[0]["session"]):
         tap.ok("accepted" in names(key), f"found by {key}")
@@ -80,8 +80,8 @@ with tap.group("a hub that is killed stops no mail"):
         ids.append(submit(i))
     s.world.take(len(ids))
     for mail in ids:
-        tap.wait_until(lambda: "finished" in names(mail), 30,
-                       "a mail of that time is finished in the log")
+        tap.wait_until(lambda: "finished" in names(mail),
+                       what="a mail of that time is finished in the log")
         life = [e["event"] for e in s.events(mail) if e["event"] in LIFE]
         tap.equal(life, LIFE, "and each step stands there once")
     tap.equal(s.gw.json("log", "verify")["ok"], True, "the chain is whole")
@@ -111,7 +111,7 @@ def notice(words, kind=NOTICE):
 
 def writer(program):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sock.settimeout(10)
+    sock.settimeout(tap.PATIENCE_S)
     sock.connect(os.path.join(
         s.gw.root, f"run/postern/events-from-{program}.sock"))
     return sock
@@ -136,14 +136,14 @@ with tap.group("a writer that floods, another that does not"):
             quiet.send(datagram(calm, [notice(b"calm and seen")]))
     tap.diag(f"{sent} events in 3 s")
     tap.wait_until(lambda: s.gw.program("loghub").get("index_behind") == 0,
-                   60, "the index is up to date")
+                   what="the index is up to date")
     found = s.gw.json("log", "text=calm and seen", "--limit", "1000")
     tap.equal(len(found["events"]), calm, "all of the quiet one are there")
     kept = s.gw.json("log", "text=floodflood", "--limit", "1")["events"]
     tap.ok(kept, "the flood has its budget")
     tap.wait_until(lambda: lost("smtpd", "too many at once") ==
-                   s.gw.program("loghub")["events_lost_rate"] > 0, 10,
-                   "the rest is counted")
+                   s.gw.program("loghub")["events_lost_rate"] > 0,
+                   what="the rest is counted")
     tap.ok(lost("smtpd", "too many at once") > 0, "the rest is counted")
 
 with tap.group("hostile datagrams"):
@@ -163,25 +163,25 @@ with tap.group("hostile datagrams"):
     for _ in range(300):
         w.send(bytes(rng.randrange(256) for _ in range(rng.randrange(90))))
     w.send(datagram(7, [notice(b"still alive")], boot=9))
-    tap.wait_until(lambda: log("text=still alive"), 10, "the good one comes")
+    tap.wait_until(lambda: log("text=still alive"), what="the good one comes")
     after = s.gw.program("loghub")["events_refused"]
     tap.ok(after - before >= len(bad) + 290, "the bad ones are counted")
     tap.equal(log("text=forged"), [], "none of them is in the log")
-    tap.wait_until(lambda: lost("relayd", "malformed") == after - before, 10,
-                   "the log says so")
+    tap.wait_until(lambda: lost("relayd", "malformed") == after - before,
+                   what="the log says so")
 
 with tap.group("no space"):
     s.gw.set(**{"log.min_free": "1024G"})
-    tap.wait_until(lambda: "stopped" in hub_fact(), 10, "the log stops")
+    tap.wait_until(lambda: "stopped" in hub_fact(), what="the log stops")
     mail = submit(12)
     s.world.take()
     s.gw.set(**{"log.min_free": "1M"})
-    tap.wait_until(lambda: "finished" in names(mail), 30,
-                   "the life of a mail of that time is told afterwards")
+    tap.wait_until(lambda: "finished" in names(mail),
+                   what="the life of a mail of that time is told afterwards")
     tap.equal([n for n in names(mail) if n in LIFE], LIFE,
               "a mail of that time has its whole life in the log")
-    tap.wait_until(lambda: "log.lost" in log("event=log.lost"), 10,
-                   "a loss that is said")
+    tap.wait_until(lambda: "log.lost" in log("event=log.lost"),
+                   what="a loss that is said")
     tap.ok("log.lost" in log("event=log.lost"),
            "and what else was lost is said")
 

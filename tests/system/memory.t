@@ -49,7 +49,7 @@ def settled(field="Pss"):
         last.append(sum(table(field).values()))
         return len(last) > 3 and max(last[-3:]) - min(last[-3:]) < 64
 
-    tap.wait_until(same, 30, "memory to settle", step=0.3)
+    tap.wait_until(same, what="memory to settle", step=0.3)
     return last[-1]
 
 
@@ -93,7 +93,7 @@ for kind, words in (("TLS on port 465", ("--tls",)),
 
         # What handshakes left free is given back a few seconds later.
         try:
-            tap.wait_until(lambda: each() <= CONNECTION_KB, 20, "idleness",
+            tap.wait_until(lambda: each() <= CONNECTION_KB, what="idleness",
                            step=0.3)
         except TimeoutError:
             pass
@@ -107,7 +107,7 @@ for kind, words in (("TLS on port 465", ("--tls",)),
             tap.equal(other.command("NOOP").code, 250, "others are served")
         load.stop()
         tap.wait_until(lambda: int(s.gw.program("smtpd")["connections"]) == 0,
-                       30, "all to be closed")
+                       what="all to be closed")
         tap.ok(True, "and all slots are free again")
 
 tap.done()

@@ -27,7 +27,7 @@ WRONG = "not it"
 
 def run(*words, input=None, env=None):
     got = subprocess.run(words, input=input, capture_output=True, text=True,
-                         timeout=60, check=False,
+                         timeout=tap.PATIENCE_S, check=False,
                          env=dict(os.environ, **(env or {})))
     got.words = got.stdout + got.stderr
     return got

@@ -53,7 +53,7 @@ def body_of(message):
 def delivered(reply):
     events = tap.wait_until(
         lambda: [e for e in s.events(smtp.message_id(reply))
-                 if e["event"] == "delivered"], 20, "the log")
+                 if e["event"] == "delivered"], what="the log")
     return events[0]
 
 
@@ -63,7 +63,7 @@ for name in kinds:
         reply = c.submit(ANNA, f"r@{name.lower()}.test",
                          content(ANNA, name), "BODY=8BITMIME")
         tap.equal(reply.code, 250, f"{name}: taken")
-        [m] = behind.take(1, 60)
+        [m] = behind.take()
         tap.equal(body_of(m), BODY + b"\r\n", f"{name}: byte for byte")
         event = delivered(reply)
         tap.contains(event["tls"], "verified", f"{name}: over verified TLS")
@@ -71,29 +71,29 @@ for name in kinds:
         # Both fold lines beyond 998 octets, so there are none.
         more = b"\r\n" + (b"y" * 900 + b"\r\n") * 400
         c.submit(ANNA, f"r@{name.lower()}.test", content(ANNA, name) + more)
-        [m] = behind.take(1, 60)
+        [m] = behind.take()
         tap.equal(body_of(m), BODY + more, f"{name}: a large one")
         many = [f"r{n}@{name.lower()}.test" for n in range(60)]
         c.submit(ANNA, many, content(ANNA, name))
         got = []
         while len(got) < 60:
-            got += [r for m in behind.take(1, 60) for r in m.recipients]
+            got += [r for m in behind.take() for r in m.recipients]
         tap.equal(sorted(got), sorted(many), f"{name}: sixty recipients")
         for _ in range(30):
             c.submit(ANNA, f"r@{name.lower()}.test", content(ANNA, name))
-        behind.take(30, 60)
+        behind.take(30)
         tap.ok(True, f"{name}: thirty in a row")
 
 with tap.group("Exim as smarthost"):
     reply = c.submit(ANNA, "r@smart.test", content(ANNA, "smart"))
-    [m] = behind.take(1, 60)
+    [m] = behind.take()
     tap.equal(body_of(m), BODY + b"\r\n", "with login: it arrives")
     tap.contains(smarthost.log(), "A=plain_server:gw",
                  "and the smarthost knows who it was")
     reply = c.submit(ANNA, "r@wrong.test", content(ANNA, "wrong"))
     tap.wait_until(lambda: [e for e in s.events(smtp.message_id(reply))
-                            if e["event"] in ("deferred", "failed")], 30,
-                   "the log")
+                            if e["event"] in ("deferred", "failed")],
+                   what="the log")
     [event, *_] = [e for e in s.events(smtp.message_id(reply))
                    if e["event"] in ("deferred", "failed")]
     tap.ok(event["code"] in (535, 0), "a wrong password is told")
@@ -110,7 +110,7 @@ for name, kind in kinds.items():
         p.ehlo()
         p.submit("otto@elsewhere.test", "b@example.test",
                  content("otto@elsewhere.test", name), "BODY=8BITMIME")
-        [m] = s.inner.take(1, 60)
+        [m] = s.inner.take()
         tap.equal(body_of(m), BODY + b"\r\n",
                   f"{name} comes in: byte for byte")
         tap.equal((m.sender, m.recipients),
@@ -119,8 +119,8 @@ for name, kind in kinds.items():
                      f"{name} uses our STARTTLS")
         p.submit("otto@elsewhere.test", "b@outside.test",
                  content("otto@elsewhere.test", name))
-        tap.wait_until(lambda: "Relaying denied" in peer.log(), 30,
-                       "its log")
+        tap.wait_until(lambda: "Relaying denied" in peer.log(),
+                       what="its log")
         tap.ok(True, f"{name} may not relay")
         peer.stop()
         peer = kind(smarthost=("127.0.0.1", s.ports["submission"], "anna",
@@ -128,13 +128,13 @@ for name, kind in kinds.items():
         p = smtp.Client(peer.port)
         p.ehlo()
         p.submit(ANNA, "r@postfix.test", content(ANNA, "submitted"))
-        [m] = behind.take(1, 60)
+        [m] = behind.take()
         tap.contains(str(m.content), "ESMTPSA",
                      f"{name} logs in and submits")
         p.submit("boss@example.test", "r@postfix.test",
                  content("boss@example.test", "forged"))
-        tap.wait_until(lambda: "not one of yours" in peer.log(), 30,
-                       "its log")
+        tap.wait_until(lambda: "not one of yours" in peer.log(),
+                       what="its log")
         tap.ok(True, f"{name} cannot forge through its login")
         peer.stop()
 

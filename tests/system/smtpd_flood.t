@@ -6,6 +6,7 @@ who logged in lately, block and allow entries, and what the log says."""
 
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import scene, smtp, tap  # noqa: E402
@@ -58,13 +59,13 @@ with tap.group("one address"):
     other, code = come("127.1.1.2")
     tap.equal(code, 220, "its neighbour is another")
     taken[0].quit()
-    tap.wait_until(lambda: connections() == 5, 5, "one left")
+    tap.wait_until(lambda: connections() == 5, what="one left")
     again, code = come("127.1.1.1")
     tap.equal(code, 220, "makes room for one")
     leave(taken[1:] + [other, again])
 
 with tap.group("one network"):
-    tap.wait_until(lambda: connections() == 0, 5, "all left")
+    tap.wait_until(lambda: connections() == 0, what="all left")
     clients = [come(f"127.1.2.{n}") for n in range(1, 11)]
     tap.equal([code for _, code in clients], [220] * 8 + [421] * 2,
               "eight at once from a /24")
@@ -73,14 +74,18 @@ with tap.group("one network"):
     leave([c] + [c for c, code in clients if code == 220])
 
 with tap.group("too fast"):
-    tap.wait_until(lambda: connections() == 0, 5, "all left")
+    tap.wait_until(lambda: connections() == 0, what="all left")
     codes = []
-    while len(codes) < 300 and 421 not in codes:
+    began = time.monotonic()
+    while len(codes) < 1000 and 421 not in codes:
         c, code = come("127.1.4.1")
         codes.append(code)
         if code == 220:
             c.quit()
-    tap.ok(100 <= len(codes) < 130, "a hundred a minute, and a few in it")
+    # What the minute gives back while they come is not to be counted.
+    more = (time.monotonic() - began) * 100 / 60
+    tap.ok(100 <= len(codes) < 105 + more,
+           f"a hundred a minute: {len(codes)}, {more:.0f} of them later")
 
 with tap.group("trusted networks"):
     taken = [come(scene.TRUSTED) for _ in range(12)]
@@ -89,10 +94,10 @@ with tap.group("trusted networks"):
     leave([c for c, _ in taken])
 
 with tap.group("the reserved share"):
-    tap.wait_until(lambda: connections() == 0, 5, "all left")
+    tap.wait_until(lambda: connections() == 0, what="all left")
     staff = s.login(source="127.1.9.1")
     staff.quit()
-    tap.wait_until(lambda: connections() == 0, 5, "a login ended")
+    tap.wait_until(lambda: connections() == 0, what="a login ended")
     crowd = []
     for n in range(10, 16):
         taken, _ = many(f"127.1.{n}.1", 5)
@@ -142,7 +147,7 @@ with tap.group("passwords"):
         tap.equal(c.command("AUTH LOGIN").code, 502, "AUTH is refused")
         tap.equal(c.command("c2VjcmV0IHdvcmQ=").code, 500,
                   "a client that sends a password all the same")
-    tap.wait_until(lambda: events("command.refused"), 10, "the events")
+    tap.wait_until(lambda: events("command.refused"), what="the events")
     text = s.gw.cli("log", "event=command.refused")
     tap.contains(text, "AUTH", "the log has the refusal")
     tap.ok("c2VjcmV0" not in text, "but not what followed")

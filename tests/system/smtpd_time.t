@@ -13,6 +13,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import scene, smtp, tap  # noqa: E402
 
 COMMAND_S = 10
+# What a busy machine may add to a wait.  A wait that has no end, or another
+# one's, takes 55 s at least.
+LATE_S = 30
 s = scene.Scene(settings={"smtp.command_timeout": f"{COMMAND_S}s",
                           "smtp.data_timeout": "10s",
                           "smtp.stressed_timeout": "5s",
@@ -95,13 +98,12 @@ def silent_in_data():
 def silent_in_tls():
     c = smtp.Client(s.ports["submissions"], greeting=False)
     c.send(b"\x16\x03\x01")
-    c.socket.settimeout(90)
     return timed(c.at_end)
 
 
 def slow_in_data():
     """Just fast enough for each wait, too slow for the rate."""
-    c = s.stranger(timeout=120)
+    c = s.stranger()
     c.envelope("x@elsewhere.test", "b@example.test")
     c.command("DATA")
     stop = threading.Event()
@@ -125,24 +127,25 @@ with tap.group("while they wait"):
         tap.equal(reply.code, 250, "another's mail is taken") if n == 0 \
             else None
         slowest = max(slowest, seconds)
-    tap.ok(slowest < 5, "within seconds")
+    # Whoever waited for one of them would wait as long as they do.
+    tap.ok(slowest < COMMAND_S, f"at once: {slowest:.1f} s")
 
 for thread in threads:
     thread.join(150)
 
 with tap.group("each wait ends"):
     for name, least, most in (
-            ("silent", COMMAND_S, COMMAND_S + 5),
-            ("silent_in_mail", COMMAND_S, COMMAND_S + 5),
-            ("slow_command", COMMAND_S, COMMAND_S + 5),
-            ("silent_in_data", 10, 15),
-            ("slow_in_data", 55, 75)):
+            ("silent", COMMAND_S, COMMAND_S + LATE_S),
+            ("silent_in_mail", COMMAND_S, COMMAND_S + LATE_S),
+            ("slow_command", COMMAND_S, COMMAND_S + LATE_S),
+            ("silent_in_data", 10, 10 + LATE_S),
+            ("slow_in_data", 55, 60 + LATE_S)):
         reply, seconds = results[name]
         tap.ok(reply is not None and reply.code == 421,
                f"{name}: 421")
         tap.ok(least - 1 <= seconds <= most, f"{name}: in time")
     closed, seconds = results["silent_in_tls"]
-    tap.ok(closed and seconds < 75, "a handshake that stops ends")
+    tap.ok(closed and seconds < 60 + LATE_S, "a handshake that stops ends")
 
 with tap.group("clients that leave"):
     for how in ("close", "reset"):
@@ -158,8 +161,8 @@ with tap.group("clients that leave"):
         c.send(b"Subject: lost\r\n\r\n" + b"x" * 300000)
         getattr(c, how)()
     tap.wait_until(
-        lambda: s.gw.program("smtpd")["connections"] == 0, 5,
-        "all slots are free again")
+        lambda: s.gw.program("smtpd")["connections"] == 0,
+        what="all slots are free again")
     tap.equal(s.gw.json("queue", "summary").get("messages"), 0,
               "nothing of them is queued")
 
@@ -173,7 +176,7 @@ with tap.group("peers that hang"):
                   "a checkd that is not asked may hang")
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-    c = s.tls(timeout=60)
+    c = s.tls()
     pids = list(s.gw.pids("authd"))
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -183,10 +186,10 @@ with tap.group("peers that hang"):
         os.kill(pid, signal.SIGCONT)
     tap.equal((reply.code, reply.enhanced), (454, "4.7.0"),
               "a hanging authd gives 454, not a login")
-    tap.ok(seconds < 40, "after its deadline")
+    tap.ok(seconds < 20 + LATE_S, "after its deadline")
     tap.wait_until(
-        lambda: c.auth_plain("anna", scene.PASSWORD).code == 235, 20,
-        "and works again")
+        lambda: c.auth_plain("anna", scene.PASSWORD).code == 235,
+        what="and works again")
     c.quit()
 
 tap.done()

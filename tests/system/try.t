@@ -45,8 +45,9 @@ line = re.search(r"^printf .*$", text, re.M)
 if not tap.ok(line, "it prints a line to paste"):
     tap.diag(text)
 else:
-    told = subprocess.run(["bash", "-c", line.group(0)], timeout=60,
-                          capture_output=True, text=True, check=False)
+    told = subprocess.run(["bash", "-c", line.group(0)],
+                          timeout=tap.PATIENCE_S, capture_output=True,
+                          text=True, check=False)
     tap.equal(told.returncode, 0, "the line works as pasted")
     tap.contains(told.stdout, "alice@example.test", "who sent it is told")
     tap.contains(told.stdout, "delivered", "and that it was delivered")
@@ -57,7 +58,7 @@ else:
     with open(os.path.join(inbox, mails[0]), encoding="utf-8") as f:
         tap.contains(f.read(), "Through the little gate.", "it is that mail")
 run.send_signal(signal.SIGTERM)
-tap.equal(run.wait(60), 143, "it ends when it is told to")
+tap.equal(run.wait(tap.PATIENCE_S), 143, "it ends when it is told to")
 left = subprocess.run(["pgrep", "-f", "--", f"--root {root}"],
                       capture_output=True, text=True, check=False)
 tap.equal(left.stdout, "", "and leaves no program behind")

@@ -9,7 +9,7 @@
 #include "common/channel.h"
 
 /* Waiting for something that should happen ends here. */
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000
 
 /* What a handler is to do, beside noting that it was called. */
 enum channel_act {

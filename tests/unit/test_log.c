@@ -15,7 +15,7 @@
 #include "tests/unit/tap.h"
 
 /* Waiting for something that should happen ends here. */
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000
 
 struct hub {
 	struct loop *loop;

@@ -16,7 +16,7 @@
 #include "relay/client.h"
 #include "tests/unit/tap.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 #define STEPS_MAX 16
 #define BIG ((size_t)1024 * 1024)
 

@@ -21,7 +21,7 @@
 #include "tests/unit/relay_world.h"
 #include "tests/unit/tap.h"
 
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 60000
 #define CONTENT "Subject: x\r\n\r\n.hello\r\n"
 
 /* The latest result, with its texts kept. */

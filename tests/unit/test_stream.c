@@ -18,7 +18,7 @@
 #include "tests/unit/tap.h"
 
 /* A test that waits longer has failed. */
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 #define BIG ((size_t)3 * 1024 * 1024)
 #define BLOCK 65536
 /* Feasibility: 15 KB of OpenSSL's and ours for an idle connection. */

@@ -12,6 +12,7 @@ root zone, so a name in no zone does not exist.
 """
 
 import os
+import random
 import shutil
 import socket
 import struct
@@ -34,20 +35,26 @@ def nsd_program():
 
 
 def free_port(host="127.0.0.1"):
-    """A port that is free for UDP and TCP at this moment."""
+    """A port that is free for UDP and TCP, and stays so: it is none of those
+    that the kernel gives to clients, of which tests beside this one have
+    thousands."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range",
+              encoding="ascii") as f:
+        first_of_clients = int(f.read().split()[0])
+    chance = random.SystemRandom()
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, \
                 socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-            udp.bind((host, 0))
-            port = udp.getsockname()[1]
+            port = chance.randrange(1024, first_of_clients)
             try:
+                udp.bind((host, port))
                 tcp.bind((host, port))
             except OSError:
                 continue
             return port
 
 
-def query(host, port, name, rrtype=6, timeout=0.2):
+def query(host, port, name, rrtype=6, timeout=2):
     """The response code to one question over UDP; None without an answer."""
     labels = [label for label in name.split(".") if label]
     packet = struct.pack(">HHHHHH", 0x5053, 0, 1, 0, 0, 0) + b"".join(
@@ -123,7 +130,7 @@ class NameServer:
             tap.wait_until(
                 lambda: self.process.poll() is not None
                 or query(self.host, self.port, "") is not None,
-                20, "nsd to answer")
+                what="nsd to answer")
             if self.process.poll() is None:
                 self._check(log)
                 return self
@@ -138,7 +145,7 @@ class NameServer:
     def _check(self, log):
         """A zone with a mistake in it is the test's mistake."""
         for name in self.zones:
-            code = query(self.host, self.port, name, timeout=2)
+            code = query(self.host, self.port, name, timeout=tap.PATIENCE_S)
             if code != 0:
                 raise ValueError(f"zone {name} is not served (code {code}): "
                                  + self._words(log)[-2000:])

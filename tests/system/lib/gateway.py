@@ -27,11 +27,6 @@ BUILD = os.environ.get("POSTERN_BUILD", "")
 SOURCE = os.environ.get("POSTERN_SOURCE") or os.path.realpath(
     os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 
-# Ready, and stopped, within; a build with sanitizers starts slowly when
-# another test runs beside it.
-START_S = 60
-STOP_S = 60
-
 # Lines of a log that no test may cause.
 ALARMS = re.compile(
     r"(ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:"
@@ -104,14 +99,14 @@ class Gateway:
 
     # --- the command line ---
 
-    def run_cli(self, *words, input=None, timeout=60):
+    def run_cli(self, *words, input=None, timeout=tap.PATIENCE_S):
         """postern with these words; its CompletedProcess, in text."""
         return subprocess.run(
             [os.path.join(BUILD, "postern"), "--root", self.root, *words],
             input="" if input is None else input, capture_output=True,
             text=True, timeout=timeout, check=False)
 
-    def cli(self, *words, input=None, code=0, timeout=60):
+    def cli(self, *words, input=None, code=0, timeout=tap.PATIENCE_S):
         """What postern prints; raises when its exit code is not `code`."""
         result = self.run_cli(*words, input=input, timeout=timeout)
         if result.returncode != code:
@@ -131,7 +126,7 @@ class Gateway:
 
     # --- start and stop ---
 
-    def start(self, timeout=START_S):
+    def start(self, timeout=tap.PATIENCE_S):
         """Returns when postern-run has said "ready"."""
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
@@ -162,7 +157,7 @@ class Gateway:
                    for line in seen.split(b"\n")[:-1]):
                 return
 
-    def stop(self, timeout=STOP_S):
+    def stop(self, timeout=tap.PATIENCE_S):
         """SIGTERM, and waits.  The exit code."""
         if self.process is None:
             return 0
@@ -223,9 +218,14 @@ class Gateway:
 
     def program(self, name):
         """What status says about one program: its state, and its facts and
-        counters in one dict."""
-        [row] = [p for p in self.status()["programs"]
-                 if p["program"] == name]
+        counters in one dict.  One that is away, or busy for longer than
+        confd waits for it, is asked again."""
+        def look():
+            [row] = [p for p in self.status()["programs"]
+                     if p["program"] == name]
+            return row if row["state"] == "running" else None
+
+        row = tap.wait_until(look, what=f"{name} to answer", step=0.1)
         return {"state": row["state"], "revision": row.get("revision"),
                 **row.get("facts", {}), **row.get("counters", {})}
 
@@ -238,12 +238,11 @@ class Gateway:
         return found
 
     def port(self, kind="smtp"):
-        """The port of the first listener of a kind."""
+        """The port of the first listener of a kind; bindd may still have to
+        try again."""
         assert kind in KINDS, kind
-        found = self.listeners(kind)
-        if not found:
-            raise LookupError(f"no listener of kind {kind}")
-        return found[0][1]
+        return tap.wait_until(lambda: self.listeners(kind), step=0.1,
+                              what=f"a listener of kind {kind}")[0][1]
 
     def pids(self, program=None):
         """{pid: command line} of what postern-run has started, workers too;
@@ -286,7 +285,7 @@ class Gateway:
         """The events of a message, by any of the names it has."""
         return self.json("trace", what)
 
-    def wait_for_queue(self, count=0, seconds=30):
+    def wait_for_queue(self, count=0, seconds=tap.PATIENCE_S):
         """Until that many messages are queued."""
         return tap.wait_until(
             lambda: self.json("queue", "summary").get("messages") == count,

@@ -21,7 +21,7 @@ import subprocess
 import time
 
 from . import tap
-from .gateway import (ALARMS, BUILD, SOURCE, START_S, STOP_S,
+from .gateway import (ALARMS, BUILD, SOURCE,
                       die_with_parent, temporary_folder)
 
 ANSWER = 0x8000
@@ -220,7 +220,7 @@ class Channel:
         self.send_raw(self.frame(name, _id=number, **values))
         return number
 
-    def take(self, number, timeout=30):
+    def take(self, number, timeout=tap.PATIENCE_S):
         """The values of the answer with that number."""
         deadline = time.monotonic() + timeout
         while number not in self._answers:
@@ -232,11 +232,11 @@ class Channel:
     def ask(self, name, /, **values):
         return self.take(self.post(name, **values))
 
-    def read(self, timeout=30):
+    def read(self, timeout=tap.PATIENCE_S):
         """The next frame; Ended when there will be none."""
         return self._read(timeout)
 
-    def _read(self, timeout=30):
+    def _read(self, timeout=tap.PATIENCE_S):
         deadline = time.monotonic() + timeout
         while True:
             if len(self._in) >= 16:
@@ -323,7 +323,7 @@ class Program:
         return Channel(self.tables, sock, server if greets else None)
 
     def _accept(self, listener):
-        listener.settimeout(START_S)
+        listener.settimeout(tap.PATIENCE_S)
         while not select.select([listener], [], [], 0.2)[0]:
             if self.process.poll() is not None:
                 raise RuntimeError("it does not start: " + self.log())
@@ -404,7 +404,7 @@ class Program:
     def connect(self, role, greets=True):
         """A channel to it, as that role."""
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(START_S)
+        s.settimeout(tap.PATIENCE_S)
         s.connect(self.socket_path(role))
         return Channel(self.tables, s, role if greets else None)
 
@@ -419,7 +419,7 @@ class Program:
         else:
             self.process.terminate()
             try:
-                code = self.process.wait(STOP_S)
+                code = self.process.wait(tap.PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 code = self.process.wait()

@@ -61,8 +61,8 @@ class _Server:
                 words, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 env=env, preexec_fn=begin)
         tap.wait_until(lambda: self.process.poll() is not None
-                       or _answers(self.port), 30,
-                       f"{self.name} to answer")
+                       or _answers(self.port),
+                       what=f"{self.name} to answer")
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.name} does not start: " + self.log())
 

@@ -326,7 +326,7 @@ class Sink:
             self.messages.append(message)
             self._changed.notify_all()
 
-    def wait(self, count=1, seconds=30):
+    def wait(self, count=1, seconds=tap.PATIENCE_S):
         """The messages, when there are at least so many."""
         with self._changed:
             if not self._changed.wait_for(
@@ -336,14 +336,14 @@ class Sink:
                     f"in {seconds} s")
             return list(self.messages)
 
-    def take(self, count=1, seconds=30):
+    def take(self, count=1, seconds=tap.PATIENCE_S):
         """The same, and forgets them."""
         found = self.wait(count, seconds)
         with self._changed:
             del self.messages[:len(found)]
         return found
 
-    def wait_for_session(self, count=1, seconds=30):
+    def wait_for_session(self, count=1, seconds=tap.PATIENCE_S):
         """The sessions, when so many clients have connected."""
         with self._changed:
             if not self._changed.wait_for(
