@@ -160,9 +160,17 @@ def find(name):
 KINDS = [*peer.daemons(), "smtpd worker"]
 UIDS = {}
 
+
+def all_confined():
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        found = processes()
+        return {p.name for p in found} >= {*KINDS, "smtpd spawner"} and all(
+            p.status()["Seccomp"] == "2" for p in found)
+    return False
+
+
 with tap.group("who runs as whom, and with which rights"):
-    for name in (*KINDS, "smtpd spawner"):
-        find(name)
+    tap.wait_until(all_confined, what="all programs, confined")
     for p in processes():
         got = p.status()
         uids = set(got["Uid"].split())
