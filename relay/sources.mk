@@ -10,9 +10,11 @@ queue_SOURCES = relay/dispatch.c relay/queue_filter.c relay/queue_message.c \
 	relay/spool_file.c relay/spool_stream.c relay/submission.c
 PROGRAMS += postern-queued
 postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \
-	relay/queue_alias.c relay/queue_delivery.c relay/queue_dsn.c \
-	relay/queue_intake.c relay/queue_outbox.c relay/queue_refill.c \
-	relay/queue_result.c relay/queue_spool.c relay/route.c \
+	relay/queue_admin_act.c relay/queue_admin_look.c \
+	relay/queue_admin_notice.c relay/queue_alias.c \
+	relay/queue_delivery.c relay/queue_dsn.c relay/queue_intake.c \
+	relay/queue_outbox.c relay/queue_refill.c relay/queue_result.c \
+	relay/queue_spool.c relay/route.c \
 	$(queue_SOURCES) $(dsn_SOURCES)
 MANUALS += relay/postern-queued.8
 postern-queued_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \

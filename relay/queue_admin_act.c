@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What an administrator has done to messages that were found: each is one
+ * change, committed by the writer like everything else, and the request is
+ * answered when the last one is.
+ * Runs in: postern-queued, the loop.  Trusts: nothing of the JSON.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/events.h"
+#include "relay/queue_admin_parts.h"
+#include "relay/queue_outbox.h"
+#include "relay/queue_refill.h"
+#include "relay/queue_result.h"
+
+static void
+finish_if_done(struct queue_request *request)
+{
+	if (request->pending > 0)
+		return;
+	request->reply = json_pack("{s:I, s:O, s:o}", "count",
+	    (json_int_t)request->changed, "ids", request->changed_ids, "next",
+	    queue_admin_next_cursor(request));
+	if (request->changed == 0 && request->cursor == 0)
+		request->code = EXIT_CODE_NOTHING;
+	queue_admin_answer(request);
+}
+
+static void
+count_change(struct queue_request *request, uint64_t id)
+{
+	char text[ID_TEXT_SIZE];
+
+	id_format(id, text);
+	request->changed++;
+	(void)json_array_append_new(request->changed_ids, json_string(text));
+}
+
+/* A message in the hands of a request until its change is committed. */
+struct change {
+	struct queue_request *request;
+	uint64_t message_id;
+	struct delivery *claim;
+};
+
+static struct change *
+new_change(struct queue_request *request, struct queue_message *message)
+{
+	struct change *change = xcalloc(1, sizeof(*change));
+
+	change->request = request;
+	change->message_id = message->id;
+	request->pending++;
+	return change;
+}
+
+static void
+end_change(struct change *change, bool is_done)
+{
+	struct queue_request *request = change->request;
+
+	if (is_done)
+		count_change(request, change->message_id);
+	free(change);
+	request->pending--;
+	finish_if_done(request);
+}
+
+static void
+on_state_set(struct pool_task *task)
+{
+	struct queue_job *job = queue_job_of(task);
+	struct change *change = job->arg;
+	struct queued *queued = change->request->queued;
+	bool is_done = job->status == QUEUE_JOB_DONE;
+
+	queue_outbox_send(queued->outbox, job);
+	dispatch_forget(queued->dispatch, change->claim);
+	queue_refill_missed(queued->refill);
+	queue_job_free(job);
+	end_change(change, is_done);
+}
+
+static void
+set_state(struct queue_request *request, struct queue_message *message,
+    const char *action, enum rcpt_state state)
+{
+	struct event_handled handled = {
+	    .action = slice_of(action), .actor = slice_of(request->actor)};
+	struct queue_job *job =
+	    queue_job_new(QUEUE_JOB_STATE, message, on_state_set);
+	struct change *change = new_change(request, message);
+
+	change->claim = dispatch_claim(request->queued->dispatch, message);
+	job->state = state;
+	job->next_ms = request->now_ms;
+	job->arg = change;
+	job->now_ms = request->now_ms;
+	queue_job_event(job, message, clock_wall_us(), EV_HANDLED, &handled);
+	queue_writer_submit(request->queued->writer, job);
+}
+
+/*
+ * What relayd has at this moment is left to it: its result will tell.  So is
+ * what another request has.
+ */
+static bool
+is_out(struct queue_request *request, const struct queue_message *message)
+{
+	struct queued *queued = request->queued;
+
+	if (dispatch_remove(queued->dispatch, message->id) == 0)
+		return false;
+	queue_refill_missed(queued->refill); /* the rest of it, if any */
+	return true;
+}
+
+void
+queue_admin_act_retry(
+    struct queue_request *request, struct queue_message *message)
+{
+	for (size_t i = 0; i < message->recipient_count; i++) {
+		char key[QUEUE_KEY_MAX];
+
+		queue_delivery_key(request->queued,
+		    message->recipients[i].domain, key, sizeof(key));
+		dispatch_unblock(request->queued->dispatch, key);
+	}
+	if (!is_out(request, message) &&
+	    message->recipients[0].state == RCPT_WAITING)
+		set_state(request, message, "retry", RCPT_WAITING);
+}
+
+void
+queue_admin_act_hold(
+    struct queue_request *request, struct queue_message *message)
+{
+	if (!is_out(request, message))
+		set_state(request, message, "hold", RCPT_HELD);
+}
+
+void
+queue_admin_act_release(
+    struct queue_request *request, struct queue_message *message)
+{
+	if (!is_out(request, message) &&
+	    message->recipients[0].state == RCPT_HELD)
+		set_state(request, message, "release", RCPT_WAITING);
+}
+
+static void
+on_given_up(void *arg, bool is_done)
+{
+	end_change(arg, is_done);
+}
+
+static void
+give_up(struct queue_request *request, struct queue_message *message,
+    const char *reply, bool is_silent)
+{
+	if (is_out(request, message))
+		return;
+	queue_result_give_up(request->queued, message, reply, is_silent,
+	    request->actor, on_given_up, new_change(request, message));
+}
+
+void
+queue_admin_act_delete(
+    struct queue_request *request, struct queue_message *message)
+{
+	give_up(request, message, "Deleted by an administrator", true);
+}
+
+void
+queue_admin_act_bounce(
+    struct queue_request *request, struct queue_message *message)
+{
+	const char *reason =
+	    json_string_value(json_object_get(request->arguments, "reason"));
+
+	give_up(request, message,
+	    reason != NULL && ipc_is_text(slice_of(reason)) &&
+		    strlen(reason) <= IPC_REPLY_MAX
+		? reason
+		: "Returned by an administrator",
+	    false);
+}
+
+/* Delivered, or put off, while it was read: it is not as it was found. */
+static bool
+has_changed(
+    const struct queue_request *request, const struct queue_message *message)
+{
+	return dispatch_is_touched(
+	    request->queued->dispatch, message->id, request->mark);
+}
+
+void
+queue_admin_act_on_all(struct queue_request *request)
+{
+	bool is_dry =
+	    json_is_true(json_object_get(request->arguments, "dry_run"));
+
+	request->changed_ids = json_array();
+	request->pending = 1; /* so that nothing ends before the last one */
+	for (size_t i = 0; i < request->found_count; i++) {
+		if (is_dry)
+			count_change(request, request->found[i]->id);
+		else if (!has_changed(request, request->found[i]))
+			request->verb->act(request, request->found[i]);
+	}
+	request->pending--;
+	finish_if_done(request);
+}
