@@ -769,6 +769,12 @@ channel_output_pending(const struct channel *channel)
 	return channel->is_closed ? 0 : frame_out_pending(&channel->out);
 }
 
+void
+channel_flush(struct channel *channel)
+{
+	flush_output(channel);
+}
+
 size_t
 channel_requests_waiting(const struct channel *channel)
 {

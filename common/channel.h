@@ -116,6 +116,12 @@ size_t channel_output_pending(const struct channel *channel);
 void channel_pause(struct channel *channel);
 void channel_resume(struct channel *channel);
 
+/*
+ * Sends what waits now, not at the turn's end: for a process whose handlers
+ * take long.
+ */
+void channel_flush(struct channel *channel);
+
 /* How many requests wait for an answer. */
 size_t channel_requests_waiting(const struct channel *channel);
 

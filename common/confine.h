@@ -20,7 +20,8 @@ enum confine_right {
 	CONFINE_THREADS = 1 << 4,
 	CONFINE_BIND = 1 << 5,
 	/* Alone: starts workers, which confine themselves further. */
-	CONFINE_SPAWN = 1 << 6
+	CONFINE_SPAWN = 1 << 6,
+	CONFINE_MEMORY_FILES = 1 << 7 /* files without a name, in memory */
 };
 
 struct confinement {

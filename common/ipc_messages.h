@@ -279,6 +279,9 @@
 	F(U32, pid, 0) \
 	F(U32, wait_status, 0)
 
+/* It and what it started end at once; of another pid nothing happens. */
+#define IPC_WORKER_KILL(F, L) F(U32, pid, 0)
+
 /* First to a worker; slot numbers the workers of one program from 0. */
 #define IPC_WORKER_START(F, L) \
 	F(U16, slot, 0) \
@@ -584,8 +587,10 @@
 /* Descriptors: the content to read, and a file for the output. */
 #define IPC_WORK_FILE(F, L) IPC_WORK_FIELDS(F, L)
 
+/* memory_kb: the most that the worker ever had resident. */
 #define IPC_WORKED_FIELDS(F, L) \
 	F(U64, task_id, 0) \
+	F(U32, memory_kb, 0) \
 	F(U16, outcome, 0) \
 	F(U16, applied, 0) \
 	F(TEXT, method, 512) \
@@ -642,6 +647,7 @@
 	M(SPAWN, spawn, ANY, SPAWNER, 1, IPC_SPAWN) \
 	M(SPAWNED, spawned, SPAWNER, ANY, 0, IPC_SPAWNED) \
 	M(WORKER_EXITED, worker_exited, SPAWNER, ANY, 0, IPC_WORKER_EXITED) \
+	M(WORKER_KILL, worker_kill, ANY, SPAWNER, 0, IPC_WORKER_KILL) \
 	M(WORKER_START, worker_start, ANY, WORKER, 0, IPC_WORKER_START) \
 	M(WORKER_LINK, worker_link, ANY, WORKER, 1, IPC_WORKER_LINK) \
 	M(WORKER_LINK_WANTED, worker_link_wanted, WORKER, ANY, 0, \

@@ -28,6 +28,8 @@ struct nest {
 	const char *binary;
 	struct loop *loop;
 	struct channel *parent;
+	pid_t *workers; /* that were not waited for yet */
+	size_t worker_count;
 };
 
 /* What a worker may know of our environment. */
@@ -68,9 +70,28 @@ become_worker(const char *binary, char *name, int fd)
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* What it starts can be ended with it. */
+	(void)setpgid(0, 0);
 	clean_environment(environment, room);
 	(void)execve(binary, arguments, environment);
 	fatal("exec %s: %s", binary, strerror(errno));
+}
+
+static void
+remember(struct nest *nest, pid_t pid)
+{
+	nest->workers = xrealloc(
+	    nest->workers, (nest->worker_count + 1) * sizeof(*nest->workers));
+	nest->workers[nest->worker_count++] = pid;
+}
+
+static pid_t *
+find_worker(struct nest *nest, pid_t pid)
+{
+	for (size_t i = 0; i < nest->worker_count; i++)
+		if (nest->workers[i] == pid)
+			return &nest->workers[i];
+	return NULL;
 }
 
 static int
@@ -86,8 +107,27 @@ on_spawn(struct channel *channel, const struct channel_frame *frame)
 	pid = fork();
 	if (pid == 0)
 		become_worker(nest->binary, name, frame->fds[0]);
+	if (pid > 0)
+		remember(nest, pid);
 	answer.pid = pid == -1 ? 0 : (uint32_t)pid;
 	return channel_answer(channel, frame->request_id, MSG_SPAWNED, &answer);
+}
+
+/*
+ * A pid that was not waited for is nobody else's.  A worker that has not come
+ * to be the leader of its group yet has started nothing.
+ */
+static int
+on_kill(struct channel *channel, const struct channel_frame *frame)
+{
+	struct nest *nest = channel_owner(channel);
+	pid_t pid = (pid_t)frame->message->worker_kill.pid;
+
+	if (find_worker(nest, pid) != NULL) {
+		(void)kill(-pid, SIGKILL);
+		(void)kill(pid, SIGKILL);
+	}
+	return 0;
 }
 
 static void
@@ -102,7 +142,11 @@ on_child(evutil_socket_t signal_number, short what, void *arg)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct ipc_worker_exited exited = {
 		    .pid = (uint32_t)pid, .wait_status = (uint32_t)status};
+		pid_t *worker = find_worker(nest, pid);
 
+		if (worker == NULL)
+			continue;
+		*worker = nest->workers[--nest->worker_count];
 		(void)channel_send(
 		    nest->parent, MSG_WORKER_EXITED, &exited, NULL);
 	}
@@ -119,8 +163,8 @@ on_parent_gone(struct channel *channel, const char *reason)
 static _Noreturn void
 nest_main(enum role role, const char *binary, int fd)
 {
-	const struct channel_handler handlers[] = {
-	    {role, MSG_SPAWN, on_spawn}, {ROLE_NONE, MSG_HELLO, NULL}};
+	const struct channel_handler handlers[] = {{role, MSG_SPAWN, on_spawn},
+	    {role, MSG_WORKER_KILL, on_kill}, {ROLE_NONE, MSG_HELLO, NULL}};
 	const struct confinement confinement = {.rights = CONFINE_SPAWN};
 	struct nest nest = {.binary = binary, .loop = loop_new()};
 	struct channel_config config = {.loop = nest.loop,
@@ -174,17 +218,51 @@ spawner_start(enum role role, const char *binary, struct err *err)
 
 /* ---- the program's end ---- */
 
+/* A worker, from the request for it to its exit. */
+struct spawned {
+	struct spawner *spawner;
+	struct spawned *next;          /* an older one */
+	const struct channel *channel; /* may be another one's by now */
+	pid_t pid;                     /* 0: not known yet */
+	bool is_unwanted;              /* killed before it had a pid */
+};
+
 struct spawner {
 	struct loop *loop;
 	struct channel *channel;
+	struct spawned *workers; /* the newest first */
 };
+
+static void
+forget_worker(struct spawner *spawner, const struct spawned *spawned, pid_t pid)
+{
+	struct spawned **at = &spawner->workers;
+
+	while (*at != NULL && *at != spawned && (pid == 0 || (*at)->pid != pid))
+		at = &(*at)->next;
+	if (*at != NULL) {
+		struct spawned *gone = *at;
+
+		*at = gone->next;
+		free(gone);
+	}
+}
+
+static void
+send_kill(struct spawner *spawner, pid_t pid)
+{
+	struct ipc_worker_kill message = {.pid = (uint32_t)pid};
+
+	(void)channel_send(spawner->channel, MSG_WORKER_KILL, &message, NULL);
+}
 
 static int
 on_worker_exited(struct channel *channel, const struct channel_frame *frame)
 {
 	int status = (int)frame->message->worker_exited.wait_status;
 
-	(void)channel;
+	forget_worker(channel_owner(channel), NULL,
+	    (pid_t)frame->message->worker_exited.pid);
 	/* The worker's channel told the program already; say how it ended. */
 	if (WIFSIGNALED(status))
 		log_notice("worker %u was ended by signal %d",
@@ -229,6 +307,14 @@ spawner_free(struct spawner *spawner)
 	if (spawner == NULL)
 		return;
 	channel_close(spawner->channel);
+	while (spawner->workers != NULL) {
+		struct spawned *worker = spawner->workers;
+
+		spawner->workers = worker->next;
+		worker->spawner = NULL;
+		if (worker->pid != 0)
+			free(worker);
+	}
 	free(spawner);
 }
 
@@ -236,9 +322,35 @@ spawner_free(struct spawner *spawner)
 static void
 on_spawned(void *arg, const struct channel_frame *frame)
 {
-	(void)arg;
-	if (frame != NULL && frame->message->spawned.pid == 0)
-		log_notice("a worker could not be forked");
+	struct spawned *spawned = arg;
+
+	if (spawned->spawner == NULL) {
+		free(spawned); /* it waited for this answer alone */
+		return;
+	}
+	if (frame == NULL || frame->message->spawned.pid == 0) {
+		if (frame != NULL)
+			log_notice("a worker could not be forked");
+		forget_worker(spawned->spawner, spawned, 0);
+		return;
+	}
+	spawned->pid = (pid_t)frame->message->spawned.pid;
+	if (spawned->is_unwanted)
+		send_kill(spawned->spawner, spawned->pid);
+}
+
+void
+spawner_kill(struct spawner *spawner, const struct channel *channel)
+{
+	struct spawned *at = spawner->workers;
+
+	while (at != NULL && at->channel != channel)
+		at = at->next;
+	if (at == NULL)
+		return;
+	at->is_unwanted = true;
+	if (at->pid != 0)
+		send_kill(spawner, at->pid);
 }
 
 /* A fork and an exec; the machine may be busy. */
@@ -251,17 +363,25 @@ spawner_spawn(struct spawner *spawner, const char *worker,
 	struct ipc_spawn spawn = {.worker = slice_of(worker)};
 	struct channel_config own = *config;
 	struct channel *channel = NULL;
+	struct spawned *spawned;
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
 		return NULL;
 	own.loop = spawner->loop;
 	own.peer = ROLE_WORKER;
+	spawned = xcalloc(1, sizeof(*spawned));
+	spawned->spawner = spawner;
 	if (channel_request(spawner->channel, MSG_SPAWN, &spawn, &pair[1],
-		MSG_SPAWNED, SPAWN_DEADLINE_MS, on_spawned, NULL) != 0)
+		MSG_SPAWNED, SPAWN_DEADLINE_MS, on_spawned, spawned) != 0) {
 		channel = channel_new(&own, pair[0]);
-	else
+		spawned->channel = channel;
+		spawned->next = spawner->workers;
+		spawner->workers = spawned;
+	} else {
+		free(spawned);
 		(void)close(pair[0]);
+	}
 	(void)close(pair[1]);
 	return channel;
 }

@@ -40,4 +40,11 @@ void spawner_free(struct spawner *spawner);
 struct channel *spawner_spawn(struct spawner *spawner, const char *worker,
     const struct channel_config *config);
 
+/*
+ * Ends the worker of that channel, and what it started, at once; its channel
+ * then closes like that of any that died.  For one that hangs in a task: its
+ * loop does not run, so it would not see its channel close.
+ */
+void spawner_kill(struct spawner *spawner, const struct channel *channel);
+
 #endif
