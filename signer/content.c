@@ -196,6 +196,39 @@ content_write_text(struct content_writer *writer, const char *text)
 }
 
 int
+content_writer_put(
+    struct content_writer *writer, uint64_t offset, struct slice octets)
+{
+	uint64_t in_file = writer->size - writer->buffer.n;
+
+	if (writer->failed)
+		return -1;
+	if (offset + octets.n > writer->size)
+		bug("octets beyond what was written");
+	while (octets.n > 0) {
+		ssize_t done;
+
+		if (offset >= in_file) {
+			memcpy(writer->buffer.p + (offset - in_file), octets.p,
+			    octets.n);
+			return 0;
+		}
+		done = pwrite(writer->fd, octets.p,
+		    octets.n < in_file - offset ? octets.n
+						: (size_t)(in_file - offset),
+		    (off_t)offset);
+		if (done == -1 && errno == EINTR)
+			continue;
+		if (done == -1)
+			return fail(writer, "cannot write an output");
+		octets.p += done;
+		octets.n -= (size_t)done;
+		offset += (uint64_t)done;
+	}
+	return 0;
+}
+
+int
 content_writer_finish(struct content_writer *writer, struct content *content_r)
 {
 	if (writer->failed)

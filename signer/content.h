@@ -65,6 +65,10 @@ int content_write(struct content_writer *writer, const void *p, size_t n);
 int content_write_slice(struct content_writer *writer, struct slice s);
 int content_write_text(struct content_writer *writer, const char *text);
 
+/* Writes over octets that were written before, after finish too. */
+int content_writer_put(
+    struct content_writer *writer, uint64_t offset, struct slice octets);
+
 /* Ends it: what was written, to be read; -1 when a write failed. */
 int content_writer_finish(
     struct content_writer *writer, struct content *content_r);

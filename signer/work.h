@@ -13,7 +13,9 @@
 #include "common/vocabulary.h"
 #include "signer/content.h"
 
-struct keyring; /* signer/keyring.h: private keys of this worker's class */
+struct dkim;       /* signer/dkim.h */
+struct keyring;    /* signer/keyring.h: private keys of this worker's class */
+struct pgp_worker; /* signer/pgp_worker.h */
 
 /*
  * The fields of MSG_WORK and MSG_WORK_FILE that are the same, decoded: slices
@@ -47,6 +49,8 @@ struct work_answer {
 /* What a worker process keeps from task to task. */
 struct worker_context {
 	struct keyring *keyring;
+	struct dkim *dkim;       /* made at its first use */
+	struct pgp_worker *pgp;  /* likewise; pgp_worker_free() */
 	const char *scratch_dir; /* for GPGME's homes; NULL elsewhere */
 };
 
@@ -59,6 +63,11 @@ work_fn work_pgp_protect; /* signer/pgp_protect.c */
 work_fn work_open;        /* signer/smime_open.c */
 work_fn work_pgp_open;    /* signer/pgp_open.c */
 work_fn work_key;         /* signer/key_worker.c */
+
+/* output_fd: an empty file for a large output, or -1; stays the caller's. */
+void work_answer_init(
+    struct work_answer *answer, int output_fd, uint64_t output_limit);
+void work_answer_clear(struct work_answer *answer);
 
 /* Sets outcome, enhanced status code (RFC 3463) and a sentence. */
 void work_refuse(struct work_answer *answer, enum sign_outcome outcome,

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker process: one task at a time, by the function of its op.  Before the
+ * first task it takes all rights away but to read its class's key files.
+ * Runs in: postern-signerd, worker roles.  Trusts: the broker for who asks and
+ * which keys are meant; nothing of a message.
+ */
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "common/confine.h"
+#include "common/log.h"
+#include "signer/keyring.h"
+#include "signer/pools.h"
+#include "signer/work.h"
+#include "signer/worker.h"
+
+#define FOLDER_SIZE 513
+
+struct signer_worker {
+	struct loop *loop;
+	struct channel *broker;
+	enum pool_class class;
+	struct worker_context context;
+	char folder[FOLDER_SIZE];
+	bool is_ready; /* has its secret and is confined */
+};
+
+static work_fn *const functions[WORK_OP_COUNT] = {
+    [WORK_PROTECT] = work_protect,
+};
+
+/* ---- the secret ---- */
+
+static int
+on_secret(struct channel *channel, const struct channel_frame *frame)
+{
+	struct signer_worker *worker = channel_owner(channel);
+	const struct ipc_worker_secret *secret = &frame->message->worker_secret;
+	const struct confinement confinement = {
+	    .rights = CONFINE_FILES_READ | CONFINE_MEMORY_FILES};
+	struct wrap_key key;
+	struct err err;
+
+	if (worker->is_ready || secret->wrapping_key.n != sizeof(key.octets) ||
+	    slice_copy(
+		secret->folder, worker->folder, sizeof(worker->folder)) == -1)
+		return -1;
+	memcpy(key.octets, secret->wrapping_key.p, sizeof(key.octets));
+	worker->context.keyring = keyring_new(worker->folder, &key);
+	explicit_bzero(&key, sizeof(key));
+	if (confine(&confinement, worker->folder, &err) == -1)
+		fatal("%s", err.text);
+	worker->is_ready = true;
+	return 0;
+}
+
+/* ---- tasks ---- */
+
+/* The fields that WORKED and WORKED_FILE share. */
+static void
+fill_worked(struct ipc_worked *message, uint64_t task_id,
+    const struct work_answer *answer)
+{
+	struct rusage usage;
+
+	*message = (struct ipc_worked){.task_id = task_id,
+	    .outcome = (uint16_t)answer->outcome,
+	    .applied = (uint16_t)answer->applied,
+	    .method = slice_of(answer->method),
+	    .enhanced = slice_of(answer->enhanced),
+	    .reason = slice_of(answer->reason),
+	    .facts = ipc_list_of(&answer->facts),
+	    .harvested = ipc_list_of(&answer->harvested)};
+	if (getrusage(RUSAGE_SELF, &usage) == 0)
+		message->memory_kb = (uint32_t)usage.ru_maxrss;
+}
+
+static int
+send_in_file(struct channel *channel, const struct ipc_worked *worked,
+    const struct content *output)
+{
+	struct ipc_worked_file message = {.task_id = worked->task_id,
+	    .memory_kb = worked->memory_kb,
+	    .outcome = worked->outcome,
+	    .applied = worked->applied,
+	    .method = worked->method,
+	    .enhanced = worked->enhanced,
+	    .reason = worked->reason,
+	    .facts = worked->facts,
+	    .harvested = worked->harvested,
+	    .size_octets = output->size};
+
+	return channel_send(channel, MSG_WORKED_FILE, &message, &output->fd);
+}
+
+/* The broker gets it now: the task that waits behind may take long. */
+static int
+send_answer(
+    struct channel *channel, uint64_t task_id, struct work_answer *answer)
+{
+	struct content output = content_of((struct slice){NULL, 0});
+	struct ipc_worked message;
+	int rc;
+
+	if ((answer->outcome == SIGNED_DONE ||
+		answer->outcome == SIGNED_HOLD) &&
+	    content_writer_finish(&answer->output, &output) == -1)
+		work_refuse(answer, SIGNED_TEMPORARY, "4.3.0", "%s",
+		    answer->output.err.text);
+	fill_worked(&message, task_id, answer);
+	if (output.fd != -1) {
+		rc = send_in_file(channel, &message, &output);
+	} else {
+		message.content = output.memory;
+		rc = channel_send(channel, MSG_WORKED, &message, NULL);
+	}
+	if (rc == -1)
+		log_notice("an answer to the broker breaks its row");
+	channel_flush(channel);
+	return rc;
+}
+
+static int
+run_task(struct channel *channel, uint64_t task_id, const struct work *work,
+    int output_fd)
+{
+	struct signer_worker *worker = channel_owner(channel);
+	struct work_answer answer;
+	int rc;
+
+	if (!worker->is_ready || work->op >= WORK_OP_COUNT ||
+	    pool_class_of(work->op) != worker->class)
+		return -1;
+	work_answer_init(&answer, output_fd, work->output_limit);
+	if (functions[work->op] != NULL)
+		functions[work->op](&worker->context, work, &answer);
+	else
+		work_refuse(&answer, SIGNED_TEMPORARY, "4.3.0",
+		    "this build has no such task");
+	rc = send_answer(channel, task_id, &answer);
+	work_answer_clear(&answer);
+	return rc;
+}
+
+#define WORK_OF(message)                                                    \
+	{                                                                   \
+		.op = (enum work_op)(message)->op,                          \
+		.options = (message)->options, .sender = (message)->sender, \
+		.recipient = (message)->recipient,                          \
+		.authserv_id = (message)->authserv_id,                      \
+		.now_s = (message)->now_s,                                  \
+		.output_limit = (message)->output_limit,                    \
+		.removals = (message)->removals, .facts = (message)->facts, \
+		.keys = (message)->keys                                     \
+	}
+
+static int
+on_work(struct channel *channel, const struct channel_frame *frame)
+{
+	const struct ipc_work *message = &frame->message->work;
+	struct work work = WORK_OF(message);
+
+	work.content = content_of(message->content);
+	return run_task(channel, message->task_id, &work, -1);
+}
+
+static int
+on_work_file(struct channel *channel, const struct channel_frame *frame)
+{
+	const struct ipc_work_file *message = &frame->message->work_file;
+	struct work work = WORK_OF(message);
+	struct err err;
+
+	if (content_of_file(frame->fds[0], &work.content, &err) == -1) {
+		log_notice("%s", err.text);
+		return -1;
+	}
+	return run_task(channel, message->task_id, &work, frame->fds[1]);
+}
+
+static const struct channel_handler handlers[] = {
+    {ROLE_SIGNERD, MSG_WORKER_SECRET, on_secret},
+    {ROLE_SIGNERD, MSG_WORK, on_work},
+    {ROLE_SIGNERD, MSG_WORK_FILE, on_work_file}, {ROLE_NONE, MSG_HELLO, NULL}};
+
+/* ---- the process ---- */
+
+static void
+on_broker_gone(struct channel *channel, const char *reason)
+{
+	struct signer_worker *worker = channel_owner(channel);
+
+	(void)reason;
+	loop_stop(worker->loop);
+}
+
+static int
+serve(enum pool_class class, int channel_fd)
+{
+	struct signer_worker worker = {.class = class, .loop = loop_new()};
+	struct channel_config config = {.loop = worker.loop,
+	    .self = ROLE_WORKER,
+	    .peer = ROLE_SIGNERD,
+	    .handlers = handlers,
+	    .owner = &worker,
+	    .closed = on_broker_gone};
+
+	/* The broker says when to stop. */
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	tzset(); /* reads its file now or never */
+	worker.broker = channel_new(&config, channel_fd);
+	loop_run(worker.loop);
+	keyring_free(worker.context.keyring);
+	return 0;
+}
+
+static int
+serve_sign(int fd)
+{
+	return serve(POOL_SIGN, fd);
+}
+
+static int
+serve_open(int fd)
+{
+	return serve(POOL_OPEN, fd);
+}
+
+static int
+serve_pgp_sign(int fd)
+{
+	return serve(POOL_PGP_SIGN, fd);
+}
+
+static int
+serve_pgp_open(int fd)
+{
+	return serve(POOL_PGP_OPEN, fd);
+}
+
+static int
+serve_key(int fd)
+{
+	return serve(POOL_KEY, fd);
+}
+
+const struct worker_program signer_worker_programs[] = {
+    [POOL_SIGN] = {"sign", serve_sign},
+    [POOL_OPEN] = {"open", serve_open},
+    [POOL_PGP_SIGN] = {"pgp-sign", serve_pgp_sign},
+    [POOL_PGP_OPEN] = {"pgp-open", serve_pgp_open},
+    [POOL_KEY] = {"key", serve_key},
+    [POOL_CLASS_COUNT] = {NULL, NULL},
+};
