@@ -62,7 +62,7 @@ struct key {
 	enum key_kind kind;
 	enum key_status status;
 	char fingerprint[KEY_FINGERPRINT_MAX + 1]; /* SMIME: SHA-256, DER */
-	char algorithm[32];                        /* "rsa-2048", "p-256" */
+	char algorithm[64];                        /* "rsa-2048", "p-256" */
 	unsigned bits;
 	unsigned uses;        /* a set of enum key_use */
 	int64_t not_before_s; /* 0: always */
@@ -89,6 +89,12 @@ struct key_binding {
 	bool is_pinned; /* no other key replaces it without approval */
 };
 
+/* "smime", "active": as the store and answers spell them. */
+const char *key_kind_name(enum key_kind kind);
+const char *key_status_name(enum key_status status);
+/* COUNT: no such word. */
+enum key_kind key_kind_by_name(struct slice name);
+
 struct keystore;
 
 /* Opens or creates DIR/keys.db. */
@@ -111,7 +117,7 @@ enum keystore_result {
 	KEYSTORE_EXPIRED,   /* or not valid yet */
 	KEYSTORE_PENDING,   /* one waits for approval */
 	KEYSTORE_UNTRUSTED, /* below min_trust */
-	KEYSTORE_FAILED,    /* the store; the message waits */
+	KEYSTORE_BROKEN,    /* the store failed; the message waits */
 	KEYSTORE_RESULT_COUNT
 };
 
@@ -151,7 +157,7 @@ int keystore_decryptors(struct keystore *keystore, enum key_kind kind,
 int keystore_candidates(struct keystore *keystore, enum key_kind kind,
     struct slice address, struct key_list *list_r, struct err *err);
 
-/* FOUND, NONE or FAILED. */
+/* FOUND, NONE or BROKEN. */
 enum keystore_result keystore_by_fingerprint(struct keystore *keystore,
     enum key_kind kind, struct slice fingerprint, const struct key **key_r);
 
@@ -243,6 +249,12 @@ enum lookup_result keystore_lookup(struct keystore *keystore,
 int keystore_set_lookup(struct keystore *keystore, struct slice address,
     const char *source, enum lookup_result result, int64_t expires_s,
     struct err *err);
+
+/*
+ * From the loop, where nobody holds what a look-up returned: frees memory of
+ * look-ups beyond a limit.
+ */
+void keystore_trim(struct keystore *keystore);
 
 /* Notes that a key was used; written by keystore_flush(), once a minute. */
 void keystore_note_use(

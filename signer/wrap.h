@@ -26,7 +26,7 @@
 #define WRAP_KEY_SIZE 32
 #define WRAP_OVERHEAD (8 + 32 + 16)
 /* What is sealed: a PKCS #8 key, an OpenPGP secret key. */
-#define WRAP_SECRET_MAX 262144
+#define WRAP_SECRET_MAX ((size_t)640 * 1024)
 
 struct wrap_key {
 	unsigned char octets[WRAP_KEY_SIZE];

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Whom to believe: anchors, CRLs, keys that came with mail, and what look-ups
+ * in the network said.
+ * Runs in: postern-signerd's broker, in its loop.  Trusts: the `key` worker,
+ * which read the key, for its facts alone: what a key may replace is decided
+ * here.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signer/keystore_store.h"
+
+/* Anchors and CRLs together fit into one task of a worker. */
+#define ANCHORS_MAX 200
+#define CRLS_MAX 200
+/* Of one address; whoever sends more different keys is not asked about. */
+#define PENDING_MAX 8
+
+/* ---- in memory ---- */
+
+void
+keystore_drop_trust(struct keystore *keystore)
+{
+	for (size_t i = 0; i < keystore->anchor_count; i++)
+		free((void *)(uintptr_t)keystore->anchors[i].certificate.p);
+	for (size_t i = 0; i < keystore->crl_count; i++)
+		free((void *)(uintptr_t)keystore->crls[i].der.p);
+	free(keystore->anchors);
+	free(keystore->crls);
+	keystore->anchors = NULL;
+	keystore->crls = NULL;
+	keystore->anchor_count = 0;
+	keystore->crl_count = 0;
+	keystore->has_anchors = false;
+	keystore->has_crls = false;
+}
+
+static struct slice
+copy_octets(struct slice octets)
+{
+	char *copy = xmalloc(octets.n + 1);
+
+	if (octets.n > 0)
+		memcpy(copy, octets.p, octets.n);
+	return (struct slice){copy, octets.n};
+}
+
+static int
+load_anchors(struct keystore *keystore, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_ANCHORS);
+	struct key_anchor *all = xcalloc(ANCHORS_MAX, sizeof(*all));
+	size_t count = 0;
+	int rc = 0;
+
+	while (count < ANCHORS_MAX &&
+	       (rc = sql_step(keystore->sql, stmt, err)) == 1) {
+		struct key_anchor *anchor = &all[count++];
+
+		anchor->id = sql_i64(stmt, 0);
+		(void)slice_copy(sql_text(stmt, 1), anchor->fingerprint,
+		    sizeof(anchor->fingerprint));
+		(void)slice_copy(sql_text(stmt, 2), anchor->subject,
+		    sizeof(anchor->subject));
+		anchor->not_after_s = sql_i64(stmt, 3);
+		anchor->is_blocked = sql_i64(stmt, 4) != 0;
+		anchor->certificate = copy_octets(sql_blob(stmt, 5));
+	}
+	(void)sqlite3_reset(stmt);
+	keystore->anchors = all;
+	keystore->anchor_count = count;
+	keystore->has_anchors = rc != -1;
+	return rc == -1 ? -1 : 0;
+}
+
+static int
+load_crls(struct keystore *keystore, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_CRLS);
+	struct key_crl *all = xcalloc(CRLS_MAX, sizeof(*all));
+	size_t count = 0;
+	int rc = 0;
+
+	while (count < CRLS_MAX &&
+	       (rc = sql_step(keystore->sql, stmt, err)) == 1) {
+		struct key_crl *crl = &all[count++];
+
+		(void)slice_copy(
+		    sql_text(stmt, 0), crl->issuer, sizeof(crl->issuer));
+		(void)slice_copy(sql_text(stmt, 1), crl->url, sizeof(crl->url));
+		crl->this_update_s = sql_i64(stmt, 2);
+		crl->next_update_s = sql_i64(stmt, 3);
+		crl->der = copy_octets(sql_blob(stmt, 4));
+	}
+	(void)sqlite3_reset(stmt);
+	keystore->crls = all;
+	keystore->crl_count = count;
+	keystore->has_crls = rc != -1;
+	return rc == -1 ? -1 : 0;
+}
+
+int
+keystore_anchors(struct keystore *keystore, const struct key_anchor **anchors_r,
+    size_t *count_r, struct err *err)
+{
+	if (!keystore->has_anchors && load_anchors(keystore, err) == -1) {
+		keystore_drop_trust(keystore);
+		return -1;
+	}
+	*anchors_r = keystore->anchors;
+	*count_r = keystore->anchor_count;
+	return 0;
+}
+
+int
+keystore_crls(struct keystore *keystore, const struct key_crl **crls_r,
+    size_t *count_r, struct err *err)
+{
+	if (!keystore->has_crls && load_crls(keystore, err) == -1) {
+		keystore_drop_trust(keystore);
+		return -1;
+	}
+	*crls_r = keystore->crls;
+	*count_r = keystore->crl_count;
+	return 0;
+}
+
+/* ---- anchors ---- */
+
+enum keystore_change
+keystore_add_anchor(
+    struct keystore *keystore, const struct key_anchor *anchor, struct err *err)
+{
+	const struct key_anchor *all;
+	size_t count;
+	sqlite3_stmt *stmt;
+
+	if (keystore_anchors(keystore, &all, &count, err) == -1)
+		return CHANGE_FAILED;
+	if (count >= ANCHORS_MAX) {
+		(void)err_set(err, "there are %d anchors already", ANCHORS_MAX);
+		return CHANGE_REFUSED;
+	}
+	stmt = sql_use(keystore->sql, KEYSTORE_ANCHOR_ADD);
+	sql_bind_text(stmt, 1, slice_of(anchor->fingerprint));
+	sql_bind_text(stmt, 2, slice_of(anchor->subject));
+	sql_bind_i64(stmt, 3, anchor->not_after_s);
+	sql_bind_i64(stmt, 4, anchor->is_blocked);
+	sql_bind_blob(stmt, 5, anchor->certificate);
+	if (sql_run(keystore->sql, stmt, err) == 0) {
+		keystore_changed(keystore);
+		return CHANGE_DONE;
+	}
+	if (!keystore_is_constraint(keystore))
+		return CHANGE_FAILED;
+	(void)err_set(err, "that certificate is an anchor or blocked already");
+	return CHANGE_EXISTS;
+}
+
+enum keystore_change
+keystore_remove_anchor(
+    struct keystore *keystore, const char *fingerprint, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_ANCHOR_REMOVE);
+
+	sql_bind_text(stmt, 1, slice_of(fingerprint));
+	if (sql_run(keystore->sql, stmt, err) == -1)
+		return CHANGE_FAILED;
+	if (sql_changes(keystore->sql) == 0) {
+		(void)err_set(err, "there is no anchor with that fingerprint");
+		return CHANGE_NONE;
+	}
+	keystore_changed(keystore);
+	return CHANGE_DONE;
+}
+
+/* ---- CRLs ---- */
+
+static bool
+names_serial(struct slice revoked, struct slice serial)
+{
+	char line[132];
+
+	if (serial.n == 0 || serial.n + 3 > sizeof(line))
+		return false;
+	line[0] = '\n';
+	memcpy(line + 1, serial.p, serial.n);
+	line[serial.n + 1] = '\n';
+	return memmem(revoked.p, revoked.n, line, serial.n + 2) != NULL;
+}
+
+/* Certificates of one issuer that a CRL names; more wait for its next turn. */
+#define REVOKED_AT_ONCE 10000
+
+static int
+revoke_named(struct keystore *keystore, const struct key_crl *crl,
+    struct slice revoked, size_t *count_r, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_OF_ISSUER);
+	int64_t *ids = xcalloc(REVOKED_AT_ONCE, sizeof(*ids));
+	size_t count = 0;
+	int rc = 0;
+
+	sql_bind_text(stmt, 1, slice_of(crl->issuer));
+	while (count < REVOKED_AT_ONCE &&
+	       (rc = sql_step(keystore->sql, stmt, err)) == 1)
+		if (names_serial(revoked, sql_text(stmt, 1)))
+			ids[count++] = sql_i64(stmt, 0);
+	(void)sqlite3_reset(stmt);
+	for (size_t i = 0; rc != -1 && i < count; i++) {
+		stmt = sql_use(keystore->sql, KEYSTORE_KEY_STATUS);
+		sql_bind_i64(stmt, 1, ids[i]);
+		sql_bind_text(stmt, 2, slice_of(key_status_name(KEY_REVOKED)));
+		rc = sql_run(keystore->sql, stmt, err);
+	}
+	free(ids);
+	*count_r = count;
+	return rc == -1 ? -1 : 0;
+}
+
+enum keystore_change
+keystore_put_crl(struct keystore *keystore, const struct key_crl *crl,
+    struct slice revoked, size_t *count_r, struct err *err)
+{
+	const struct key_crl *all;
+	size_t count;
+	sqlite3_stmt *stmt;
+	int rc;
+
+	if (keystore_crls(keystore, &all, &count, err) == -1)
+		return CHANGE_FAILED;
+	if (count >= CRLS_MAX) {
+		(void)err_set(err, "there are %d CRLs already", CRLS_MAX);
+		return CHANGE_REFUSED;
+	}
+	if (sql_begin(keystore->sql, err) == -1)
+		return CHANGE_FAILED;
+	stmt = sql_use(keystore->sql, KEYSTORE_CRL_PUT);
+	sql_bind_text(stmt, 1, slice_of(crl->issuer));
+	sql_bind_text(stmt, 2, slice_of(crl->url));
+	sql_bind_i64(stmt, 3, crl->this_update_s);
+	sql_bind_i64(stmt, 4, crl->next_update_s);
+	sql_bind_blob(stmt, 5, crl->der);
+	rc = sql_run(keystore->sql, stmt, err);
+	if (rc == 0 && sql_changes(keystore->sql) == 0) {
+		sql_rollback(keystore->sql);
+		(void)err_set(err, "a newer CRL of that issuer is known");
+		return CHANGE_REFUSED;
+	}
+	if (rc == 0)
+		rc = revoke_named(keystore, crl, revoked, count_r, err);
+	return keystore_end(keystore, rc, err);
+}
+
+/* ---- harvest ---- */
+
+bool
+keystore_knows(
+    struct keystore *keystore, const struct ipc_record_harvest *harvest)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_KNOWS);
+	unsigned char digest[KEYSTORE_DIGEST_SIZE];
+	char address[ADDRESS_TEXT_MAX];
+	int rc;
+
+	if (keystore_fold(harvest->address, address, sizeof(address)) == -1)
+		return true; /* nobody's: there is nothing to learn */
+	keystore_digest(harvest->public, digest);
+	sql_bind_text(stmt, 1, slice_of(address));
+	sql_bind_text(stmt, 2, harvest->kind);
+	sql_bind_blob(stmt, 3, (struct slice){(char *)digest, sizeof(digest)});
+	sql_bind_i64(stmt, 4, harvest->trust);
+	rc = sql_step(keystore->sql, stmt, NULL);
+	(void)sqlite3_reset(stmt);
+	return rc == 1;
+}
+
+/* What is known of the address already. */
+struct situation {
+	const struct cache_item *same; /* this very key */
+	bool is_ours;                  /* the address has a key of ours */
+	bool has_other;                /* another one that counts */
+	bool must_ask;                 /* it may not be replaced unasked */
+	size_t waiting;
+};
+
+static void
+look_at(struct situation *s, const struct cache_item *item,
+    const struct ipc_record_harvest *harvest, const struct key *facts,
+    int64_t now_s)
+{
+	const struct key *key = &item->key;
+	const bool is_over =
+	    key->status == KEY_REVOKED ||
+	    (key->not_after_s != 0 && key->not_after_s < now_s);
+
+	if (key->kind != facts->kind)
+		return;
+	if (strcmp(key->fingerprint, facts->fingerprint) == 0) {
+		s->same = item;
+		return;
+	}
+	if (item->is_pending || key->status == KEY_PENDING) {
+		s->waiting++;
+		return;
+	}
+	if (key->status != KEY_ACTIVE && key->status != KEY_REVOKED)
+		return;
+	s->has_other = true;
+	/*
+	 * A certificate that ended is renewed without asking when its CA
+	 * vouches for the address again; whoever could get that one from the
+	 * CA could as well have been first.
+	 */
+	if (item->is_pinned || !is_over || key->kind != KEY_SMIME ||
+	    harvest->trust < TRUST_CHAIN || harvest->trust < item->trust)
+		s->must_ask = true;
+}
+
+static int
+look_around(struct keystore *keystore, const struct ipc_record_harvest *harvest,
+    const struct key *facts, int64_t now_s, struct situation *situation_r,
+    struct err *err)
+{
+	const struct cache_entry *entry =
+	    keystore_lookup_subject(keystore, harvest->address, err);
+
+	memset(situation_r, 0, sizeof(*situation_r));
+	if (entry == NULL)
+		return -1;
+	for (size_t i = 0; i < entry->count; i++) {
+		look_at(situation_r, entry->items[i], harvest, facts, now_s);
+		if (entry->items[i]->key.secret_ref[0] != '\0')
+			situation_r->is_ours = true;
+	}
+	return 0;
+}
+
+/*
+ * A newer copy of a known key.  One that ends earlier is not taken: it may be
+ * an old copy, from before its owner prolonged it.
+ */
+static bool
+is_newer(const struct key *known, const struct key *facts)
+{
+	if (known->kind == KEY_SMIME || facts->public.n == 0)
+		return false;
+	if (facts->status == KEY_REVOKED)
+		return true;
+	return facts->not_after_s == 0 ||
+	       (known->not_after_s != 0 &&
+		   facts->not_after_s >= known->not_after_s);
+}
+
+static int
+renew_key(struct keystore *keystore, const struct key *known,
+    const struct ipc_record_harvest *harvest, const struct key *facts,
+    struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_KEY_RENEW);
+	unsigned char digest[KEYSTORE_DIGEST_SIZE];
+	const enum key_status status =
+	    facts->status == KEY_REVOKED ? KEY_REVOKED : known->status;
+
+	keystore_digest(harvest->public, digest);
+	sql_bind_i64(stmt, 1, known->id);
+	sql_bind_text(stmt, 2, slice_of(facts->algorithm));
+	sql_bind_i64(stmt, 3, facts->bits);
+	sql_bind_i64(stmt, 4, facts->uses);
+	sql_bind_i64(stmt, 5, facts->not_before_s);
+	sql_bind_i64(stmt, 6, facts->not_after_s);
+	sql_bind_text(stmt, 7, slice_of(key_status_name(status)));
+	sql_bind_blob(stmt, 8, (struct slice){(char *)digest, sizeof(digest)});
+	sql_bind_blob(stmt, 9, facts->public);
+	sql_bind_blob(stmt, 10, facts->chain);
+	return sql_run(keystore->sql, stmt, err);
+}
+
+static int
+bind_harvested(struct keystore *keystore, int64_t id,
+    const struct ipc_record_harvest *harvest, bool is_pending, int64_t now_s,
+    struct err *err)
+{
+	struct binding_row row = {.trust = harvest->trust};
+
+	(void)snprintf(row.state, sizeof(row.state), "%s",
+	    is_pending ? "pending" : "active");
+	if (slice_copy(harvest->address, row.subject, sizeof(row.subject)) ==
+		-1 ||
+	    slice_copy(harvest->source, row.source, sizeof(row.source)) == -1)
+		return err_set(err, "an address is too long");
+	return keystore_insert_binding(keystore, id, &row, now_s, err);
+}
+
+static enum keystore_change
+refresh(struct keystore *keystore, const struct cache_item *item,
+    const struct ipc_record_harvest *harvest, const struct key *facts,
+    int64_t now_s, enum keystore_harvested *harvested_r, struct err *err)
+{
+	const int64_t id = item->key.id;
+	const bool renews = is_newer(&item->key, facts);
+	const bool is_better = harvest->trust > item->trust &&
+			       !item->is_pinned && !item->is_pending;
+	int rc = 0;
+
+	if (!renews && !is_better)
+		return CHANGE_DONE;
+	if (sql_begin(keystore->sql, err) == -1)
+		return CHANGE_FAILED;
+	*harvested_r = HARVEST_REFRESHED;
+	if (renews)
+		rc = renew_key(keystore, &item->key, harvest, facts, err);
+	if (rc == 0 && is_better)
+		rc = bind_harvested(keystore, id, harvest, false, now_s, err);
+	return keystore_end(keystore, rc, err);
+}
+
+/* The key's row: known by another address already, or new. */
+static int
+find_or_insert(struct keystore *keystore,
+    const struct ipc_record_harvest *harvest, const struct key *facts,
+    bool is_pending, int64_t now_s, int64_t *id_r, struct err *err)
+{
+	const struct key *known = NULL;
+	struct key key = *facts;
+
+	if (keystore_by_fingerprint(keystore, facts->kind,
+		slice_of(facts->fingerprint), &known) == KEYSTORE_FOUND) {
+		*id_r = known->id;
+		return 0;
+	}
+	key.status = is_pending ? KEY_PENDING : KEY_ACTIVE;
+	key.secret_ref[0] = '\0';
+	if (slice_copy(harvest->source, key.source, sizeof(key.source)) == -1)
+		return err_set(err, "a source is too long");
+	return keystore_insert_key(keystore, &key, now_s, id_r, err);
+}
+
+/* 1 when that key was rejected for that address, 0 not, -1 failed. */
+static int
+was_rejected(struct keystore *keystore,
+    const struct ipc_record_harvest *harvest, const struct key *facts)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_REJECTED);
+	char address[ADDRESS_TEXT_MAX];
+	int rc;
+
+	if (keystore_fold(harvest->address, address, sizeof(address)) == -1)
+		return 1;
+	sql_bind_text(stmt, 1, slice_of(address));
+	sql_bind_text(stmt, 2, harvest->kind);
+	sql_bind_text(stmt, 3, slice_of(facts->fingerprint));
+	rc = sql_step(keystore->sql, stmt, NULL);
+	(void)sqlite3_reset(stmt);
+	return rc;
+}
+
+int
+keystore_harvest(struct keystore *keystore,
+    const struct ipc_record_harvest *harvest, const struct key *facts,
+    int64_t now_s, enum keystore_harvested *harvested_r, struct err *err)
+{
+	struct situation s;
+	bool is_pending;
+	int64_t id;
+	int rc;
+
+	*harvested_r = HARVEST_IGNORED;
+	if (look_around(keystore, harvest, facts, now_s, &s, err) == -1)
+		return -1;
+	if (s.is_ours)
+		return 0;
+	if (s.same != NULL)
+		return refresh(keystore, s.same, harvest, facts, now_s,
+			   harvested_r, err) == CHANGE_FAILED
+			   ? -1
+			   : 0;
+	rc = was_rejected(keystore, harvest, facts);
+	is_pending = (s.has_other && s.must_ask) || s.waiting > 0;
+	if (rc != 0 || facts->status == KEY_REVOKED ||
+	    s.waiting >= PENDING_MAX)
+		return rc == -1 ? -1 : 0;
+	if (sql_begin(keystore->sql, err) == -1)
+		return -1;
+	*harvested_r = is_pending ? HARVEST_PENDING : HARVEST_ADDED;
+	rc = find_or_insert(
+	    keystore, harvest, facts, is_pending, now_s, &id, err);
+	if (rc == 0)
+		rc = bind_harvested(
+		    keystore, id, harvest, is_pending, now_s, err);
+	return keystore_end(keystore, rc, err) == CHANGE_DONE ? 0 : -1;
+}
+
+/* ---- look-ups ---- */
+
+enum lookup_result
+keystore_lookup(struct keystore *keystore, struct slice address,
+    const char *source, int64_t now_s)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_LOOKUP_GET);
+	char folded[ADDRESS_TEXT_MAX];
+	enum lookup_result result = LOOKUP_UNKNOWN;
+
+	if (keystore_fold(address, folded, sizeof(folded)) == -1)
+		return LOOKUP_NONE;
+	sql_bind_text(stmt, 1, slice_of(folded));
+	sql_bind_text(stmt, 2, slice_of(source));
+	if (sql_step(keystore->sql, stmt, NULL) == 1 &&
+	    sql_i64(stmt, 1) > now_s && sql_i64(stmt, 0) > LOOKUP_UNKNOWN &&
+	    sql_i64(stmt, 0) <= LOOKUP_PENDING)
+		result = (enum lookup_result)sql_i64(stmt, 0);
+	(void)sqlite3_reset(stmt);
+	return result;
+}
+
+int
+keystore_set_lookup(struct keystore *keystore, struct slice address,
+    const char *source, enum lookup_result result, int64_t expires_s,
+    struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_LOOKUP_PUT);
+	char folded[ADDRESS_TEXT_MAX];
+
+	if (keystore_fold(address, folded, sizeof(folded)) == -1)
+		return 0;
+	sql_bind_text(stmt, 1, slice_of(folded));
+	sql_bind_text(stmt, 2, slice_of(source));
+	sql_bind_i64(stmt, 3, result);
+	sql_bind_i64(stmt, 4, expires_s);
+	return sql_run(keystore->sql, stmt, err);
+}
