@@ -196,9 +196,13 @@ int accounts_still_valid(struct accounts *accounts, const char *name,
 int accounts_is_known_network(struct accounts *accounts, int64_t user_id,
     const struct netaddr *client, int64_t now_s, struct err *err);
 
-/* Notes a login in memory; accounts_flush() writes all of them at once. */
-void accounts_note_login(struct accounts *accounts, int64_t user_id,
-    int64_t app_id, const struct netaddr *client, int64_t now_s);
+/*
+ * Notes a login in memory; accounts_flush() writes all of them at once.  -1:
+ * there were so many that they had to be written now, and could not be.
+ */
+int accounts_note_login(struct accounts *accounts, int64_t user_id,
+    int64_t app_id, const struct netaddr *client, int64_t now_s,
+    struct err *err);
 int accounts_flush(struct accounts *accounts, struct err *err);
 
 #endif

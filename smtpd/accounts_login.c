@@ -368,10 +368,11 @@ accounts_is_known_network(struct accounts *accounts, int64_t user_id,
 	return rc != 1 ? rc : now_s - last_seen_s < KNOWN_NETWORK_S;
 }
 
-void
+int
 accounts_note_login(struct accounts *accounts, int64_t user_id, int64_t app_id,
-    const struct netaddr *client, int64_t now_s)
+    const struct netaddr *client, int64_t now_s, struct err *err)
 {
+	int rc = 0;
 	struct login_note note = {.user_id = user_id,
 	    .app_id = app_id,
 	    .client = *client,
@@ -383,11 +384,13 @@ accounts_note_login(struct accounts *accounts, int64_t user_id, int64_t app_id,
 		if (at->user_id == user_id && at->app_id == app_id &&
 		    netaddr_equals(&at->client, client)) {
 			at->time_s = now_s;
-			return;
+			return 0;
 		}
 	}
-	if (accounts->note_count < ACCOUNTS_NOTES_MAX)
-		accounts->notes[accounts->note_count++] = note;
+	if (accounts->note_count == ACCOUNTS_NOTES_MAX)
+		rc = accounts_flush(accounts, err);
+	accounts->notes[accounts->note_count++] = note;
+	return rc;
 }
 
 static int

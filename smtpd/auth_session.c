@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/log.h"
 #include "smtpd/auth_session.h"
 
 /* Where the secret of a message is. */
@@ -249,6 +250,7 @@ accept_login(struct auth_session *session)
 	    .account = &session->account,
 	    .app_id = session->credential.app_id,
 	    .app_label = session->credential.label};
+	struct err err;
 
 	if (!session->is_verified ||
 	    !slice_equals(sasl_exchange_user(session->exchange),
@@ -257,8 +259,10 @@ accept_login(struct auth_session *session)
 		return;
 	}
 	throttle_succeeded(env->throttle, &session->try);
-	accounts_note_login(env->accounts, session->account.id,
-	    session->credential.app_id, &session->client, now_s());
+	if (accounts_note_login(env->accounts, session->account.id,
+		session->credential.app_id, &session->client, now_s(),
+		&err) == -1)
+		log_notice("last logins not written: %s", err.text);
 	if (session->form != FORM_SCRAM && env->cache_ms > 0)
 		password_cache_add(env->cache, slice_of(session->login_text),
 		    buf_slice(&session->password), session->account.id,

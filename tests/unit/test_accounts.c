@@ -343,7 +343,7 @@ test_notes(struct fixture *f)
 	is_int(accounts_is_known_network(
 		   f->accounts, alice.id, &home, NOW_S, NULL),
 	    0, "a network is unknown");
-	accounts_note_login(f->accounts, alice.id, 0, &home, NOW_S);
+	(void)accounts_note_login(f->accounts, alice.id, 0, &home, NOW_S, NULL);
 	is_int(accounts_is_known_network(
 		   f->accounts, alice.id, &neighbour, NOW_S, NULL),
 	    1, "until somebody logs in from it");
@@ -362,9 +362,17 @@ test_notes(struct fixture *f)
 	is_int(accounts_is_known_network(
 		   f->accounts, alice.id, &home, NOW_S + 91 * 86400, NULL),
 	    0, "after 90 days it is forgotten");
-	accounts_note_login(f->accounts, 999999, 0, &home, NOW_S);
+	(void)accounts_note_login(f->accounts, 999999, 0, &home, NOW_S, NULL);
 	is_int(accounts_flush(f->accounts, NULL), 0,
 	    "a user who was removed meanwhile is no failure");
+	for (int i = 0; i < 1000; i++)
+		(void)accounts_note_login(
+		    f->accounts, 1000000 + i, 0, &home, NOW_S, NULL);
+	(void)accounts_note_login(f->accounts, alice.id, 0, &away, NOW_S, NULL);
+	is_int(accounts_flush(f->accounts, NULL), 0, "many are written");
+	is_int(accounts_is_known_network(
+		   f->accounts, alice.id, &away, NOW_S, NULL),
+	    1, "and no login among them is passed over");
 }
 
 static void
