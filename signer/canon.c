@@ -54,21 +54,20 @@ struct part {
 	bool is_open;      /* a container that was walked */
 	bool is_protected; /* others signed it */
 	bool is_text;
-	bool is_message; /* message/...: must not be encoded */
+	bool is_fixed; /* message/..., two types: not to be encoded */
 	bool has_type;
 	bool has_blank_line;
 };
 
 struct canon {
 	struct content content;
-	struct header header; /* of the root; a copy */
 	struct part *parts;
 	size_t part_count;
 	size_t part_capacity;
 	struct edit *edits;
 	size_t edit_count;
 	size_t edit_capacity;
-	bool is_full; /* more edits than allowed */
+	bool is_full; /* more parts or edits than allowed: nothing changes */
 	bool is_7bit;
 	const char *root_encoding;
 	const char *root_charset;
@@ -250,29 +249,6 @@ walk(struct canon *c, struct err *err)
 out:
 	mime_free(m);
 	return rc;
-}
-
-static int
-read_root_header(struct canon *c, struct err *err)
-{
-	char piece[READ_OCTETS];
-	uint64_t at = 0;
-	int rc = PARSE_MORE;
-
-	while (rc == PARSE_MORE && at < c->content.size) {
-		ssize_t n = content_read(&c->content, at, piece, sizeof(piece));
-
-		if (n <= 0)
-			return err_set(err, "cannot read a content");
-		rc = header_feed(&c->header, (struct slice){piece, (size_t)n});
-		at += (uint64_t)n;
-	}
-	if (rc == PARSE_MORE)
-		rc = header_finish(&c->header);
-	if (rc != PARSE_OK)
-		return err_set(
-		    err, "%s", header_failure_text(c->header.failure));
-	return 0;
 }
 
 /* ---- pass two: the bodies ---- */
@@ -523,24 +499,22 @@ canon_new(
 	c->content = *content;
 	c->is_7bit = true;
 	c->root_charset = "us-ascii";
-	header_init(&c->header, 0);
-	if (read_root_header(c, err) == -1 || walk(c, err) == -1 ||
-	    look_at_bodies(c, err) == -1)
-		goto fail;
+	if (walk(c, err) == -1 ||
+	    (!c->is_full && look_at_bodies(c, err) == -1)) {
+		canon_free(c);
+		return -1;
+	}
 	relabel_containers(c);
 	if (c->is_full) {
-		err_set(err, "more than %d places of the message would change",
-		    CANON_EDITS_MAX);
-		goto fail;
+		c->is_7bit = false;
+		c->edit_count = 0;
+		c->root_encoding = NULL;
 	}
 	if (c->edit_count > 0)
 		qsort(
 		    c->edits, c->edit_count, sizeof(*c->edits), compare_edits);
 	*canon_r = c;
 	return 0;
-fail:
-	canon_free(c);
-	return -1;
 }
 
 void
@@ -548,16 +522,9 @@ canon_free(struct canon *c)
 {
 	if (c == NULL)
 		return;
-	header_clear(&c->header);
 	free(c->parts);
 	free(c->edits);
 	free(c);
-}
-
-const struct header *
-canon_header(const struct canon *c)
-{
-	return &c->header;
 }
 
 const char *

@@ -14,7 +14,6 @@
 #ifndef SIGNER_CANON_H
 #define SIGNER_CANON_H
 
-#include "common/header.h"
 #include "signer/content.h"
 #include "signer/sink.h"
 
@@ -25,15 +24,13 @@ struct canon;
 
 /*
  * Reads the structure of a message or entity and finds what has to change.
- * The content is read again by canon_write(): it must stay.  -1 when it cannot
- * be read or would need more than CANON_EDITS_MAX changes.
+ * The content is read again by canon_write_body(): it must stay.  -1 when it
+ * cannot be read.  What has more than MIME_PARTS_MAX parts, or would change in
+ * more than CANON_EDITS_MAX places, stays as it is and is not 7bit.
  */
 int canon_new(
     const struct content *content, struct canon **canon_r, struct err *err);
 void canon_free(struct canon *canon);
-
-/* The root's header, as it came. */
-const struct header *canon_header(const struct canon *canon);
 
 /*
  * The root's Content-Transfer-Encoding after the change, or NULL when its own

@@ -62,8 +62,7 @@ shape_is_encrypted(const struct shape *shape)
 {
 	return shape->kind == SHAPE_SMIME_ENCRYPTED ||
 	       shape->kind == SHAPE_PGP_ENCRYPTED ||
-	       shape->kind == SHAPE_PGP_MIXED_UP ||
-	       shape->kind == SHAPE_ENCRYPTED_OTHER;
+	       shape->kind == SHAPE_PGP_MIXED_UP;
 }
 
 static bool
@@ -313,6 +312,24 @@ is_inline_pgp(const struct content *message, const struct walk *w)
 	       memcmp(s.p + s.n - 27, "-----END PGP SIGNATURE-----", 27) == 0;
 }
 
+/* Senders of ours could else write anything and call it encrypted. */
+static bool
+is_armored(const struct content *message, const struct shape_child *child)
+{
+	static const char armor[] = "-----BEGIN PGP MESSAGE-----";
+	char edge[EDGE_OCTETS];
+	uint64_t size = child->body_end - child->body_start;
+	size_t n = size < sizeof(edge) ? (size_t)size : sizeof(edge);
+	size_t at = 0;
+
+	if (content_read(message, child->body_start, edge, n) != (ssize_t)n)
+		return false;
+	while (at < n && (edge[at] == '\r' || edge[at] == '\n'))
+		at++;
+	return n - at >= sizeof(armor) - 1 &&
+	       memcmp(edge + at, armor, sizeof(armor) - 1) == 0;
+}
+
 /* What Exchange makes of multipart/encrypted; exactly this, nothing like it. */
 static bool
 is_mixed_up(const struct content *message, const struct walk *w)
@@ -333,7 +350,7 @@ is_mixed_up(const struct content *message, const struct walk *w)
 		    at - s->children[0].body_start > EDGE_OCTETS)
 			return false;
 	}
-	return true;
+	return is_armored(message, &s->children[2]);
 }
 
 /* The protocol decides; without one, the type of the part that it is in. */
@@ -363,8 +380,10 @@ kind_of(const struct content *message, const struct walk *w)
 	}
 	if (is_type(&w->root, "multipart", "encrypted")) {
 		kind = by_protocol(w, w->shape.children[0].type);
-		return kind == SHAPE_PGP_ENCRYPTED ? kind
-						   : SHAPE_ENCRYPTED_OTHER;
+		if (kind == SHAPE_PGP_ENCRYPTED && w->shape.child_count == 2 &&
+		    is_armored(message, &w->shape.children[1]))
+			return kind;
+		return SHAPE_ENCRYPTED_OTHER;
 	}
 	if (is_pkcs7_mime(&w->root) || w->is_p7m) {
 		kind = pkcs7_kind(message, w);

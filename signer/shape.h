@@ -18,11 +18,11 @@ enum shape_kind {
 	SHAPE_SMIME_ENCRYPTED, /* pkcs7-mime, enveloped in one way or other */
 	SHAPE_SMIME_OTHER,     /* pkcs7-mime: certificates, compressed, junk */
 	SHAPE_PGP_SIGNED,      /* multipart/signed with an OpenPGP signature */
-	SHAPE_PGP_ENCRYPTED,   /* multipart/encrypted */
+	SHAPE_PGP_ENCRYPTED,   /* multipart/encrypted, with armor in it */
 	SHAPE_PGP_MIXED_UP,    /* multipart/encrypted after Exchange */
 	SHAPE_PGP_INLINE,      /* the whole body is one armored message */
 	SHAPE_SIGNED_OTHER,    /* multipart/signed of another protocol */
-	SHAPE_ENCRYPTED_OTHER, /* multipart/encrypted of another one */
+	SHAPE_ENCRYPTED_OTHER, /* by label alone, or another protocol */
 	SHAPE_KIND_COUNT
 };
 
@@ -53,6 +53,7 @@ int shape_read(
     const struct content *message, struct shape *shape_r, struct err *err);
 
 bool shape_is_signed(const struct shape *shape);
+/* SHAPE_ENCRYPTED_OTHER is not: nobody knows what it is. */
 bool shape_is_encrypted(const struct shape *shape);
 
 const char *shape_text(enum shape_kind kind);

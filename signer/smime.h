@@ -22,12 +22,22 @@ enum smime_result {
 };
 
 /*
- * Writes the message into out: signed when the work has a key WORK_KEY_SIGN
- * for S/MIME, then encrypted when it has keys WORK_KEY_ENCRYPT; with neither,
- * the message as it is without what triggered.  Keys of other uses are passed
- * over.  answer->applied and method get what was done, and the demand is
- * fulfilled also by what the sender did himself: a signed message is not
- * signed again, an encrypted one is left as it is.
+ * Writes the message into out: signed when the work has a key WORK_KEY_SIGN,
+ * then encrypted when it has keys WORK_KEY_ENCRYPT; with neither, the message
+ * as it is without what triggered.  Keys of other uses are passed over.
+ *
+ * Keys to encrypt to are the recipient's first, then those that may read
+ * along (the sender's own).  Of the latter those that are RSA when his is EC,
+ * or the reverse, are left out: many readers know one of them alone, and then
+ * cannot open the message at all.
+ *
+ * answer->applied and method get what was done.  The demand counts as
+ * fulfilled too where the sender did it himself (a signed message is not
+ * signed again but encrypted as it is, an encrypted one is left alone), and
+ * for invitations, which mail programs do not recognize when signed: they stay
+ * as they are.  Where they should be encrypted that is only with
+ * PROTECT_CALENDAR_PLAIN, else SIGNED_PERMANENT with 5.7.3: so the caller
+ * gives that option where encryption is no must.
  *
  * On SMIME_FAILED answer has outcome and reason; what is in out is to be
  * thrown away.  answer->output is not used, so that a DKIM signature may go
