@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A fixed table of verified passwords; a newer one takes the place of the
- * older one that falls on the same slot.
+ * A fixed table of verified passwords, in small sets; a newer one takes the
+ * place of the one in its set that expires first.
  * Runs in: postern-authd.  Trusts: its caller, who verified what is added.
  */
 #include <errno.h>
@@ -19,8 +19,10 @@
 #define HASH_SIZE 32
 /* Two parts of a SASL message; what is longer was never verified. */
 #define TEXT_MAX 32768
-/* A power of two; a site's clients within a few minutes. */
-#define SLOT_COUNT 4096
+/* A site's clients within a few minutes. */
+#define SET_COUNT 1024
+/* So many that sets overflow only when the table is about full. */
+#define SET_SIZE 8
 
 struct slot {
 	unsigned char hash[HASH_SIZE];
@@ -31,7 +33,7 @@ struct slot {
 
 struct password_cache {
 	unsigned char key[KEY_SIZE];
-	struct slot slots[SLOT_COUNT];
+	struct slot sets[SET_COUNT][SET_SIZE];
 };
 
 struct password_cache *
@@ -56,7 +58,7 @@ password_cache_free(struct password_cache *cache)
 
 /* A name holds no NUL, so the two cannot be cut apart differently. */
 static struct slot *
-find_slot(struct password_cache *cache, struct slice login,
+find_set(struct password_cache *cache, struct slice login,
     struct slice password, unsigned char hash_r[HASH_SIZE])
 {
 	struct buf text;
@@ -74,7 +76,14 @@ find_slot(struct password_cache *cache, struct slice login,
 	explicit_bzero(text.p, text.n);
 	buf_clear(&text);
 	memcpy(&index, hash_r, sizeof(index));
-	return &cache->slots[index % SLOT_COUNT];
+	return cache->sets[index % SET_COUNT];
+}
+
+static bool
+is_of(const struct slot *slot, const unsigned char hash[HASH_SIZE])
+{
+	return slot->user_id != 0 &&
+	       CRYPTO_memcmp(slot->hash, hash, HASH_SIZE) == 0;
 }
 
 void
@@ -82,8 +91,15 @@ password_cache_add(struct password_cache *cache, struct slice login,
     struct slice password, int64_t user_id, int64_t app_id, uint64_t expires_ms)
 {
 	unsigned char hash[HASH_SIZE];
-	struct slot *slot = find_slot(cache, login, password, hash);
+	struct slot *set = find_set(cache, login, password, hash);
+	struct slot *slot = &set[0];
 
+	/* The same one, else a free one (it expired at 0), else the oldest. */
+	for (size_t i = 0; i < SET_SIZE && !is_of(slot, hash); i++) {
+		if (is_of(&set[i], hash) ||
+		    set[i].expires_ms < slot->expires_ms)
+			slot = &set[i];
+	}
 	memcpy(slot->hash, hash, sizeof(hash));
 	slot->user_id = user_id;
 	slot->app_id = app_id;
@@ -96,26 +112,31 @@ password_cache_find(struct password_cache *cache, struct slice login,
     int64_t *app_id_r)
 {
 	unsigned char hash[HASH_SIZE];
-	const struct slot *slot = find_slot(cache, login, password, hash);
+	const struct slot *set = find_set(cache, login, password, hash);
 
-	if (slot->user_id == 0 || now_ms >= slot->expires_ms ||
-	    CRYPTO_memcmp(slot->hash, hash, sizeof(hash)) != 0)
-		return false;
-	*user_id_r = slot->user_id;
-	*app_id_r = slot->app_id;
-	return true;
+	for (size_t i = 0; i < SET_SIZE; i++) {
+		if (!is_of(&set[i], hash) || now_ms >= set[i].expires_ms)
+			continue;
+		*user_id_r = set[i].user_id;
+		*app_id_r = set[i].app_id;
+		return true;
+	}
+	return false;
 }
 
 void
 password_cache_drop(struct password_cache *cache, int64_t user_id)
 {
-	for (size_t i = 0; i < SLOT_COUNT; i++)
-		if (cache->slots[i].user_id == user_id)
-			memset(&cache->slots[i], 0, sizeof(cache->slots[i]));
+	for (size_t i = 0; i < SET_COUNT * SET_SIZE; i++) {
+		struct slot *slot = &cache->sets[i / SET_SIZE][i % SET_SIZE];
+
+		if (slot->user_id == user_id)
+			memset(slot, 0, sizeof(*slot));
+	}
 }
 
 void
 password_cache_drop_all(struct password_cache *cache)
 {
-	memset(cache->slots, 0, sizeof(cache->slots));
+	memset(cache->sets, 0, sizeof(cache->sets));
 }

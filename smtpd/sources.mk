@@ -53,6 +53,7 @@ test_csv_SOURCES = smtpd/csv.c
 test_directory_SOURCES = $(directory_SOURCES) $(accounts_SOURCES)
 test_scram_SOURCES = $(auth_tests_SOURCES)
 test_scram_verifier_SOURCES = smtpd/scram_verifier.c
+test_password_cache_SOURCES = smtpd/password_cache.c
 test_throttle_SOURCES = smtpd/throttle.c
 fuzz_csv_SOURCES = smtpd/csv.c
 fuzz_sasl_SOURCES = smtpd/sasl.c smtpd/account_name.c smtpd/scram_verifier.c
