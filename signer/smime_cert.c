@@ -5,9 +5,10 @@
  * that OpenSSL reads it.
  */
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
+#include <openssl/err.h>
 #include <openssl/objects.h>
 #include <openssl/x509v3.h>
 
@@ -17,42 +18,155 @@
 /* RFC 9598: the name form of addresses with UTF-8. */
 #define NID_SMTP_UTF8_MAILBOX NID_id_on_SmtpUTF8Mailbox
 
-X509 *
-smime_cert_read(struct slice der, struct err *err)
+/* ---- read once ---- */
+
+/* Twice as many places as certificates; a power of two. */
+#define PLACES 4096
+
+struct place {
+	X509 *cert; /* NULL: free */
+	struct slice der;
+	char *owned;
+};
+
+struct smime_certs {
+	size_t count;
+	struct place places[PLACES];
+};
+
+struct smime_certs *
+smime_certs_new(void)
+{
+	return xcalloc(1, sizeof(struct smime_certs));
+}
+
+static void
+forget_all(struct smime_certs *certs)
+{
+	for (size_t i = 0; i < PLACES; i++) {
+		X509_free(certs->places[i].cert);
+		free(certs->places[i].owned);
+	}
+	memset(certs, 0, sizeof(*certs));
+}
+
+void
+smime_certs_free(struct smime_certs *certs)
+{
+	if (certs == NULL)
+		return;
+	forget_all(certs);
+	free(certs);
+}
+
+/* Where it is, or where it would be. */
+static struct place *
+find_place(struct smime_certs *certs, struct slice der)
+{
+	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+	size_t at;
+
+	for (size_t i = 0; i < der.n; i++)
+		hash =
+		    (hash ^ (unsigned char)der.p[i]) * UINT64_C(1099511628211);
+	at = (size_t)(hash ^ hash >> 32) % PLACES;
+	while (certs->places[at].cert != NULL &&
+	       !slice_equals(certs->places[at].der, der))
+		at = (at + 1) % PLACES;
+	return &certs->places[at];
+}
+
+static X509 *
+parse(struct slice der)
 {
 	const unsigned char *p = (const unsigned char *)der.p;
 	X509 *cert = NULL;
 
 	if (der.n > 0 && der.n <= LONG_MAX)
 		cert = d2i_X509(NULL, &p, (long)der.n);
-	if (cert == NULL || p != (const unsigned char *)der.p + der.n) {
+	if (cert != NULL && p != (const unsigned char *)der.p + der.n) {
 		X509_free(cert);
-		err_set(err, "a certificate is damaged");
-		return NULL;
+		cert = NULL;
 	}
 	return cert;
 }
 
-int
-smime_certs_read(struct slice der, STACK_OF(X509) * certs, struct err *err)
+X509 *
+smime_cert_read(struct smime_certs *certs, struct slice der, struct err *err)
+{
+	struct place *place = find_place(certs, der);
+
+	if (place->cert == NULL) {
+		X509 *cert = parse(der);
+
+		if (cert == NULL) {
+			ERR_clear_error();
+			err_set(err, "a certificate is damaged");
+			return NULL;
+		}
+		if (certs->count == PLACES / 2) {
+			forget_all(certs);
+			place = find_place(certs, der);
+		}
+		place->cert = cert;
+		place->owned = xmalloc(der.n);
+		memcpy(place->owned, der.p, der.n);
+		place->der = (struct slice){place->owned, der.n};
+		certs->count++;
+	}
+	(void)X509_up_ref(place->cert);
+	return place->cert;
+}
+
+/* Octets of the first SEQUENCE; 0: there is none. */
+static size_t
+sequence_size(struct slice der)
 {
 	const unsigned char *p = (const unsigned char *)der.p;
-	const unsigned char *end = p + der.n;
+	size_t head = 2;
+	size_t n = 0;
 
-	for (int i = 0; der.n > 0 && p < end; i++) {
+	if (der.n < 2 || p[0] != 0x30)
+		return 0;
+	if (p[1] < 0x80) {
+		n = p[1];
+	} else {
+		size_t octets = p[1] & 0x7f;
+
+		if (octets == 0 || octets > 4 || der.n < 2 + octets)
+			return 0;
+		for (size_t i = 0; i < octets; i++)
+			n = n << 8 | p[2 + i];
+		head += octets;
+	}
+	return n <= der.n - head ? head + n : 0;
+}
+
+int
+smime_chain_read(struct smime_certs *certs, struct slice der,
+    STACK_OF(X509) * chain, struct err *err)
+{
+	for (int i = 0; der.n > 0; i++) {
+		size_t n = sequence_size(der);
 		X509 *cert;
 
 		if (i == SMIME_CERTS_MAX)
 			return err_set(
 			    err, "more than %d certificates", SMIME_CERTS_MAX);
-		cert = d2i_X509(NULL, &p, (long)(end - p));
-		if (cert == NULL)
+		if (n == 0)
 			return err_set(err, "a certificate is damaged");
-		if (sk_X509_push(certs, cert) <= 0)
+		cert = smime_cert_read(certs, (struct slice){der.p, n}, err);
+		if (cert == NULL)
+			return -1;
+		if (sk_X509_push(chain, cert) <= 0)
 			fatal("out of memory");
+		der.p += n;
+		der.n -= n;
 	}
 	return 0;
 }
+
+/* ---- keys ---- */
 
 const char *
 smime_key_kind(const EVP_PKEY *key)

@@ -17,11 +17,22 @@
 /* Certificates of one chain field, and of one CMS. */
 #define SMIME_CERTS_MAX 32
 
-/* The one certificate that is all of der; NULL and a sentence. */
-X509 *smime_cert_read(struct slice der, struct err *err);
+/*
+ * Certificates that tasks name again and again, read once: OpenSSL 3.0 takes
+ * longer to read one than to sign with its P-256 key.
+ */
+struct smime_certs;
+
+struct smime_certs *smime_certs_new(void);
+void smime_certs_free(struct smime_certs *certs);
+
+/* The one certificate that is all of der, to be freed; NULL and a sentence. */
+X509 *smime_cert_read(
+    struct smime_certs *certs, struct slice der, struct err *err);
 
 /* Appends all certificates that follow each other.  -1: one is damaged. */
-int smime_certs_read(struct slice der, STACK_OF(X509) * certs, struct err *err);
+int smime_chain_read(struct smime_certs *certs, struct slice der,
+    STACK_OF(X509) * chain, struct err *err);
 
 /* "rsa", "ec", or NULL for what S/MIME by OpenSSL 3.0 cannot use. */
 const char *smime_key_kind(const EVP_PKEY *key);

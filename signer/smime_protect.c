@@ -56,9 +56,10 @@ open_signer(struct protector *p, struct worker_context *context,
 
 	p->has_signer = true;
 	p->signer.now_s = p->work->now_s;
-	p->signer.cert = smime_cert_read(key->public, &err);
+	p->signer.cert = smime_cert_read(context->certs, key->public, &err);
 	if (p->signer.cert == NULL ||
-	    smime_certs_read(key->chain, p->signer.chain, &err) == -1)
+	    smime_chain_read(
+		context->certs, key->chain, p->signer.chain, &err) == -1)
 		return refuse(p, SIGNED_TEMPORARY, "4.7.5",
 		    "the sender's certificate: %s", err.text);
 	if (smime_cert_is_current(p->signer.cert, p->work->now_s, &err) == -1)
@@ -79,11 +80,12 @@ open_signer(struct protector *p, struct worker_context *context,
 }
 
 static int
-add_reader(struct protector *p, const struct ipc_record_work_key *key)
+add_reader(struct protector *p, struct worker_context *context,
+    const struct ipc_record_work_key *key)
 {
 	const X509 *first = sk_X509_value(p->readers, 0);
 	struct err err;
-	X509 *cert = smime_cert_read(key->public, &err);
+	X509 *cert = smime_cert_read(context->certs, key->public, &err);
 	const char *kind;
 
 	if (cert == NULL)
@@ -125,7 +127,8 @@ open_keys(struct protector *p, struct worker_context *context)
 		if (key.use == WORK_KEY_SIGN &&
 		    open_signer(p, context, &key) == -1)
 			return -1;
-		if (key.use == WORK_KEY_ENCRYPT && add_reader(p, &key) == -1)
+		if (key.use == WORK_KEY_ENCRYPT &&
+		    add_reader(p, context, &key) == -1)
 			return -1;
 	}
 	return 0;
@@ -314,6 +317,8 @@ smime_protect(struct worker_context *context, const struct work *work,
 
 	if (p.signer.chain == NULL || p.readers == NULL)
 		fatal("out of memory");
+	if (context->certs == NULL)
+		context->certs = smime_certs_new();
 	if (entity_open(&work->content, work->removals, &p.entity, &err) == -1)
 		(void)refuse(&p, SIGNED_PERMANENT, "5.6.0",
 		    "the message cannot be read: %s", err.text);

@@ -49,9 +49,10 @@ struct work_answer {
 /* What a worker process keeps from task to task. */
 struct worker_context {
 	struct keyring *keyring;
-	struct dkim *dkim;       /* made at its first use */
-	struct pgp_worker *pgp;  /* likewise; pgp_worker_free() */
-	const char *scratch_dir; /* for GPGME's homes; NULL elsewhere */
+	struct dkim *dkim;         /* made at its first use */
+	struct pgp_worker *pgp;    /* likewise; pgp_worker_free() */
+	struct smime_certs *certs; /* likewise; smime_certs_free() */
+	const char *scratch_dir;   /* for GPGME's homes; NULL elsewhere */
 };
 
 typedef void work_fn(struct worker_context *context, const struct work *work,

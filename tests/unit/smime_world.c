@@ -11,6 +11,7 @@
 
 #include "signer/keyring.h"
 #include "signer/smime.h"
+#include "signer/smime_cert.h"
 #include "tests/unit/smime_world.h"
 
 #define DAY_S 86400
@@ -180,6 +181,7 @@ world_crl(struct world_id *ca, struct world_id *const *revoked,
 struct keyring {
 	size_t count;
 	struct world_id *ids[RING_MAX];
+	struct smime_certs *certs; /* of all tasks with it */
 };
 
 struct keyring *
@@ -199,6 +201,8 @@ world_keyring_add(struct keyring *keyring, struct world_id *id)
 void
 keyring_free(struct keyring *keyring)
 {
+	if (keyring != NULL)
+		smime_certs_free(keyring->certs);
 	free(keyring);
 }
 
@@ -218,7 +222,8 @@ void
 world_task_init(
     struct world_task *task, struct keyring *keyring, struct slice message)
 {
-	*task = (struct world_task){.context = {.keyring = keyring}};
+	*task = (struct world_task){
+	    .context = {.keyring = keyring, .certs = keyring->certs}};
 	ipc_list_writer_init(&task->keys, LISTS_MAX);
 	ipc_list_writer_init(&task->removals, LISTS_MAX);
 	ipc_list_writer_init(&task->facts, LISTS_MAX);
@@ -234,6 +239,7 @@ world_task_init(
 void
 world_task_clear(struct world_task *task)
 {
+	task->context.keyring->certs = task->context.certs;
 	ipc_list_writer_clear(&task->keys);
 	ipc_list_writer_clear(&task->removals);
 	ipc_list_writer_clear(&task->facts);

@@ -47,7 +47,7 @@ void world_id_free(struct world_id *id);
 struct slice world_crl(struct world_id *ca, struct world_id *const *revoked,
     int64_t next_update_s, struct buf *der);
 
-struct keyring *world_keyring(void); /* empty */
+struct keyring *world_keyring(void); /* empty; keyring_free() */
 void world_keyring_add(struct keyring *keyring, struct world_id *id);
 
 /* ---- tasks ---- */
