@@ -4,7 +4,9 @@
 # ---- OpenPGP ----
 pgp_key_SOURCES = signer/pgp_armor.c signer/pgp_home.c signer/pgp_key.c \
 	signer/pgp_key_facts.c signer/pgp_key_make.c signer/pgp_packets.c
-pgp_SOURCES = $(pgp_key_SOURCES) signer/pgp_wkd.c
+pgp_SOURCES = $(pgp_key_SOURCES) signer/pgp_data.c signer/pgp_decrypt.c \
+	signer/pgp_harvest.c signer/pgp_open.c signer/pgp_protect.c \
+	signer/pgp_verdict.c signer/pgp_worker.c
 test_pgp_key_SOURCES = $(pgp_key_SOURCES)
 
 # ---- keys: the store, what is at rest, the `key` worker ----
@@ -12,10 +14,32 @@ keystore_SOURCES = signer/keystore.c signer/keystore_change.c \
 	signer/keystore_trust.c
 keyring_SOURCES = signer/keyring.c signer/keyring_token.c signer/wrap.c
 key_worker_SOURCES = signer/key_import.c signer/key_issue.c \
-	signer/key_task.c signer/key_worker.c signer/key_x509.c
+	signer/key_task.c signer/key_worker.c signer/key_worker_ca.c \
+	signer/key_x509.c
 test_keystore_SOURCES = $(keystore_SOURCES)
 test_keyring_SOURCES = $(keyring_SOURCES) signer/master_key.c
 test_wrap_SOURCES = signer/wrap.c
 test_key_worker_SOURCES = $(key_worker_SOURCES) $(keyring_SOURCES) \
 	$(pgp_key_SOURCES) signer/content.c signer/work.c
 fuzz_key_file_SOURCES = $(test_key_worker_SOURCES)
+
+# ---- entities and S/MIME ----
+smime_SOURCES = signer/canon.c signer/canon_scan.c signer/entity.c \
+	signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
+	signer/smime_cert.c signer/smime_protect.c signer/smime_sign.c \
+	signer/transfer.c
+
+# ---- the broker and its workers ----
+dkim_SOURCES = signer/dkim.c signer/dkim_canon.c
+broker_SOURCES = signer/job.c signer/job_keys.c signer/job_track.c \
+	signer/manage.c signer/plan.c signer/pools.c
+PROGRAMS += postern-signerd
+postern-signerd_SOURCES = signer/signerd.c signer/worker.c signer/work.c \
+	signer/content.c signer/protect.c signer/master_key.c \
+	$(broker_SOURCES) $(dkim_SOURCES) $(smime_SOURCES) \
+	$(keystore_SOURCES) $(keyring_SOURCES)
+postern-signerd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) \
+	$(JANSSON_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS)
+MANUALS += signer/postern-signerd.8
+test_dkim_SOURCES = $(dkim_SOURCES) signer/content.c
+test_plan_SOURCES = signer/plan.c $(keystore_SOURCES)

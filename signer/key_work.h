@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the `key` worker share; for nobody else.
+ */
+#ifndef SIGNER_KEY_WORK_H
+#define SIGNER_KEY_WORK_H
+
+#include "signer/key_task.h"
+#include "signer/key_x509.h"
+#include "signer/work.h"
+
+#define KEY_DAY_S 86400
+/* All parts of an answer. */
+#define KEY_WORK_MAX ((size_t)2 * IPC_JSON_MAX)
+
+/* One operation. */
+struct key_work {
+	struct worker_context *context;
+	const struct work *work;
+	struct work_answer *answer;
+	struct key_parts parts;
+	struct ipc_list_writer results;
+	struct err err;
+};
+
+/* -1 with task->err: then nothing of the results is sent. */
+typedef int key_op_fn(struct key_work *task);
+
+/* key_worker_ca.c */
+key_op_fn key_op_ca;
+key_op_fn key_op_issue;
+key_op_fn key_op_hand_out;
+key_op_fn key_op_export;
+key_op_fn key_op_make_crl;
+key_op_fn key_op_read_crl;
+
+struct slice key_work_fact(const struct key_work *task, const char *name);
+int key_work_add(struct key_work *task, const char *name, struct slice data);
+
+/* Seals the private key for those classes whose work it does. */
+int key_work_seal(struct key_work *task, EVP_PKEY *key, unsigned uses);
+
+/* The facts of a certificate; itself as public, the others as chain. */
+void key_work_say(struct key_work *task, const struct x509_facts *facts);
+int key_work_certificates(
+    struct key_work *task, X509 *own, const struct x509_list *all);
+
+/*
+ * Of several certificates the one that is meant: the first that is not a
+ * CA's, or of CAs alone the first.
+ */
+X509 *key_work_main(const struct x509_list *list);
+
+/* A new key of the task's algorithm, fit for a certificate. */
+EVP_PKEY *key_work_generate(struct key_work *task);
+
+#endif
