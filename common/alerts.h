@@ -30,7 +30,14 @@
 	    "of its program for salvage.") \
 	ALERT(LISTENER, "listener", 1, \
 	    "Another program may have the port: see \"ss -ltnp\"; or change " \
-	    "the listen settings.")
+	    "the listen settings.") \
+	ALERT(SIGNER, "signer", 1, \
+	    "Mail waits to be signed, encrypted or opened. \"postern status\" " \
+	    "says whether postern-signerd runs, \"postern queue\" what it " \
+	    "said last.") \
+	ALERT(PROTECTION, "protection", 1, \
+	    "The signer answered with less than the policy demands, which " \
+	    "must not happen; the message stays in the queue.")
 
 #define ALERT_ENUM(suffix, name, severity, advice) ALERT_##suffix,
 enum alert { ALERTS(ALERT_ENUM) ALERT_COUNT };

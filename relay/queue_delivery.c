@@ -104,6 +104,8 @@ queue_delivery_plan(
 			continue;
 		for (size_t j = i; j < count; j++)
 			if (!is_planned[j] &&
+			    message->recipients[j].output ==
+				message->recipients[i].output &&
 			    strcmp(message->recipients[j].domain,
 				message->recipients[i].domain) == 0) {
 				numbers[n++] = message->recipients[j].number;
@@ -140,6 +142,35 @@ queue_delivery_set_first(
 
 /* ---- starting ---- */
 
+/* What goes out: the message as it came, or what the signer made of it. */
+struct content {
+	unsigned output;
+	bool is_file;
+	bool is_8bit;
+	uint64_t size;
+	const char *p; /* NULL: not in memory */
+};
+
+/* All recipients of a delivery get the same. */
+static struct content
+content_of(const struct delivery *delivery)
+{
+	const struct queue_message *message = delivery->message;
+	const struct queue_recipient *recipient =
+	    queue_message_recipient(delivery->message, delivery->numbers[0]);
+	const struct queue_output *output;
+
+	if (recipient == NULL)
+		bug("a delivery for no recipient");
+	output = queue_message_output(message, recipient);
+	if (output != NULL)
+		return (struct content){output->number, output->is_file,
+		    output->is_8bit, output->size, output->content};
+	return (struct content){0, message->is_file,
+	    (message->flags & MSG_FLAG_8BIT) != 0, message->size,
+	    message->content};
+}
+
 static int
 list_recipients(const struct delivery *delivery, struct ipc_list_writer *writer,
     uint32_t *attempt_r)
@@ -167,7 +198,7 @@ list_recipients(const struct delivery *delivery, struct ipc_list_writer *writer,
 }
 
 /* The fields that both forms of a job share. */
-#define FILL_JOB(job, delivery, attempt_number, list)                \
+#define FILL_JOB(job, delivery, body, attempt_number, list)          \
 	do {                                                         \
 		const struct queue_message *m = (delivery)->message; \
 		(job)->job_id = (delivery)->job_id;                  \
@@ -177,35 +208,35 @@ list_recipients(const struct delivery *delivery, struct ipc_list_writer *writer,
 		(job)->reverse_path = slice_of(m->sender);           \
 		(job)->envid = slice_of(m->envid);                   \
 		(job)->ret = m->ret;                                 \
-		(job)->is_8bit = (m->flags & MSG_FLAG_8BIT) != 0;    \
+		(job)->is_8bit = (body)->is_8bit;                    \
 		(job)->is_utf8 = (m->flags & MSG_FLAG_UTF8) != 0;    \
-		(job)->size_octets = m->size;                        \
+		(job)->size_octets = (body)->size;                   \
 		(job)->recipients = (list);                          \
 	} while (0)
 
 static int
 send_inline(struct queued *queued, const struct delivery *delivery,
-    uint32_t attempt, struct ipc_list recipients)
+    const struct content *content, uint32_t attempt, struct ipc_list recipients)
 {
 	struct ipc_relay_job job;
 
-	FILL_JOB(&job, delivery, attempt, recipients);
-	job.content =
-	    (struct slice){delivery->message->content, delivery->message->size};
+	FILL_JOB(&job, delivery, content, attempt, recipients);
+	job.content = (struct slice){content->p, content->size};
 	return channel_send(queued->relay, MSG_RELAY_JOB, &job, NULL);
 }
 
 static int
 send_file(struct queued *queued, const struct delivery *delivery,
-    uint32_t attempt, struct ipc_list recipients)
+    const struct content *content, uint32_t attempt, struct ipc_list recipients)
 {
 	struct ipc_relay_file job;
-	int fd = queue_spool_open(queued->spool, delivery->message->id);
+	int fd = queue_spool_open(
+	    queued->spool, delivery->message->id, content->output);
 	int rc;
 
 	if (fd == -1)
 		return -1;
-	FILL_JOB(&job, delivery, attempt, recipients);
+	FILL_JOB(&job, delivery, content, attempt, recipients);
 	rc = channel_send(queued->relay, MSG_RELAY_FILE, &job, &fd);
 	(void)close(fd);
 	return rc;
@@ -214,6 +245,7 @@ send_file(struct queued *queued, const struct delivery *delivery,
 static int
 send_job(struct queued *queued, const struct delivery *delivery)
 {
+	const struct content content = content_of(delivery);
 	struct ipc_list_writer writer;
 	uint32_t attempt;
 	int rc = -1;
@@ -222,9 +254,10 @@ send_job(struct queued *queued, const struct delivery *delivery)
 	if (list_recipients(delivery, &writer, &attempt) == 0) {
 		struct ipc_list list = ipc_list_of(&writer);
 
-		rc = delivery->message->is_file
-			 ? send_file(queued, delivery, attempt, list)
-			 : send_inline(queued, delivery, attempt, list);
+		rc = content.is_file
+			 ? send_file(queued, delivery, &content, attempt, list)
+			 : send_inline(
+			       queued, delivery, &content, attempt, list);
 	}
 	ipc_list_writer_clear(&writer);
 	return rc;
@@ -235,6 +268,30 @@ static bool
 has_relay(const struct queued *queued)
 {
 	return queued->relay != NULL && channel_is_up(queued->relay);
+}
+
+/*
+ * Nothing leaves without what policy demanded when it was accepted, whatever
+ * the signer or this program did wrong on the way here.
+ */
+static bool
+is_protected(const struct delivery *delivery)
+{
+	const struct queue_message *message = delivery->message;
+
+	if (message->protection == NULL)
+		return (message->flags & MSG_FLAG_DEMAND) == 0;
+	if ((message->flags & MSG_FLAG_WAIT_SIGN) != 0)
+		return false;
+	for (size_t i = 0; i < delivery->number_count; i++) {
+		const struct queue_demand *demand = queue_protection_demand(
+		    message->protection, delivery->numbers[i]);
+
+		if (demand == NULL || !queue_demand_is_met(message->protection,
+					  demand, demand->applied))
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -254,13 +311,27 @@ set_aside(struct queued *queued, struct delivery *delivery, const char *why)
 }
 
 static void
+set_unprotected_aside(struct queued *queued, struct delivery *delivery)
+{
+	char id[ID_TEXT_SIZE];
+
+	id_format(delivery->message->id, id);
+	daemon_alert_raise(queued->daemon, ALERT_PROTECTION, id,
+	    "Message %s does not have the protection that policy demanded for "
+	    "it; it waits in the queue.",
+	    id);
+	queue_result_postpone(queued, delivery,
+	    queued_now_ms(queued) + queued->schedule.longest_ms);
+}
+
+static void
 hand_over(struct queued *queued, struct delivery *delivery)
 {
 	if (!has_relay(queued))
 		dispatch_return(queued->dispatch, delivery);
 	else if (send_job(queued, delivery) == -1)
 		set_aside(queued, delivery,
-		    delivery->message->is_file
+		    content_of(delivery).is_file
 			? "its spool file cannot be opened"
 			: "it does not fit into a frame");
 }
@@ -271,6 +342,7 @@ struct content_read {
 	struct queued *queued;
 	uint64_t job_id;
 	struct queue_message *message;
+	uint16_t output;
 	struct buf content;
 	int rc;
 	struct err err;
@@ -282,7 +354,27 @@ run_content_read(struct pool_task *task)
 	struct content_read *read = (struct content_read *)task;
 
 	read->rc = queue_store_content(read->queued->reader, read->message->id,
-	    0, SIZE_MAX, &read->content, &read->err);
+	    read->output, SIZE_MAX, &read->content, &read->err);
+}
+
+/* A delivery may have brought it meanwhile. */
+static void
+keep_content(struct queued *queued, struct content_read *read)
+{
+	struct queue_message *message = read->message;
+	struct queue_output *output =
+	    read->output == 0
+		? NULL
+		: queue_protection_output(message->protection, read->output);
+	char **content = output != NULL ? &output->content : &message->content;
+	uint64_t *size = output != NULL ? &output->size : &message->size;
+
+	if (*content != NULL)
+		return;
+	*size = read->content.n;
+	*content = xmalloc(read->content.n);
+	memcpy(*content, read->content.p, read->content.n);
+	queue_message_charge(message, &queued->memory_used);
 }
 
 static void
@@ -292,27 +384,20 @@ done_content_read(struct pool_task *task)
 	struct queued *queued = read->queued;
 	struct delivery *delivery =
 	    dispatch_find(queued->dispatch, read->job_id);
-	struct queue_message *message = read->message;
 
 	if (delivery != NULL && read->rc == -1) {
 		set_aside(queued, delivery, read->err.text);
 	} else if (delivery != NULL) {
-		if (message->content == NULL) {
-			message->size = read->content.n;
-			message->content = xmalloc(read->content.n);
-			memcpy(
-			    message->content, read->content.p, read->content.n);
-			queue_message_charge(message, &queued->memory_used);
-		}
+		keep_content(queued, read);
 		hand_over(queued, delivery);
 	}
-	queue_message_unref(message);
+	queue_message_unref(read->message);
 	buf_clear(&read->content);
 	free(read);
 }
 
 static void
-read_content(struct queued *queued, struct delivery *delivery)
+read_content(struct queued *queued, struct delivery *delivery, unsigned output)
 {
 	struct content_read *read = xcalloc(1, sizeof(*read));
 
@@ -322,6 +407,7 @@ read_content(struct queued *queued, struct delivery *delivery)
 	read->job_id = delivery->job_id;
 	read->message = delivery->message;
 	read->message->references++;
+	read->output = (uint16_t)output;
 	buf_init(&read->content, IPC_INLINE_MAX + IPC_TRACE_MAX);
 	pool_submit(queued->reader_pool, &read->task);
 }
@@ -329,8 +415,12 @@ read_content(struct queued *queued, struct delivery *delivery)
 static void
 start_delivery(struct queued *queued, struct delivery *delivery)
 {
-	if (!delivery->message->is_file && delivery->message->content == NULL)
-		read_content(queued, delivery);
+	const struct content content = content_of(delivery);
+
+	if (!is_protected(delivery))
+		set_unprotected_aside(queued, delivery);
+	else if (!content.is_file && content.p == NULL)
+		read_content(queued, delivery, content.output);
 	else
 		hand_over(queued, delivery);
 }

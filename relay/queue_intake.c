@@ -163,8 +163,7 @@ static void
 let_go(struct queued *queued, const struct queue_message *message)
 {
 	queued->refused++;
-	if (message->is_file)
-		queue_spool_remove(queued->spool, message->id);
+	queue_spool_remove_all(queued->spool, message);
 }
 
 static void

@@ -50,7 +50,18 @@ queue_message_unref(struct queue_message *message)
 	free(message->envid);
 	free(message->header_message_id);
 	free(message->content);
+	free(message->start);
+	queue_protection_free(message->protection);
 	free(message);
+}
+
+const struct queue_output *
+queue_message_output(const struct queue_message *message,
+    const struct queue_recipient *recipient)
+{
+	if (recipient->output == 0 || message->protection == NULL)
+		return NULL;
+	return queue_protection_output(message->protection, recipient->output);
 }
 
 struct queue_recipient *
@@ -71,7 +82,11 @@ queue_message_charge(struct queue_message *message, size_t *budget)
 	size_t cost = sizeof(*message) + 2 * RECIPIENT_MEMORY +
 		      message->recipient_count *
 			  (sizeof(*message->recipients) + RECIPIENT_MEMORY) +
-		      (message->content != NULL ? message->size : 0);
+		      (message->content != NULL ? message->size : 0) +
+		      message->start_n;
+
+	if (message->protection != NULL)
+		cost += queue_protection_memory(message->protection);
 
 	*budget += cost - message->charged;
 	message->budget = budget;
@@ -81,8 +96,15 @@ queue_message_charge(struct queue_message *message, size_t *budget)
 void
 queue_message_drop_content(struct queue_message *message)
 {
+	struct queue_protection *protection = message->protection;
+
 	free(message->content);
 	message->content = NULL;
+	for (size_t i = 0; protection != NULL && i < protection->output_count;
+	     i++) {
+		free(protection->outputs[i].content);
+		protection->outputs[i].content = NULL;
+	}
 	if (message->budget != NULL)
 		queue_message_charge(message, message->budget);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "relay/queue_protection.h"
 #include "relay/queue_sql.h"
 
 struct queue_recipient {
@@ -42,7 +43,7 @@ struct queue_message {
 	uint16_t ret;
 	uint16_t flags;
 	uint16_t listener_kind; /* where it came in; not kept on disk */
-	uint32_t events; /* life events so far */
+	uint32_t events;        /* life events so far */
 	uint64_t size;
 	bool is_file;  /* the content is a spool file */
 	char *content; /* NULL: not in memory */
@@ -50,12 +51,25 @@ struct queue_message {
 	struct queue_recipient *recipients;
 	size_t recipient_count;
 
+	struct queue_protection *protection; /* NULL: nothing applies */
+	/*
+	 * Of a file, before it is decided whether anything applies: the start
+	 * of the content.  "" or NULL: not kept.
+	 */
+	char *start;
+	size_t start_n;
+
 	uint32_t references; /* deliveries and tasks that use it */
 	size_t *budget;      /* where its memory is counted, or NULL */
 	size_t charged;
 };
 
 struct queue_message *queue_message_new(uint64_t id, size_t recipient_count);
+
+/* The output that is this recipient's; NULL: the message as it came. */
+const struct queue_output *queue_message_output(
+    const struct queue_message *message,
+    const struct queue_recipient *recipient);
 
 /* Gives up one reference; the last one frees. */
 void queue_message_unref(struct queue_message *message);
@@ -70,7 +84,7 @@ struct queue_recipient *queue_message_recipient(
  */
 void queue_message_charge(struct queue_message *message, size_t *budget);
 
-/* Lets the content go; it is on disk. */
+/* Lets the content and outputs go; they are on disk. */
 void queue_message_drop_content(struct queue_message *message);
 
 #endif

@@ -88,8 +88,7 @@ count_out(struct queued *queued, const struct queue_job *job)
 	queued->octets -= job->message->size < queued->octets
 			      ? job->message->size
 			      : queued->octets;
-	if (job->message->is_file)
-		queue_spool_remove(queued->spool, job->message->id);
+	queue_spool_remove_all(queued->spool, job->message);
 }
 
 static void
@@ -279,7 +278,7 @@ settle_with_original(struct settling *settling)
 	}
 	if (message->is_file &&
 	    (settling->file_fd = queue_spool_open(
-		 settling->queued->spool, message->id)) == -1) {
+		 settling->queued->spool, message->id, 0)) == -1) {
 		settle(settling);
 		return;
 	}

@@ -100,8 +100,8 @@ queue_spool_on_end(struct channel *channel, const struct channel_frame *frame)
 		spool_stream_drop(stream);
 		return 0;
 	}
-	spool_stream_end(stream, frame->message->queue_end.is_8bit,
-	    frame->request_id);
+	spool_stream_end(
+	    stream, frame->message->queue_end.is_8bit, frame->request_id);
 	return 0;
 }
 
@@ -131,15 +131,17 @@ queue_spool_peer_closed(struct queue_spool *spool, struct smtp_peer *peer)
 /* ---- files of messages ---- */
 
 int
-queue_spool_open(struct queue_spool *spool, uint64_t message_id)
+queue_spool_open(
+    struct queue_spool *spool, uint64_t message_id, unsigned output)
 {
-	return spool_file_open(&spool->folders, message_id);
+	return spool_file_open(&spool->folders, message_id, output);
 }
 
 struct removal {
 	struct pool_task task;
 	struct queue_spool *spool;
 	uint64_t message_id;
+	unsigned output;
 	int failure;
 };
 
@@ -148,8 +150,8 @@ run_removal(struct pool_task *task)
 {
 	struct removal *removal = (struct removal *)task;
 
-	if (spool_file_remove(&removal->spool->folders, removal->message_id) ==
-	    -1)
+	if (spool_file_remove(&removal->spool->folders, removal->message_id,
+		removal->output) == -1)
 		removal->failure = errno;
 }
 
@@ -165,7 +167,8 @@ done_removal(struct pool_task *task)
 }
 
 void
-queue_spool_remove(struct queue_spool *spool, uint64_t message_id)
+queue_spool_remove(
+    struct queue_spool *spool, uint64_t message_id, unsigned output)
 {
 	struct removal *removal = xcalloc(1, sizeof(*removal));
 
@@ -173,7 +176,23 @@ queue_spool_remove(struct queue_spool *spool, uint64_t message_id)
 	removal->task.done = done_removal;
 	removal->spool = spool;
 	removal->message_id = message_id;
+	removal->output = output;
 	pool_submit(spool->pool, &removal->task);
+}
+
+void
+queue_spool_remove_all(
+    struct queue_spool *spool, const struct queue_message *message)
+{
+	const struct queue_protection *protection = message->protection;
+
+	if (message->is_file)
+		queue_spool_remove(spool, message->id, 0);
+	for (size_t i = 0; protection != NULL && i < protection->output_count;
+	     i++)
+		if (protection->outputs[i].is_file)
+			queue_spool_remove(
+			    spool, message->id, protection->outputs[i].number);
 }
 
 size_t
@@ -195,11 +214,11 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 static bool
-is_known(void *arg, uint64_t id)
+is_known(void *arg, uint64_t id, unsigned output)
 {
 	const struct queued *queued = arg;
 
-	return queue_store_knows_file(queued->reader, id);
+	return queue_store_knows_file(queued->reader, id, output);
 }
 
 struct queue_spool *

@@ -25,11 +25,19 @@ int queue_spool_on_abort(
 /* The peer is gone: its streams end and leave nothing. */
 void queue_spool_peer_closed(struct queue_spool *spool, struct smtp_peer *peer);
 
-/* A message's file, open for reading; -1 when it cannot be opened. */
-int queue_spool_open(struct queue_spool *spool, uint64_t message_id);
+/* A file of the message (output 0: as it came), open for reading; -1 when it
+ * cannot be opened. */
+int queue_spool_open(
+    struct queue_spool *spool, uint64_t message_id, unsigned output);
 
-/* The message left the queue: its file goes, beside the loop. */
-void queue_spool_remove(struct queue_spool *spool, uint64_t message_id);
+/* A file that nothing rests on any more goes, beside the loop. */
+void queue_spool_remove(
+    struct queue_spool *spool, uint64_t message_id, unsigned output);
+
+/* The message left the queue: all its files go. */
+struct queue_message;
+void queue_spool_remove_all(
+    struct queue_spool *spool, const struct queue_message *message);
 
 /* Streams under way, for status. */
 size_t queue_spool_streams(const struct queue_spool *spool);

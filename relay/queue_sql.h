@@ -9,6 +9,10 @@
  *                            last one msg and output go too, and a DSN, if
  *                            one is due, is accepted in the same transaction
  *
+ * A message that has to be signed, encrypted or opened has a row in
+ * protection and one in demand for each recipient, for as long as it lives;
+ * relay/queue_sign.h has its states.
+ *
  * A body over IPC_INLINE_MAX is a file spool/<xx>/<id>, synced before the
  * transaction that names it; a file without a row is removed at start.
  *
@@ -32,7 +36,17 @@ enum msg_flag {
 	MSG_FLAG_8BIT = 1,
 	MSG_FLAG_UTF8 = 2,
 	MSG_FLAG_BOUNCE = 4, /* made by us, with the null reverse-path */
-	MSG_FLAG_TRUSTED = 8 /* of a login or a trusted network */
+	MSG_FLAG_TRUSTED = 8, /* of a login or a trusted network */
+	MSG_FLAG_DEMAND = 16, /* it has a row in protection */
+	MSG_FLAG_WAIT_SIGN = 32 /* nothing leaves before the signer had it */
+};
+
+/* output.kind */
+enum output_kind {
+	OUTPUT_SUBMITTED,
+	OUTPUT_SIGNER,
+	OUTPUT_SIGNER_8BIT,
+	OUTPUT_KIND_COUNT
 };
 
 static const char *const queue_migrations[] = {
@@ -52,7 +66,7 @@ static const char *const queue_migrations[] = {
     "CREATE TABLE output ("
     " msg INTEGER NOT NULL REFERENCES msg(id),"
     " number INTEGER NOT NULL,"
-    " kind INTEGER NOT NULL,"         /* 0: as it was submitted */
+    " kind INTEGER NOT NULL,"         /* enum output_kind */
     " size INTEGER NOT NULL,"
     " is_file INTEGER NOT NULL,"
     " content BLOB,"                  /* NULL when is_file */
@@ -78,6 +92,26 @@ static const char *const queue_migrations[] = {
     "CREATE INDEX rcpt_due ON rcpt(next_ms, msg, number, domain, state)"
     " WHERE state = 0;"
     "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, events BLOB NOT NULL);",
+
+    "CREATE TABLE protection ("
+    " msg INTEGER PRIMARY KEY,"       /* msg.id */
+    " direction INTEGER NOT NULL,"    /* enum sign_direction */
+    " dkim INTEGER NOT NULL,"         /* enum protect_dkim */
+    " waits INTEGER NOT NULL,"        /* 1: msg has MSG_FLAG_WAIT_SIGN */
+    " attempts INTEGER NOT NULL,"
+    " header_from TEXT NOT NULL,"
+    " removals TEXT NOT NULL);"       /* lines "subject WORDS" ... */
+    "CREATE INDEX protection_waits ON protection(msg) WHERE waits = 1;"
+    "CREATE TABLE demand ("
+    " msg INTEGER NOT NULL,"
+    " number INTEGER NOT NULL,"       /* rcpt.number */
+    " sign INTEGER NOT NULL,"         /* enum protect_sign ... */
+    " encrypt INTEGER NOT NULL,"
+    " method INTEGER NOT NULL,"
+    " min_trust INTEGER NOT NULL,"
+    " options INTEGER NOT NULL,"
+    " applied INTEGER NOT NULL,"      /* a set of enum protect_applied */
+    " PRIMARY KEY (msg, number)) WITHOUT ROWID;",
 };
 
 /* Q(name, SQL text) */
@@ -133,7 +167,38 @@ static const char *const queue_migrations[] = {
 	    " AND (next_ms, msg, number) > (?2, ?3, ?4)" \
 	    " ORDER BY next_ms, msg, number LIMIT ?5") \
 	Q(FILE_KNOWN, \
-	    "SELECT 1 FROM output WHERE msg=?1 AND is_file=1 LIMIT 1") \
+	    "SELECT 1 FROM output WHERE msg=?1 AND number=?2 AND is_file=1") \
+	Q(PROTECTION_INSERT, \
+	    "INSERT INTO protection(msg, direction, dkim, waits, attempts," \
+	    " header_from, removals) VALUES(?1,?2,?3,?4,?5,?6,?7)") \
+	Q(PROTECTION_ATTEMPT, \
+	    "UPDATE protection SET attempts=?2 WHERE msg=?1") \
+	Q(PROTECTION_DONE, "UPDATE protection SET waits=0 WHERE msg=?1") \
+	Q(PROTECTION_DELETE, "DELETE FROM protection WHERE msg=?1") \
+	Q(PROTECTION_GET, \
+	    "SELECT direction, dkim, attempts, header_from, removals" \
+	    " FROM protection WHERE msg=?1") \
+	Q(DEMAND_INSERT, \
+	    "INSERT INTO demand(msg, number, sign, encrypt, method," \
+	    " min_trust, options, applied) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)") \
+	Q(DEMAND_APPLIED, \
+	    "UPDATE demand SET applied=?3 WHERE msg=?1 AND number=?2") \
+	Q(DEMAND_DELETE, "DELETE FROM demand WHERE msg=?1") \
+	Q(DEMAND_OF_MSG, \
+	    "SELECT number, sign, encrypt, method, min_trust, options," \
+	    " applied FROM demand WHERE msg=?1 ORDER BY number") \
+	Q(OUTPUTS_OF_MSG, \
+	    "SELECT number, kind, size, is_file FROM output" \
+	    " WHERE msg=?1 AND number>0 ORDER BY number") \
+	Q(MSG_SIGNED, "UPDATE msg SET flags=flags & ~32 WHERE id=?1") \
+	Q(RCPT_OUTPUT, \
+	    "UPDATE rcpt SET output=?3, state=?4, next_ms=?5" \
+	    " WHERE msg=?1 AND number=?2") \
+	Q(SIGN_PULL_IN, \
+	    "UPDATE rcpt SET next_ms=?1 WHERE (msg, number) IN" \
+	    " (SELECT r.msg, r.number FROM protection AS p" \
+	    " INDEXED BY protection_waits JOIN rcpt AS r ON r.msg=p.msg" \
+	    " WHERE p.waits=1 AND r.state=0 AND r.next_ms>?1 LIMIT ?2)") \
 	Q(TOTALS, \
 	    "SELECT count(*), coalesce(sum(size), 0)," \
 	    " coalesce(min(created_ms), 0) FROM msg") \

@@ -10,11 +10,7 @@
 
 #include "common/vocabulary.h"
 #include "relay/queue_store.h"
-
-/* Rows that become due in one step; the next step takes the next. */
-#define PULL_IN_ROWS 1000
-/* Rows that are read in one go for one message. */
-#define RECIPIENTS_MAX IPC_RECIPIENTS_MAX
+#include "relay/queue_store_parts.h"
 
 int
 queue_store_open(const char *state_dir, bool is_reader, struct sql **store_r,
@@ -35,12 +31,6 @@ queue_store_open(const char *state_dir, bool is_reader, struct sql **store_r,
 
 	(void)snprintf(path, sizeof(path), "%s/queue.db", state_dir);
 	return sql_open(&config, store_r, err);
-}
-
-static void
-bind_string(sqlite3_stmt *stmt, int at, const char *text)
-{
-	sql_bind_text(stmt, at, slice_of(text));
 }
 
 /* ---- writing ---- */
@@ -64,22 +54,21 @@ insert_recipient(struct sql *store, uint64_t id,
 	return sql_run(store, stmt, err);
 }
 
-static int
-insert_output(
-    struct sql *store, const struct queue_message *message, struct err *err)
+int
+queue_store_insert_output(struct sql *store, uint64_t id, unsigned number,
+    enum output_kind kind, uint64_t size, const char *content, struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_OUTPUT_INSERT);
 
-	sql_bind_i64(stmt, 1, (int64_t)message->id);
-	sql_bind_i64(stmt, 2, 0);
-	sql_bind_i64(stmt, 3, 0);
-	sql_bind_i64(stmt, 4, (int64_t)message->size);
-	sql_bind_i64(stmt, 5, message->is_file);
-	if (message->is_file)
+	sql_bind_i64(stmt, 1, (int64_t)id);
+	sql_bind_i64(stmt, 2, number);
+	sql_bind_i64(stmt, 3, kind);
+	sql_bind_i64(stmt, 4, (int64_t)size);
+	sql_bind_i64(stmt, 5, content == NULL);
+	if (content == NULL)
 		sql_bind_null(stmt, 6);
 	else
-		sql_bind_blob(
-		    stmt, 6, (struct slice){message->content, message->size});
+		sql_bind_blob(stmt, 6, (struct slice){content, size});
 	return sql_run(store, stmt, err);
 }
 
@@ -102,7 +91,12 @@ queue_store_insert(
 	bind_string(stmt, 11, message->header_message_id);
 	sql_bind_i64(stmt, 12, message->events);
 	if (sql_run(store, stmt, err) == -1 ||
-	    insert_output(store, message, err) == -1)
+	    queue_store_insert_output(store, message->id, 0, OUTPUT_SUBMITTED,
+		message->size, message->is_file ? NULL : message->content,
+		err) == -1)
+		return -1;
+	if (message->protection != NULL &&
+	    queue_store_insert_protection(store, message, err) == -1)
 		return -1;
 	for (size_t i = 0; i < message->recipient_count; i++)
 		if (insert_recipient(
@@ -290,18 +284,6 @@ queue_store_outbox_last(struct sql *store, int64_t *seq_r, struct err *err)
 
 /* ---- reading ---- */
 
-static char *
-take_string(sqlite3_stmt *stmt, int column)
-{
-	return slice_dup(sql_text(stmt, column));
-}
-
-static int
-in_range(int64_t value, int64_t low, int64_t high)
-{
-	return value >= low && value <= high;
-}
-
 static int
 read_message_row(struct sql *store, uint64_t id, struct queue_message *message,
     struct err *err)
@@ -426,7 +408,7 @@ read_rows(struct sql *store, struct queue_message *message, struct err *err)
 		return -1;
 	if (message->recipient_count == 0)
 		return err_set(err, "it has no recipients");
-	return 1;
+	return queue_store_read_protection(store, message, err);
 }
 
 int
@@ -526,12 +508,13 @@ queue_store_totals(
 }
 
 bool
-queue_store_knows_file(struct sql *store, uint64_t id)
+queue_store_knows_file(struct sql *store, uint64_t id, unsigned output)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_FILE_KNOWN);
 	int rc;
 
 	sql_bind_i64(stmt, 1, (int64_t)id);
+	sql_bind_i64(stmt, 2, output);
 	rc = sql_step(store, stmt, NULL);
 	(void)sqlite3_reset(stmt);
 	return rc != 0; /* a failed look is no reason to remove mail */

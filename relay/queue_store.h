@@ -27,13 +27,33 @@ int queue_store_postpone(struct sql *store, uint64_t id, uint32_t number,
     int64_t next_ms, struct err *err);
 
 /* 1: a recipient is left; 0: none; -1 failed. */
-int queue_store_has_recipients(
-    struct sql *store, uint64_t id, struct err *err);
+int queue_store_has_recipients(struct sql *store, uint64_t id, struct err *err);
 int queue_store_delete(struct sql *store, uint64_t id, struct err *err);
 int queue_store_update(
     struct sql *store, uint64_t id, uint32_t events, struct err *err);
-int queue_store_set_state(struct sql *store, uint64_t id,
-    enum rcpt_state state, int64_t next_ms, struct err *err);
+int queue_store_set_state(struct sql *store, uint64_t id, enum rcpt_state state,
+    int64_t next_ms, struct err *err);
+
+/* ---- what the signer has to do, or did ---- */
+
+int queue_store_delete_protection(
+    struct sql *store, uint64_t id, struct err *err);
+int queue_store_attempt(
+    struct sql *store, uint64_t id, uint32_t attempts, struct err *err);
+
+/*
+ * The message was signed or opened: its protection's outputs and what was
+ * applied, its recipients' outputs, states and times; it waits no more.
+ */
+int queue_store_signed(
+    struct sql *store, const struct queue_message *message, struct err *err);
+
+/*
+ * Some recipients of messages that wait for the signer become due at now_ms;
+ * how many they were, 0: there are no more.
+ */
+int queue_store_sign_pull_in(
+    struct sql *store, int64_t now_ms, struct err *err);
 
 /*
  * Some recipients that are due after latest_ms become due at now_ms; how many
@@ -48,10 +68,9 @@ int queue_store_outbox_add(struct sql *store, int64_t seq,
 int queue_store_outbox_remove(
     struct sql *store, int64_t up_to_seq, struct err *err);
 /* The row after that seq: 1 there is one, 0 none, -1 failed. */
-int queue_store_outbox_next(struct sql *store, int64_t after,
-    int64_t *seq_r, struct buf *events_r, uint32_t *count_r, struct err *err);
-int queue_store_outbox_last(
-    struct sql *store, int64_t *seq_r, struct err *err);
+int queue_store_outbox_next(struct sql *store, int64_t after, int64_t *seq_r,
+    struct buf *events_r, uint32_t *count_r, struct err *err);
+int queue_store_outbox_last(struct sql *store, int64_t *seq_r, struct err *err);
 
 /*
  * The message with all its waiting and held recipients, without content.  1,
@@ -87,6 +106,6 @@ struct queue_totals {
 int queue_store_totals(
     struct sql *store, struct queue_totals *totals_r, struct err *err);
 
-bool queue_store_knows_file(struct sql *store, uint64_t id);
+bool queue_store_knows_file(struct sql *store, uint64_t id, unsigned output);
 
 #endif

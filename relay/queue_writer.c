@@ -167,6 +167,9 @@ finish_message(struct sql *store, struct queue_job *job, struct err *err)
 	add_event(job, job->message, QUEUE_EVENT_LAST, clock_wall_us(),
 	    EV_FINISHED, &finished);
 	job->is_finished = true;
+	if ((job->message->flags & MSG_FLAG_DEMAND) != 0 &&
+	    queue_store_delete_protection(store, job->message->id, err) == -1)
+		return -1;
 	return queue_store_delete(store, job->message->id, err);
 }
 

@@ -5,8 +5,10 @@ dsn_SOURCES = relay/dsn.c relay/dsn_reason.c relay/dsn_status.c \
 test_dsn_SOURCES = $(dsn_SOURCES)
 fuzz_dsn_SOURCES = $(dsn_SOURCES)
 
-queue_SOURCES = relay/dispatch.c relay/queue_filter.c relay/queue_message.c \
-	relay/queue_store.c relay/queue_writer.c relay/schedule.c \
+queue_store_SOURCES = relay/queue_message.c relay/queue_protection.c \
+	relay/queue_store.c relay/queue_store_sign.c
+queue_SOURCES = relay/dispatch.c relay/queue_filter.c relay/queue_writer.c \
+	relay/schedule.c $(queue_store_SOURCES) \
 	relay/spool_file.c relay/spool_stream.c relay/submission.c
 PROGRAMS += postern-queued
 postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \

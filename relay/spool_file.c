@@ -130,12 +130,49 @@ spool_folders_close(struct spool_folders *folders)
 
 /* ---- files ---- */
 
-int
-spool_file_create(const struct spool_folders *folders, uint64_t id)
-{
-	char name[ID_TEXT_SIZE];
+/* Of the id, a dash and an output's number. */
+#define NAME_SIZE (ID_TEXT_SIZE + 12)
 
-	id_format(id, name);
+static void
+format_name(uint64_t id, unsigned output, char name_r[NAME_SIZE])
+{
+	char text[ID_TEXT_SIZE];
+
+	id_format(id, text);
+	if (output == 0)
+		(void)snprintf(name_r, NAME_SIZE, "%s", text);
+	else
+		(void)snprintf(name_r, NAME_SIZE, "%s-%u", text, output);
+}
+
+/* -1: not a name as we make them. */
+static int
+parse_name(const char *name, uint64_t *id_r, unsigned *output_r)
+{
+	const struct slice text = slice_of(name);
+	const size_t dash = slice_find(text, '-', 0);
+	char proper[NAME_SIZE];
+	uint64_t output = 0;
+
+	if (id_parse((struct slice){text.p, dash}, id_r) == -1)
+		return -1;
+	if (dash < text.n &&
+	    (slice_to_u64((struct slice){text.p + dash + 1, text.n - dash - 1},
+		 &output) == -1 ||
+		output == 0 || output > UINT16_MAX))
+		return -1;
+	*output_r = (unsigned)output;
+	format_name(*id_r, *output_r, proper);
+	return strcmp(name, proper) == 0 ? 0 : -1;
+}
+
+int
+spool_file_create(
+    const struct spool_folders *folders, uint64_t id, unsigned output)
+{
+	char name[NAME_SIZE];
+
+	format_name(id, output, name);
 	return openat(folder_fd(folders, id), name,
 	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
@@ -157,13 +194,14 @@ spool_file_write(int fd, const char *p, size_t n)
 }
 
 void
-spool_file_sync(const struct spool_folders *folders, uint64_t id, int fd)
+spool_file_sync(
+    const struct spool_folders *folders, uint64_t id, unsigned output, int fd)
 {
-	char name[ID_TEXT_SIZE];
+	char name[NAME_SIZE];
 
 	/* What the page cache holds after a failure is not known (DESIGN §3).
 	 */
-	id_format(id, name);
+	format_name(id, output, name);
 	if (fdatasync(fd) == -1)
 		fatal("fdatasync of spool file %s: %s", name, strerror(errno));
 	if (fsync(folder_fd(folders, id)) == -1)
@@ -180,14 +218,15 @@ is_as_made(const struct stat *st)
 }
 
 int
-spool_file_open(const struct spool_folders *folders, uint64_t id)
+spool_file_open(
+    const struct spool_folders *folders, uint64_t id, unsigned output)
 {
-	char name[ID_TEXT_SIZE];
+	char name[NAME_SIZE];
 	struct stat st;
 	int fd;
 
 	/* O_NONBLOCK: a FIFO in its place must not stop us. */
-	id_format(id, name);
+	format_name(id, output, name);
 	fd = openat(folder_fd(folders, id), name,
 	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd != -1 && (fstat(fd, &st) == -1 || !is_as_made(&st)))
@@ -196,11 +235,12 @@ spool_file_open(const struct spool_folders *folders, uint64_t id)
 }
 
 int
-spool_file_remove(const struct spool_folders *folders, uint64_t id)
+spool_file_remove(
+    const struct spool_folders *folders, uint64_t id, unsigned output)
 {
-	char name[ID_TEXT_SIZE];
+	char name[NAME_SIZE];
 
-	id_format(id, name);
+	format_name(id, output, name);
 	if (unlinkat(folder_fd(folders, id), name, 0) == -1 && errno != ENOENT)
 		return -1;
 	return 0;
@@ -219,28 +259,25 @@ tell_odd(
 
 static void
 look_at(const struct spool_folders *folders, unsigned folder, const char *name,
-    bool (*is_known)(void *arg, uint64_t id), void *arg,
+    bool (*is_known)(void *arg, uint64_t id, unsigned output), void *arg,
     struct spool_scan *scan)
 {
-	char proper[ID_TEXT_SIZE];
 	struct stat st;
+	unsigned output;
 	uint64_t id;
 
-	if (id_parse(slice_of(name), &id) == -1) {
+	if (parse_name(name, &id, &output) == -1) {
 		tell_odd(scan, folder, name, "its name is no message id");
-		return;
-	}
-	id_format(id, proper);
-	if (strcmp(name, proper) != 0 || folder_of(id) != folder) {
+	} else if (folder_of(id) != folder) {
 		tell_odd(scan, folder, name, "it is not in its place");
 	} else if (fstatat(folders->fds[folder], name, &st,
 		       AT_SYMLINK_NOFOLLOW) == -1 ||
 		   !is_as_made(&st)) {
 		tell_odd(scan, folder, name,
 		    "it is not a file of this program's user alone");
-	} else if (is_known(arg, id)) {
+	} else if (is_known(arg, id, output)) {
 		scan->kept++;
-	} else if (spool_file_remove(folders, id) == -1) {
+	} else if (spool_file_remove(folders, id, output) == -1) {
 		tell_odd(scan, folder, name, strerror(errno));
 	} else {
 		scan->removed++;
@@ -249,7 +286,7 @@ look_at(const struct spool_folders *folders, unsigned folder, const char *name,
 
 static int
 scan_folder(const struct spool_folders *folders, unsigned folder,
-    bool (*is_known)(void *arg, uint64_t id), void *arg,
+    bool (*is_known)(void *arg, uint64_t id, unsigned output), void *arg,
     struct spool_scan *scan, struct err *err)
 {
 	/* A position of its own, and closed by closedir(). */
@@ -279,7 +316,7 @@ scan_folder(const struct spool_folders *folders, unsigned folder,
 
 int
 spool_folders_scan(const struct spool_folders *folders,
-    bool (*is_known)(void *arg, uint64_t id), void *arg,
+    bool (*is_known)(void *arg, uint64_t id, unsigned output), void *arg,
     struct spool_scan *scan_r, struct err *err)
 {
 	*scan_r = (struct spool_scan){0};

@@ -203,7 +203,7 @@ run_discard(struct pool_task *task)
 
 	close_if_open(&stream->fd);
 	stream->failure = 0;
-	if (spool_file_remove(&stream->spool->folders, stream->message_id) ==
+	if (spool_file_remove(&stream->spool->folders, stream->message_id, 0) ==
 	    -1)
 		stream->failure = errno;
 	stream->has_file = false;
@@ -308,7 +308,7 @@ write_chunks(struct stream *stream)
 	const struct spool_folders *folders = &stream->spool->folders;
 
 	if (!stream->has_file) {
-		stream->fd = spool_file_create(folders, stream->message_id);
+		stream->fd = spool_file_create(folders, stream->message_id, 0);
 		if (stream->fd == -1) {
 			stream->failure = errno;
 			return;
@@ -332,7 +332,7 @@ run_write(struct pool_task *task)
 	if (!stream->is_last || stream->failure != 0)
 		return;
 	spool_file_sync(
-	    &stream->spool->folders, stream->message_id, stream->fd);
+	    &stream->spool->folders, stream->message_id, 0, stream->fd);
 	close_if_open(&stream->fd);
 }
 
@@ -527,8 +527,7 @@ spool_stream_wait(struct stream *stream)
 	struct queue_spool *spool = stream->spool;
 
 	stream->state = STREAM_WAITING;
-	stream->waits_until_ms =
-	    clock_monotonic_ms() + PLACE_WAIT_MS;
+	stream->waits_until_ms = clock_monotonic_ms() + PLACE_WAIT_MS;
 	*spool->waiting_last = stream;
 	spool->waiting_last = &stream->next_waiting;
 	spool->waiting++;

@@ -9,12 +9,13 @@ test_channel_breach_SOURCES = tests/unit/channel_pair.c
 queued_world_SOURCES = tests/unit/queued_world.c tests/unit/channel_pair.c \
 	$(filter-out relay/queued.c relay/queue_admin%.c,\
 	$(postern-queued_SOURCES))
-test_dispatch_SOURCES = relay/dispatch.c relay/queue_message.c
+test_dispatch_SOURCES = relay/dispatch.c relay/queue_message.c \
+	relay/queue_protection.c
 test_schedule_SOURCES = relay/schedule.c
-test_submission_SOURCES = relay/submission.c relay/queue_message.c
-test_queue_store_SOURCES = relay/queue_store.c relay/queue_message.c
-test_queue_writer_SOURCES = relay/queue_writer.c relay/queue_store.c \
-	relay/queue_message.c
+test_submission_SOURCES = relay/submission.c relay/queue_message.c \
+	relay/queue_protection.c
+test_queue_store_SOURCES = $(queue_store_SOURCES)
+test_queue_writer_SOURCES = relay/queue_writer.c $(queue_store_SOURCES)
 test_queue_spool_SOURCES = $(queued_world_SOURCES)
 test_queue_refill_SOURCES = $(queued_world_SOURCES)
 test_queue_result_SOURCES = $(queued_world_SOURCES)

@@ -31,9 +31,9 @@ struct check {
 };
 
 static bool
-is_known(void *arg, uint64_t id)
+is_known(void *arg, uint64_t id, unsigned output)
 {
-	return queue_store_knows_file(arg, id);
+	return queue_store_knows_file(arg, id, output);
 }
 
 /* One row "ok" is what SQLite says of a file without damage. */
@@ -63,7 +63,7 @@ static int
 read_file(
     struct check *check, uint64_t id, struct buf *content_r, struct err *err)
 {
-	int fd = spool_file_open(&check->folders, id);
+	int fd = spool_file_open(&check->folders, id, 0);
 	ssize_t n;
 	int rc = 0;
 

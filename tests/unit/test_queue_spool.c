@@ -163,7 +163,7 @@ count_files(const struct world *world)
 static bool
 is_file_there(const struct world *world, uint64_t id)
 {
-	int fd = queue_spool_open(world->queued.spool, id);
+	int fd = queue_spool_open(world->queued.spool, id, 0);
 	bool is_there = fd != -1;
 
 	close_if_open(&fd);
@@ -196,7 +196,7 @@ static void
 check_content(
     const struct world *world, uint64_t id, const char *want, size_t size)
 {
-	int fd = queue_spool_open(world->queued.spool, id);
+	int fd = queue_spool_open(world->queued.spool, id, 0);
 	char *got = xmalloc(size + 1);
 	ssize_t n = fd == -1 ? -1 : read(fd, got, size + 1);
 
@@ -660,7 +660,7 @@ test_start(struct world *world)
 	path_of(world, orphan + 4, other, sizeof(other));
 	(void)unlink(other);
 	check_content(world, sending.id, content, 100000);
-	queue_spool_remove(queued->spool, sending.id);
+	queue_spool_remove(queued->spool, sending.id, 0);
 	WORLD_WAIT(world, access(kept, F_OK) == -1);
 	ok(access(kept, F_OK) == -1, "a file is removed when asked");
 	free(content);
@@ -696,7 +696,7 @@ test_folders(struct world *world)
 	    "one that is gone is made anew");
 	if (pipe(fds) == -1)
 		fatal("pipe");
-	OK_DIES(spool_file_sync(&folders, 1, fds[1]),
+	OK_DIES(spool_file_sync(&folders, 1, 0, fds[1]),
 	    "a failed sync ends the process");
 	(void)close(fds[0]);
 	(void)close(fds[1]);

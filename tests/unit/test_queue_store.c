@@ -131,7 +131,7 @@ test_double(struct sql *store, struct sql *reader)
 	is_int(totals.messages, 1, "one message");
 	is_int(totals.octets, 20, "its octets");
 	is_int(totals.oldest_ms, 1000, "its time");
-	ok(!queue_store_knows_file(reader, 20), "it is no file");
+	ok(!queue_store_knows_file(reader, 20, 0), "it is no file");
 	queue_message_unref(message);
 	(void)queue_store_delete_recipient(store, 20, 0, &err);
 	(void)queue_store_delete(store, 20, &err);
@@ -146,8 +146,8 @@ test_file(struct sql *store, struct sql *reader)
 
 	message->is_file = true;
 	is_int(queue_store_insert(store, message, &err), 0, "a file's row");
-	ok(queue_store_knows_file(reader, 30), "is known");
-	ok(!queue_store_knows_file(reader, 31), "others are not");
+	ok(queue_store_knows_file(reader, 30, 0), "is known");
+	ok(!queue_store_knows_file(reader, 31, 0), "others are not");
 	is_int(queue_store_read(reader, 30, &read, &err), 1, "and read");
 	ok(read->is_file && read->size == message->size, "as a file");
 	queue_message_unref(read);
