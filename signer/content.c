@@ -120,6 +120,7 @@ content_writer_reset(struct content_writer *writer)
 	buf_reset(&writer->buffer);
 	writer->size = 0;
 	writer->failed = false;
+	writer->is_over_limit = false;
 	if (writer->fd != -1 && (ftruncate(writer->fd, 0) == -1 ||
 				    lseek(writer->fd, 0, SEEK_SET) == -1))
 		return fail(writer, "cannot empty an output");
@@ -162,6 +163,7 @@ content_write(struct content_writer *writer, const void *p, size_t n)
 		return -1;
 	if (n > writer->limit - writer->size) {
 		writer->failed = true;
+		writer->is_over_limit = true;
 		return err_set(&writer->err,
 		    "the output would be larger than %llu octets",
 		    (unsigned long long)writer->limit);

@@ -50,6 +50,7 @@ struct content_writer {
 	uint64_t size;
 	uint64_t limit;
 	bool failed; /* a write failed or the limit was passed */
+	bool is_over_limit;
 	struct err err;
 };
 

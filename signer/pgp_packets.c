@@ -495,23 +495,23 @@ is_wanted(struct slice key_id, const unsigned char (*key_ids)[PGP_KEY_ID_SIZE],
 	return false;
 }
 
-int
-pgp_sealed_filter(struct slice binary, const struct pgp_sealed *sealed,
+size_t
+pgp_sealed_filter(struct slice head,
     const unsigned char (*key_ids)[PGP_KEY_ID_SIZE], size_t key_id_count,
-    bool with_anonymous, struct buf *out, size_t *count_r)
+    bool with_anonymous, struct buf *out)
 {
-	struct pgp_walk walk = {.rest = {binary.p, sealed->first_data}};
+	struct pgp_walk walk = {.rest = head};
 	struct pgp_packet packet;
+	size_t count = 0;
 
-	*count_r = 0;
 	while (pgp_packet_next(&walk, &packet) == PARSE_OK) {
+		struct slice key_id = {packet.body.p + 1, PGP_KEY_ID_SIZE};
+
 		if (packet.tag != PGP_TAG_PKESK ||
-		    !is_wanted(
-			(struct slice){packet.body.p + 1, PGP_KEY_ID_SIZE},
-			key_ids, key_id_count, with_anonymous))
+		    !is_wanted(key_id, key_ids, key_id_count, with_anonymous))
 			continue;
 		(void)buf_add_slice(out, packet.whole);
-		(*count_r)++;
+		count++;
 	}
-	return buf_add_slice(out, from(binary, sealed->first_data));
+	return count;
 }

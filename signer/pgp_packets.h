@@ -110,11 +110,12 @@ int pgp_sealed_check(
     struct slice binary, struct pgp_sealed *sealed_r, struct err *err);
 
 /*
- * Appends the message with those session keys alone that are for one of the
- * key ids, or, if so wanted, for nobody named; *count_r says how many.
+ * Appends those session keys alone that are for one of the key ids, or, if so
+ * wanted, for nobody named; what comes before first_data is head.  Returns how
+ * many.
  */
-int pgp_sealed_filter(struct slice binary, const struct pgp_sealed *sealed,
+size_t pgp_sealed_filter(struct slice head,
     const unsigned char (*key_ids)[PGP_KEY_ID_SIZE], size_t key_id_count,
-    bool with_anonymous, struct buf *out, size_t *count_r);
+    bool with_anonymous, struct buf *out);
 
 #endif
