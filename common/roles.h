@@ -29,7 +29,7 @@
 	ROLE(ADMIN, "admin", false, "the command line and the web pages") \
 	ROLE(WORKER, "worker", false, "a worker of the program itself") \
 	ROLE(SPAWNER, "spawner", false, "starts a program's workers") \
-	ROLE(SIGNERD, "signerd", false, "signs, encrypts, opens, verifies") \
+	ROLE(SIGNERD, "signerd", true, "signs, encrypts, opens, verifies") \
 	ROLE(FETCHD, "fetchd", false, "looks up keys and revocations")
 
 #define ROLE_ENUM(suffix, name, is_daemon, what) ROLE_##suffix,
@@ -48,6 +48,7 @@ enum role { ROLES(ROLE_ENUM) ROLE_COUNT };
 	CHANNEL(CONFD, QUEUED) \
 	CHANNEL(CONFD, RELAYD) \
 	CHANNEL(CONFD, LOGHUB) \
+	CHANNEL(CONFD, SIGNERD) \
 	CHANNEL(CONFD, ADMIN) \
 	CHANNEL(BINDD, SMTPD) \
 	CHANNEL(AUTHD, SMTPD) \
@@ -57,6 +58,7 @@ enum role { ROLES(ROLE_ENUM) ROLE_COUNT };
 	CHANNEL(CHECKD, RELAYD) \
 	CHANNEL(QUEUED, SMTPD) \
 	CHANNEL(QUEUED, RELAYD) \
+	CHANNEL(QUEUED, SIGNERD) \
 	CHANNEL(LOGHUB, QUEUED)
 
 struct channel_row {

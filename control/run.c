@@ -56,6 +56,7 @@ static const unsigned char stage_of[ROLE_COUNT] = {
     [ROLE_QUEUED] = 2,
     [ROLE_AUTHD] = 3,
     [ROLE_CHECKD] = 3,
+    [ROLE_SIGNERD] = 3,
     [ROLE_LOGHUB] = 4,
     [ROLE_CONFD] = 5,
 };

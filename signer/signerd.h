@@ -14,8 +14,8 @@
 
 #include "common/daemon.h"
 #include "signer/keystore.h"
+#include "signer/master_key.h"
 #include "signer/pools.h"
-#include "signer/wrap.h"
 
 struct jobs;
 
@@ -23,10 +23,12 @@ struct signerd {
 	struct daemon *daemon;
 	struct keystore *keystore;
 	/* Never sent anywhere; classes' keys come from it (wrap.h). */
-	struct wrap_key master;
+	struct master_key master;
 	struct pools *pools;
 	struct jobs *jobs;
 	struct link *queued;
+	struct manage_request *requests; /* that wait for their answer */
+	unsigned processors;
 	struct event *tick;
 	uint64_t ticks;
 	uint64_t ready_revision; /* of the keys that queued was told of */

@@ -25,7 +25,7 @@ allowed()
 	postern-loghub) echo "$base|libcrypto|libsqlite3|libjansson" ;;
 	postern-confd) echo "$base|libcrypto|libsqlite3|libjansson|libidn" ;;
 	postern | postern-run) echo "$base|libcrypto|libssl|libjansson" ;;
-	postern-signerd) echo "$base|libcrypto|libssl|libsqlite3|libgpgme" ;;
+	postern-signerd) echo "$base|libcrypto|libssl|libsqlite3|libgpgme|libjansson" ;;
 	postern.cgi) echo "$base|libcrypto|libjansson" ;;
 	*) echo "no-row-for-this-program" ;;
 	esac

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of jobs share:
+ *
+ *	job.c        frames of queued, the life of a job, its result
+ *	job_keys.c   look-ups, and the keys that tasks are given
+ *	job_track.c  the steps of one output
+ */
+#ifndef SIGNER_JOB_PARTS_H
+#define SIGNER_JOB_PARTS_H
+
+#include "signer/job.h"
+#include "signer/plan.h"
+#include "signer/pools.h"
+#include "signer/shape.h"
+#include "signer/signerd.h"
+
+/* Layers of an incoming message that are opened, one in another. */
+#define LAYERS_MAX 4
+
+struct job_recipient {
+	uint32_t number;
+	char *address;
+	uint16_t min_trust;
+	struct plan_recipient demand; /* keys: when planned */
+	/* Of the result: */
+	size_t track; /* TRACK_NONE: as it came, or none */
+	enum sign_outcome outcome;
+	unsigned already;
+	char enhanced[16];
+	char reason[512];
+};
+#define TRACK_NONE SIZE_MAX
+
+/* One output on its way. */
+struct track {
+	struct job *job;
+	struct task task;
+	bool is_running;
+	unsigned steps; /* that were done */
+	/* Keys by method, encoded once; DKIM's for the last step. */
+	struct ipc_list_writer keys[PLAN_METHOD_COUNT];
+	struct ipc_list_writer dkim_keys;
+	enum plan_method method;
+	bool has_dkim;
+	unsigned options;
+	size_t recipient;             /* one of those that get it */
+	enum shape_kind shape;        /* of the root that is left (incoming) */
+	struct ipc_list_writer facts; /* from step to step */
+	/* What the last step made; before the first it is the job's. */
+	struct buf memory;
+	int fd;
+	uint64_t size;
+	bool has_content;
+	unsigned applied;
+	char method_text[512];
+};
+
+struct job {
+	struct jobs *jobs;
+	struct job *next; /* of its bucket */
+	uint64_t message_id;
+	uint32_t attempt;
+	enum sign_direction direction;
+	enum protect_dkim dkim;
+	int64_t now_s;
+	char header_from[ADDRESS_TEXT_MAX];
+	char *content; /* when fd is -1 */
+	int fd;
+	uint64_t size;
+	struct buf removals; /* records as they came */
+	uint32_t removal_count;
+	struct shape shape;
+	struct job_recipient *recipients;
+	size_t recipient_count;
+	struct track *tracks;
+	size_t track_count;
+	size_t running;
+};
+
+struct signerd *job_signerd(const struct job *job);
+struct content job_content(const struct job *job);
+struct ipc_list job_removals(const struct job *job);
+
+/* job_keys.c */
+
+/*
+ * Plans: recipients' outcomes and the tracks.  Not SIGNED_DONE: for all of
+ * them, with the sentence in the first recipient.
+ */
+enum sign_outcome job_plan(
+    struct job *job, char enhanced_r[16], char reason_r[512]);
+
+/* job_track.c */
+void track_init(struct track *track, struct job *job);
+void track_clear(struct track *track);
+
+/* Goes on; -1: the step could not be submitted. */
+int track_start(struct track *track, struct err *err);
+
+/* job.c, called by tracks */
+
+/* The output is there; it was sent. */
+void job_track_done(struct track *track, enum sign_outcome outcome);
+/* PERMANENT: for the track's recipients.  TEMPORARY: for all. */
+void job_track_failed(struct track *track, enum sign_outcome outcome,
+    struct slice enhanced, struct slice reason);
+
+#endif

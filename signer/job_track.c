@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One output of a job: its steps at workers, each with what the one before
+ * made.
+ *
+ *	out, S/MIME or none   PROTECT (with DKIM)
+ *	out, OpenPGP          PGP_PROTECT, then PROTECT for DKIM alone
+ *	in                    OPEN or PGP_OPEN by the root that is left, while
+ *	                      there is a layer, LAYERS_MAX at most
+ *
+ * Runs in: postern-signerd's broker.  Trusts: a worker for the content that it
+ * made, and nothing else of what it says.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "signer/delivery.h"
+#include "signer/job_parts.h"
+
+#define KEYS_OCTETS_MAX (64u * 1024 * 1024)
+#define FACTS_OCTETS_MAX (128u * 1024)
+/*
+ * What an output may grow to: 8-bit text in base64, encrypted, in base64
+ * again, and headers of ours.
+ */
+#define GROWTH_OUT 6
+/* And what may be inside of something compressed: a bomb has more. */
+#define GROWTH_IN 20
+#define LIMIT_LEAST ((uint64_t)1 << 20)
+#define LIMIT_IN_LEAST ((uint64_t)64 << 20)
+
+static void on_step_done(struct task *task, struct task_result *result);
+
+void
+track_init(struct track *track, struct job *job)
+{
+	memset(track, 0, sizeof(*track));
+	track->job = job;
+	track->fd = -1;
+	for (size_t i = 0; i < PLAN_METHOD_COUNT; i++)
+		ipc_list_writer_init(&track->keys[i], KEYS_OCTETS_MAX);
+	ipc_list_writer_init(&track->dkim_keys, KEYS_OCTETS_MAX);
+	ipc_list_writer_init(&track->facts, FACTS_OCTETS_MAX);
+	buf_init(&track->memory, IPC_OUTPUT_MAX);
+}
+
+void
+track_clear(struct track *track)
+{
+	if (track->is_running)
+		pools_cancel(job_signerd(track->job)->pools, &track->task);
+	track->is_running = false;
+	for (size_t i = 0; i < PLAN_METHOD_COUNT; i++)
+		ipc_list_writer_clear(&track->keys[i]);
+	ipc_list_writer_clear(&track->dkim_keys);
+	ipc_list_writer_clear(&track->facts);
+	buf_clear(&track->memory);
+	close_if_open(&track->fd);
+}
+
+/* ---- the next step ---- */
+
+static bool
+is_smime(enum shape_kind kind)
+{
+	return kind == SHAPE_SMIME_SIGNED || kind == SHAPE_SMIME_OPAQUE ||
+	       kind == SHAPE_SMIME_ENCRYPTED || kind == SHAPE_SMIME_OTHER;
+}
+
+static bool
+is_pgp(enum shape_kind kind)
+{
+	return kind == SHAPE_PGP_SIGNED || kind == SHAPE_PGP_ENCRYPTED ||
+	       kind == SHAPE_PGP_MIXED_UP || kind == SHAPE_PGP_INLINE;
+}
+
+/* WORK_OP_COUNT: nothing is left to do. */
+static enum work_op
+next_op(const struct track *track)
+{
+	bool is_first = track->steps == 0;
+
+	if (track->job->direction == DIRECTION_IN) {
+		if (track->steps >= LAYERS_MAX)
+			return WORK_OP_COUNT;
+		if (is_pgp(track->shape))
+			return WORK_PGP_OPEN;
+		/* At least once: forged fields and tags are taken out. */
+		return is_first || is_smime(track->shape) ? WORK_OPEN
+							  : WORK_OP_COUNT;
+	}
+	if (track->method == PLAN_PGP && is_first)
+		return WORK_PGP_PROTECT;
+	if (is_first ||
+	    (track->method == PLAN_PGP && track->steps == 1 && track->has_dkim))
+		return WORK_PROTECT;
+	return WORK_OP_COUNT;
+}
+
+/* A PROTECT behind an OpenPGP step makes the DKIM signature alone. */
+static struct ipc_list
+keys_for(const struct track *track, enum work_op op)
+{
+	if (op == WORK_PGP_PROTECT || op == WORK_PGP_OPEN)
+		return ipc_list_of(&track->keys[PLAN_PGP]);
+	if (op == WORK_PROTECT && track->method != PLAN_SMIME)
+		return ipc_list_of(&track->dkim_keys);
+	return ipc_list_of(&track->keys[PLAN_SMIME]);
+}
+
+static uint64_t
+output_limit(const struct job *job)
+{
+	uint64_t limit;
+
+	if (job->direction == DIRECTION_OUT)
+		return job->size * GROWTH_OUT + LIMIT_LEAST;
+	limit = job->size * GROWTH_IN;
+	return limit > LIMIT_IN_LEAST ? limit : LIMIT_IN_LEAST;
+}
+
+static void
+fill_content(struct track *track)
+{
+	struct content content = job_content(track->job);
+
+	if (track->has_content) {
+		track->task.fd = track->fd;
+		track->task.message.content = buf_slice(&track->memory);
+		track->task.message.size_octets = track->size;
+	} else {
+		track->task.fd = content.fd;
+		track->task.message.content = content.memory;
+		track->task.message.size_octets = content.size;
+	}
+}
+
+int
+track_start(struct track *track, struct err *err)
+{
+	struct job *job = track->job;
+	enum work_op op = next_op(track);
+	struct ipc_work *message = &track->task.message;
+
+	track->task.class = pool_class_of(op);
+	track->task.done = on_step_done;
+	track->task.owner = track;
+	*message = (struct ipc_work){.op = (uint16_t)op,
+	    .options = (uint16_t)track->options,
+	    .sender = slice_of(job->header_from),
+	    .recipient = slice_of(job->recipients[track->recipient].address),
+	    .authserv_id = slice_of(
+		daemon_settings(job_signerd(job)->daemon)->smtp_hostname),
+	    .now_s = job->now_s,
+	    .output_limit = output_limit(job),
+	    .facts = ipc_list_of(&track->facts),
+	    .keys = keys_for(track, op)};
+	if (track->steps == 0)
+		message->removals = job_removals(job);
+	fill_content(track);
+	if (pools_submit(job_signerd(job)->pools, &track->task, err) == -1)
+		return -1;
+	track->is_running = true;
+	job->running++;
+	return 0;
+}
+
+/* ---- what a step made ---- */
+
+static int
+keep_content(struct track *track, struct task_result *result)
+{
+	close_if_open(&track->fd);
+	buf_reset(&track->memory);
+	track->fd = result->fd;
+	result->fd = -1;
+	track->size = result->size_octets;
+	track->has_content = true;
+	return track->fd == -1 ? buf_add_slice(&track->memory, result->content)
+			       : 0;
+}
+
+/* Its facts are those of the next step; the shape is for us. */
+static void
+keep_facts(struct track *track, struct ipc_list facts)
+{
+	struct ipc_record_fact fact;
+
+	buf_reset(&track->facts.encoded);
+	track->facts.count = 0;
+	track->shape = SHAPE_PLAIN;
+	while (ipc_fact_next(&facts, &fact)) {
+		if (!slice_equals(fact.name, SLICE(FACT_SHAPE))) {
+			(void)ipc_fact_add(&track->facts, &fact, NULL);
+			continue;
+		}
+		for (unsigned i = 0; i < SHAPE_KIND_COUNT; i++)
+			if (slice_equals(fact.value,
+				slice_of(shape_text((enum shape_kind)i))))
+				track->shape = (enum shape_kind)i;
+	}
+}
+
+static void
+keep_method(struct track *track, struct slice method)
+{
+	size_t used = strlen(track->method_text);
+
+	if (method.n == 0 || used + 1 + method.n >= sizeof(track->method_text))
+		return;
+	if (used > 0)
+		track->method_text[used++] = ' ';
+	(void)slice_copy(method, track->method_text + used,
+	    sizeof(track->method_text) - used);
+}
+
+/* Right from the worker's frame when it is the last step. */
+static int
+send_output(struct track *track, const struct task_result *result)
+{
+	struct job *job = track->job;
+	struct channel *queued = link_channel(job_signerd(job)->queued);
+	uint16_t number = (uint16_t)(track - job->tracks + 1);
+	struct ipc_sign_output message = {.message_id = job->message_id,
+	    .attempt = job->attempt,
+	    .number = number,
+	    .content = result->content};
+	struct ipc_sign_output_file file = {.message_id = job->message_id,
+	    .attempt = job->attempt,
+	    .number = number,
+	    .size_octets = result->size_octets};
+
+	if (queued == NULL)
+		return -1;
+	if (result->fd == -1)
+		return channel_send(queued, MSG_SIGN_OUTPUT, &message, NULL);
+	return channel_send(queued, MSG_SIGN_OUTPUT_FILE, &file, &result->fd);
+}
+
+static void
+on_step_done(struct task *task, struct task_result *result)
+{
+	struct track *track = task->owner;
+	struct err err = {""};
+
+	track->is_running = false;
+	track->job->running--;
+	if (result->outcome != SIGNED_DONE && result->outcome != SIGNED_HOLD) {
+		job_track_failed(
+		    track, result->outcome, result->enhanced, result->reason);
+		return;
+	}
+	track->steps++;
+	track->applied |= result->applied;
+	keep_method(track, result->method);
+	keep_facts(track, result->facts);
+	if (result->outcome == SIGNED_HOLD || next_op(track) == WORK_OP_COUNT) {
+		if (send_output(track, result) == -1)
+			job_track_failed(track, SIGNED_TEMPORARY,
+			    SLICE("4.3.0"),
+			    SLICE("an output could not be sent"));
+		else
+			job_track_done(track, result->outcome);
+		return;
+	}
+	if (keep_content(track, result) == -1 || track_start(track, &err) == -1)
+		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
+		    slice_of(err.text));
+}
