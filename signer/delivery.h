@@ -29,6 +29,8 @@ struct delivery {
 	struct ipc_list removals;
 	/* An earlier step wrote a verdict, so no field is forged any more. */
 	bool is_later_step;
+	/* The Subject gets the tag of the verdict (policy_tag_texts). */
+	bool writes_tag;
 };
 
 /*
