@@ -16,7 +16,8 @@
  *   working    steps at workers, or   a step is DONE and was     working
  *              in their queues        not the last of its output
  *                                     a step is DONE, the last   working
- *                                     one of its output: kept
+ *                                     one of its output:
+ *                                     SIGN_OUTPUT is sent
  *                                     no step is left            answered
  *                                     a step is TEMPORARY: the   answered
  *                                     others are given up
@@ -28,11 +29,11 @@
  *   any        -                      SIGN_FORGET; an attempt    (none)
  *                                     with a higher number; the
  *                                     channel to queued ends
- *   answered   SIGN_OUTPUTs and the   -                          (none)
- *              SIGN_RESULT are sent
+ *   answered   the SIGN_RESULT is     -                          (none)
+ *              sent, the last frame
  *
- * Outputs are sent only with the result, all of them or none: an output of a
- * job that fails later never reaches queued.
+ * Outputs count for queued only with a result DONE of the same attempt that
+ * names them; those of a job that fails later are thrown away there.
  *
  * Answers of workers that nobody waits for any more are dropped by pools.c.
  */
