@@ -21,7 +21,13 @@ enum confine_right {
 	CONFINE_BIND = 1 << 5,
 	/* Alone: starts workers, which confine themselves further. */
 	CONFINE_SPAWN = 1 << 6,
-	CONFINE_MEMORY_FILES = 1 << 7 /* files without a name, in memory */
+	CONFINE_MEMORY_FILES = 1 << 7, /* files without a name, in memory */
+	/*
+	 * Starts programs of the system, with Unix sockets of their own below
+	 * the state dir.  They inherit all that is taken away.  With
+	 * CONFINE_SPAWN: workers may have this right.
+	 */
+	CONFINE_RUN = 1 << 8
 };
 
 struct confinement {

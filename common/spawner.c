@@ -165,7 +165,9 @@ nest_main(enum role role, const char *binary, int fd)
 {
 	const struct channel_handler handlers[] = {{role, MSG_SPAWN, on_spawn},
 	    {role, MSG_WORKER_KILL, on_kill}, {ROLE_NONE, MSG_HELLO, NULL}};
-	const struct confinement confinement = {.rights = CONFINE_SPAWN};
+	/* Its filter is inherited: the signer's workers run gpg. */
+	const unsigned run = role == ROLE_SIGNERD ? CONFINE_RUN : 0;
+	const struct confinement confinement = {.rights = CONFINE_SPAWN | run};
 	struct nest nest = {.binary = binary, .loop = loop_new()};
 	struct channel_config config = {.loop = nest.loop,
 	    .self = ROLE_SPAWNER,

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,6 +28,13 @@
 /* What LISTEN_FDS calls the first descriptor. */
 #define FIRST_LISTEN_FD 3
 #define LISTEN_BACKLOG 16
+
+/* A worker has few of its own; gpg gets five pipes. */
+#define DESCRIPTORS_MAX 256
+
+/* How long an agent may take to end when it is told to. */
+#define AGENT_END_MS 1000
+#define AGENT_LOOK_MS 2
 
 /* A blob: these words, a line with those that unlock, the key. */
 #define BLOB_HEAD "postern-pgp 1\n"
@@ -82,10 +90,28 @@ pgp_err(struct err *err, const char *what, gpgme_error_t error)
 	return err_set(err, "%s: %s", what, text);
 }
 
+/*
+ * Who starts a program closes all descriptors that there could be, one by
+ * one where /proc is out of reach: a limit of a million takes its time.
+ */
+static void
+limit_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	    limit.rlim_cur > DESCRIPTORS_MAX) {
+		limit.rlim_cur = DESCRIPTORS_MAX;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int
 pgp_start(struct err *err)
 {
 	gpgme_error_t error;
+
+	limit_descriptors();
 
 	if (gpgme_check_version("1.18.0") == NULL)
 		return err_set(err, "GPGME is older than 1.18");
@@ -286,14 +312,46 @@ start_agent(struct pgp_home *home, struct err *err)
 	return 0;
 }
 
+/*
+ * By its socket: once confined, no signal may be sent.
+ */
+static void
+tell_agent_to_end(const struct pgp_home *home)
+{
+	static const char command[] = "KILLAGENT\n";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(address.sun_path, home->socket_path, strlen(home->socket_path));
+	if (fd != -1 &&
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		(void)send(fd, command, sizeof(command) - 1, MSG_NOSIGNAL);
+	close_if_open(&fd);
+}
+
+static bool
+agent_ended(const struct pgp_home *home, unsigned wait_ms)
+{
+	unsigned waited_ms = 0;
+
+	while (waitpid(home->agent, NULL, WNOHANG) == 0) {
+		if (waited_ms >= wait_ms)
+			return false;
+		(void)poll(NULL, 0, AGENT_LOOK_MS);
+		waited_ms += AGENT_LOOK_MS;
+	}
+	return true;
+}
+
+/* One that hangs ends with this process, whatever becomes of it. */
 static void
 stop_agent(struct pgp_home *home)
 {
 	if (home->agent <= 0)
 		return;
-	(void)kill(home->agent, SIGKILL);
-	while (waitpid(home->agent, NULL, 0) == -1 && errno == EINTR)
-		continue;
+	tell_agent_to_end(home);
+	if (!agent_ended(home, AGENT_END_MS) && kill(home->agent, SIGKILL) == 0)
+		(void)waitpid(home->agent, NULL, 0);
 	home->agent = 0;
 }
 
