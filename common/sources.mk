@@ -20,6 +20,7 @@ common_SOURCES += common/alerts.c
 common_SOURCES += common/base64.c
 common_SOURCES += common/buf.c
 common_SOURCES += common/channel.c
+common_SOURCES += common/channel_input.c
 common_SOURCES += common/confine.c
 common_SOURCES += common/daemon.c
 common_SOURCES += common/daemon_settings.c
