@@ -28,13 +28,30 @@ struct sql {
 	sqlite3_stmt **statements;
 	size_t statement_count;
 	int last_failure; /* extended result code */
+	bool is_full;     /* it was for want of space */
 	int checkpoint_pages;
 };
+
+/*
+ * The end of a quota is as harmless as that of a disk: what was to be written
+ * is not there, and that is all.  SQLite itself knows ENOSPC alone, and not
+ * everywhere.  A failed sync is another matter, whatever it says.
+ */
+static bool
+is_out_of_space(int code)
+{
+	if ((code & 0xff) == SQLITE_FULL)
+		return true;
+	/* sqlite3_system_errno() is not set where a COMMIT fails. */
+	return (code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_SHMSIZE) &&
+	       (errno == EDQUOT || errno == ENOSPC);
+}
 
 static int
 failed(struct sql *sql, const char *what, struct err *err)
 {
 	sql->last_failure = sqlite3_extended_errcode(sql->db);
+	sql->is_full = is_out_of_space(sql->last_failure);
 	return err_set(
 	    err, "%s: %s: %s", sql->path, what, sqlite3_errmsg(sql->db));
 }
@@ -81,7 +98,7 @@ on_commit(void *arg, sqlite3 *db, const char *name, int pages)
 		return SQLITE_OK;
 	rc = sqlite3_wal_checkpoint_v2(
 	    db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	if ((rc & 0xff) == SQLITE_IOERR)
+	if ((rc & 0xff) == SQLITE_IOERR && !is_out_of_space(rc))
 		fatal("%s: checkpoint: %s", sql->path, sqlite3_errmsg(db));
 	return SQLITE_OK;
 }
@@ -155,13 +172,40 @@ prepare_all(struct sql *sql, const struct sql_config *config, struct err *err)
 	return 0;
 }
 
+/* The file cannot be read: what is it, and what is to be done? */
+static int
+refuse_unreadable(struct sql *sql, const char *reason, struct err *err)
+{
+	switch (sqlite3_errcode(sql->db) & 0xff) {
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return err_set(err,
+		    "%s: damaged, or not a database; it was not touched. Move "
+		    "it away and restore a backup, or salvage it with "
+		    "\"sqlite3 %s .recover\" (%s)",
+		    sql->path, sql->path, reason);
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return err_set(err,
+		    "%s: another program has locked it; \"fuser %s\" says "
+		    "which. It was not touched (%s)",
+		    sql->path, sql->path, reason);
+	default:
+		return err_set(err,
+		    "%s: it cannot be used now; see what the system says of "
+		    "its disk, and of the owner and mode of the file and its "
+		    "folder (%s)",
+		    sql->path, reason);
+	}
+}
+
 /*
  * A file that is no database of ours, or a newer one, must not be written to:
  * this comes before the pragmas, of which some write.
  */
 static int
-refuse_foreign(struct sql *sql, const struct sql_config *config,
-    struct err *err)
+refuse_foreign(
+    struct sql *sql, const struct sql_config *config, struct err *err)
 {
 	int64_t tables;
 	int64_t version;
@@ -170,11 +214,7 @@ refuse_foreign(struct sql *sql, const struct sql_config *config,
 	if (read_number(sql, "SELECT count(*) FROM sqlite_schema", &tables,
 		&inner) == -1 ||
 	    read_number(sql, "PRAGMA user_version", &version, &inner) == -1)
-		return err_set(err,
-		    "%s: damaged, or not a database; it was not touched. Move "
-		    "it away and restore a backup, or salvage it with "
-		    "\"sqlite3 %s .recover\" (%s)",
-		    sql->path, sql->path, inner.text);
+		return refuse_unreadable(sql, inner.text, err);
 	if (version == 0 && tables != 0)
 		return err_set(err,
 		    "%s: a database, but not one of Postern's; it was not "
@@ -380,7 +420,7 @@ sql_handle(struct sql *sql)
 bool
 sql_is_full(const struct sql *sql)
 {
-	return (sql->last_failure & 0xff) == SQLITE_FULL;
+	return sql->is_full;
 }
 
 bool
@@ -388,8 +428,8 @@ sql_is_broken(const struct sql *sql)
 {
 	int primary = sql->last_failure & 0xff;
 
-	return primary == SQLITE_IOERR || primary == SQLITE_CORRUPT ||
-	       primary == SQLITE_NOTADB;
+	return (primary == SQLITE_IOERR && !sql->is_full) ||
+	       primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
 }
 
 int
@@ -422,11 +462,12 @@ void
 sql_vacuum_some(struct sql *sql, int count)
 {
 	char text[64];
+	int rc;
 
 	(void)snprintf(
 	    text, sizeof(text), "PRAGMA incremental_vacuum(%d)", count);
+	rc = sqlite3_exec(sql->db, text, NULL, NULL, NULL);
 	/* Without it the file stays large; but see on_commit(). */
-	if ((sqlite3_exec(sql->db, text, NULL, NULL, NULL) & 0xff) ==
-	    SQLITE_IOERR)
+	if ((rc & 0xff) == SQLITE_IOERR && !is_out_of_space(rc))
 		fatal("%s: %s", sql->path, sqlite3_errmsg(sql->db));
 }

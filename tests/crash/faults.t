@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+# tests/run: release-only timeout=420
+"""The Nth write, sync or new descriptor fails, N = 1 until the mail passes, in
+queued, relayd and smtpd: the client gets 4xx or its connection ends,
+nothing is half there, and mail is taken again within 5 seconds.  Then the same
+for good: a full disk, a quota, a dead disk, no descriptors."""
+
+import errno
+import os
+import random
+import socket
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from crashlib import LONG, faults, open_scene, sink, tap  # noqa: E402
+from crashlib.trial import Trial  # noqa: E402
+
+SMALL, LARGE = 3000, 200000
+SHORT = 12  # faults of each course in the short form
+KINDS = {"write": faults.WRITE, "sync": faults.SYNC,
+         "descriptor": faults.DESCRIPTOR}
+# A failed sync, and any failure but a full disk, ends queued; so it says.
+WORDS = [r"fatal: queue\.db", r"fatal: .*queue\.db", r"fatal: f(data)?sync",
+         r"fatal: .*descriptor", r"fatal: socketpair", r"fatal: .*spool",
+         r"fatal: .*Too many open files", r"fatal: .*Input/output error"]
+
+
+class Hurt:
+    """A gateway one program of which can be hurt."""
+
+    def __init__(self, program):
+        self.program = program
+        self.world = sink.Sink(name="mx.dest.test")
+        self.faults = faults.Faults(program)
+        self.scene = open_scene(self.world.port,
+                                environment=self.faults.environment)
+        for pattern in WORDS:
+            self.scene.gw.expect_alarm(pattern)
+        self.trial = Trial(self.scene, self.world)
+        self.fired = self.seen = 0
+
+    def once(self, kind, number, error, size):
+        """One mail with the Nth call failing.  Whether it came so far."""
+        if self.program == "postern-queued":
+            c = self.trial.client()
+            self.faults.arm(kind, number, error)
+        else:
+            # Their descriptors come with connections: all are made anew.
+            self.drop_connections()
+            self.faults.arm(kind, number, error)
+            c = self.trial.client()
+        self.trial.data(c, size)
+        c.close()
+        # What is done after the answer is part of it: the delivery.
+        tap.wait_until(lambda: self.faults.fired or self.trial.is_empty(),
+                       20, "the delivery", step=0.05)
+        fired, self.seen = self.faults.fired, self.faults.seen
+        self.faults.disarm()
+        self.fired += fired
+        return fired > 0
+
+    def drop_connections(self):
+        for session in list(self.world.sessions):
+            try:
+                session.socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.world.sessions.clear()
+
+    def course(self, name, error, size):
+        """N = 1 until it passes, or some of them."""
+        label = f"{self.program}, {name}, {errno.errorcode[error]}, {size}"
+        with tap.group(label):
+            self.trial.recover()
+            tap.wait_until(self.trial.is_empty, 20, "an empty queue")
+            self.once(KINDS[name], 1 << 40, error, size)
+            count = self.seen
+            numbers = list(range(1, count + 3))
+            if not LONG and len(numbers) > SHORT:
+                numbers = sorted(random.sample(numbers, SHORT))
+            hits = 0
+            for number in numbers:
+                hits += self.once(KINDS[name], number, error, size)
+            self.trial.recover()
+            tap.diag(f"{label}: about {count} calls, {hits} failed")
+            tap.ok(hits > 0 or name == "descriptor",
+                   f"{label}: {hits} failed")
+
+    def lasting(self, name, error, size, code):
+        """From now on each call fails; then no more."""
+        label = f"{self.program}, {name}, {errno.errorcode[error]} for good"
+        with tap.group(label):
+            self.trial.recover()
+            tap.wait_until(self.trial.is_empty, 30, "an empty queue")
+            answers = []
+            c = self.trial.client()
+            try:
+                self.faults.arm(KINDS[name], 1, error, lasting=True)
+                answers.append(self.trial.data(c, size))
+                c.close()
+                if code:
+                    answers.append(self.trial.mail(size))
+            finally:
+                self.faults.disarm()
+            self.trial.recover()
+            tap.ok(250 not in answers, f"{label}: no 250, {answers}")
+            if code:
+                tap.equal(set(answers), {code}, f"{label}: {code}")
+
+    def end(self):
+        with tap.group(f"{self.program}: what came"):
+            self.trial.look(self.fired)
+            self.scene.gw.stop()
+
+
+queued = Hurt("postern-queued")
+for size in (SMALL, LARGE):
+    for error in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        queued.course("write", error, size)
+    queued.course("sync", errno.EIO, size)
+    queued.course("descriptor", errno.EMFILE, size)
+    queued.lasting("write", errno.ENOSPC, size, 452)
+    queued.lasting("write", errno.EDQUOT, size, 452)
+    queued.lasting("write", errno.EIO, size, 0)
+    queued.lasting("sync", errno.EIO, size, 0)
+queued.end()
+
+acceptor = Hurt("postern-smtpd")
+acceptor.course("descriptor", errno.EMFILE, SMALL)
+acceptor.end()
+
+relayd = Hurt("postern-relayd")
+relayd.course("descriptor", errno.EMFILE, SMALL)
+relayd.course("descriptor", errno.EMFILE, LARGE)
+relayd.end()
+
+tap.done()
