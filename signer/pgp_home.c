@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -24,6 +25,9 @@
 #include "signer/pgp_home.h"
 
 #define HOME_PREFIX "pgp."
+
+/* Old enough to be locked by its owner if there is one. */
+#define HOME_AGE_S 60
 
 /* What LISTEN_FDS calls the first descriptor. */
 #define FIRST_LISTEN_FD 3
@@ -74,6 +78,7 @@ static const char agent_conf[] = "allow-loopback-pinentry\n"
 
 struct pgp_home {
 	char *dir;
+	int lock; /* the folder */
 	char *socket_path;
 	pid_t agent;
 	gpgme_ctx_t context;
@@ -170,17 +175,45 @@ remove_dir(int parent, const char *name, int depth)
 	(void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-void
-pgp_home_sweep(const char *scratch_dir)
+/* The lock on a home goes with the process that holds it. */
+static int
+lock_home(int parent, const char *name)
+{
+	int fd = openat(
+	    parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == -1)
+		close_if_open(&fd);
+	return fd;
+}
+
+/* One that was just made may not have its lock yet. */
+static bool
+is_abandoned(int parent, const char *name)
+{
+	struct stat st;
+	int fd = -1;
+
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    st.st_mtime + HOME_AGE_S > time(NULL) ||
+	    (fd = lock_home(parent, name)) == -1)
+		return false;
+	(void)close(fd);
+	return true;
+}
+
+static void
+sweep(const char *scratch_dir)
 {
 	DIR *dir = opendir(scratch_dir);
-	struct dirent *entry;
+	const struct dirent *entry;
 
 	if (dir == NULL)
 		return;
 	while ((entry = readdir(dir)) != NULL)
 		if (strncmp(entry->d_name, HOME_PREFIX, strlen(HOME_PREFIX)) ==
-		    0)
+			0 &&
+		    is_abandoned(dirfd(dir), entry->d_name))
 			remove_dir(dirfd(dir), entry->d_name, 2);
 	(void)closedir(dir);
 }
@@ -438,6 +471,7 @@ pgp_home_new(const char *scratch_dir, struct pgp_home **home_r, struct err *err)
 	struct pgp_home *home = xcalloc(1, sizeof(*home));
 	char dir[400];
 
+	sweep(scratch_dir);
 	if (snprintf(dir, sizeof(dir), "%s/" HOME_PREFIX "XXXXXX",
 		scratch_dir) >= (int)sizeof(dir) ||
 	    mkdtemp(dir) == NULL) {
@@ -446,6 +480,7 @@ pgp_home_new(const char *scratch_dir, struct pgp_home **home_r, struct err *err)
 		    scratch_dir, strerror(errno));
 	}
 	home->dir = xstrdup(dir);
+	home->lock = lock_home(AT_FDCWD, dir);
 	if (write_file(home, "gpg.conf", gpg_conf, err) == -1 ||
 	    write_file(home, "gpg-agent.conf", agent_conf, err) == -1 ||
 	    start_agent(home, err) == -1 || make_context(home, err) == -1) {
@@ -467,6 +502,7 @@ pgp_home_free(struct pgp_home *home)
 	if (home->socket_path != NULL)
 		(void)unlink(home->socket_path);
 	remove_dir(AT_FDCWD, home->dir, 2);
+	close_if_open(&home->lock);
 	free(home->socket_path);
 	free(home->dir);
 	free(home);

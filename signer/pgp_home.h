@@ -26,14 +26,14 @@ struct pgp_home;
 /* GPGME itself, once in a process; before confinement is cheaper. */
 int pgp_start(struct err *err);
 
-/* A new home with its agent. */
+/*
+ * A new home with its agent.  Homes that killed workers left in that folder
+ * are removed: what is in them opens with words alone that are not there.
+ */
 int pgp_home_new(
     const char *scratch_dir, struct pgp_home **home_r, struct err *err);
 /* Ends the agent and removes the folder. */
 void pgp_home_free(struct pgp_home *home);
-
-/* Removes homes that a killed worker left below that folder. */
-void pgp_home_sweep(const char *scratch_dir);
 
 /*
  * The context, as it is after start: binary, no armor, no signers.  -1: the

@@ -24,10 +24,10 @@ test_key_worker_SOURCES = $(key_worker_SOURCES) $(keyring_SOURCES) \
 fuzz_key_file_SOURCES = $(test_key_worker_SOURCES)
 
 # ---- entities and S/MIME ----
-smime_SOURCES = signer/canon.c signer/canon_scan.c signer/entity.c \
-	signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
+smime_SOURCES = signer/canon.c signer/canon_scan.c signer/delivery.c \
+	signer/entity.c signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
 	signer/smime_cert.c signer/smime_protect.c signer/smime_sign.c \
-	signer/transfer.c
+	signer/transfer.c signer/verdict.c
 
 # ---- the broker and its workers ----
 dkim_SOURCES = signer/dkim.c signer/dkim_canon.c
@@ -37,9 +37,9 @@ PROGRAMS += postern-signerd
 postern-signerd_SOURCES = signer/signerd.c signer/worker.c signer/work.c \
 	signer/content.c signer/protect.c signer/master_key.c \
 	$(broker_SOURCES) $(dkim_SOURCES) $(smime_SOURCES) \
-	$(keystore_SOURCES) $(keyring_SOURCES)
+	$(pgp_SOURCES) $(keystore_SOURCES) $(keyring_SOURCES)
 postern-signerd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) \
-	$(JANSSON_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS)
+	$(JANSSON_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(GPGME_LIBS)
 MANUALS += signer/postern-signerd.8
 test_dkim_SOURCES = $(dkim_SOURCES) signer/content.c
 test_plan_SOURCES = signer/plan.c $(keystore_SOURCES)

@@ -5,13 +5,19 @@
  * Runs in: postern-signerd, worker roles.  Trusts: the broker for who asks and
  * which keys are meant; nothing of a message.
  */
+#include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "common/confine.h"
 #include "common/log.h"
 #include "signer/keyring.h"
+#include "signer/pgp_worker.h"
 #include "signer/pools.h"
 #include "signer/work.h"
 #include "signer/worker.h"
@@ -24,22 +30,63 @@ struct signer_worker {
 	enum pool_class class;
 	struct worker_context context;
 	char folder[FOLDER_SIZE];
-	bool is_ready; /* has its secret and is confined */
+	char scratch[FOLDER_SIZE]; /* "": its class runs no gpg */
+	bool is_ready;             /* has its secret and is confined */
 };
 
 static work_fn *const functions[WORK_OP_COUNT] = {
     [WORK_PROTECT] = work_protect,
+    [WORK_PGP_PROTECT] = work_pgp_protect,
+    [WORK_PGP_OPEN] = work_pgp_open,
 };
 
 /* ---- the secret ---- */
+
+static bool runs_gpg(enum pool_class class)
+{
+	return class == POOL_PGP_SIGN || class == POOL_PGP_OPEN ||
+	       class == POOL_KEY;
+}
+
+/* Beside the folder of all classes' keys; GnuPG's homes are made in it. */
+static int
+find_scratch(struct signer_worker *worker)
+{
+	char path[FOLDER_SIZE + 16];
+	char real[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/../../scratch", worker->folder);
+	if ((mkdir(path, 0700) == -1 && errno != EEXIST) ||
+	    realpath(path, real) == NULL)
+		return -1;
+	worker->context.scratch_dir = worker->scratch;
+	return slice_copy(
+	    slice_of(real), worker->scratch, sizeof(worker->scratch));
+}
+
+static int
+confine_class(struct signer_worker *worker, struct err *err)
+{
+	struct confinement confinement = {
+	    .rights = CONFINE_FILES_READ | CONFINE_MEMORY_FILES};
+
+	if (!runs_gpg(worker->class))
+		return confine(&confinement, worker->folder, err);
+	if (find_scratch(worker) == -1)
+		return err_set(err, "no folder for GnuPG: %s", strerror(errno));
+	/* While more may be read: GPGME asks gpgconf where gpg is. */
+	if (pgp_start(err) == -1)
+		return -1;
+	confinement.rights |= CONFINE_FILES_WRITE | CONFINE_RUN;
+	confinement.read_dirs[0] = worker->folder;
+	return confine(&confinement, worker->scratch, err);
+}
 
 static int
 on_secret(struct channel *channel, const struct channel_frame *frame)
 {
 	struct signer_worker *worker = channel_owner(channel);
 	const struct ipc_worker_secret *secret = &frame->message->worker_secret;
-	const struct confinement confinement = {
-	    .rights = CONFINE_FILES_READ | CONFINE_MEMORY_FILES};
 	struct wrap_key key;
 	struct err err;
 
@@ -50,7 +97,7 @@ on_secret(struct channel *channel, const struct channel_frame *frame)
 	memcpy(key.octets, secret->wrapping_key.p, sizeof(key.octets));
 	worker->context.keyring = keyring_new(worker->folder, &key);
 	explicit_bzero(&key, sizeof(key));
-	if (confine(&confinement, worker->folder, &err) == -1)
+	if (confine_class(worker, &err) == -1)
 		fatal("%s", err.text);
 	worker->is_ready = true;
 	return 0;
@@ -214,6 +261,7 @@ serve(enum pool_class class, int channel_fd)
 	tzset(); /* reads its file now or never */
 	worker.broker = channel_new(&config, channel_fd);
 	loop_run(worker.loop);
+	pgp_worker_free(worker.context.pgp);
 	keyring_free(worker.context.keyring);
 	return 0;
 }
