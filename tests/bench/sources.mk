@@ -8,3 +8,8 @@ load_SOURCES = $(bench_SOURCES) tests/bench/lib_client.c \
 sink_SOURCES = $(bench_SOURCES) tests/bench/lib_server.c \
 	tests/bench/lib_taken.c
 test_bench_mail_SOURCES = tests/bench/lib_mail.c
+sign_cost_SOURCES = signer/content.c signer/protect.c signer/work.c \
+	$(dkim_SOURCES) $(smime_SOURCES) $(keyring_SOURCES)
+# A worker for OpenPGP on the command line.
+pgp_work_SOURCES = signer/content.c signer/work.c $(pgp_SOURCES) \
+	$(smime_SOURCES) $(keyring_SOURCES)

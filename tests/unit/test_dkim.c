@@ -30,9 +30,9 @@ plain_relaxed(struct slice body, struct buf *out)
 		size_t end = i;
 		bool has_blank = false;
 
-		while (end < body.n && !(body.p[end] == '\r' &&
-					   end + 1 < body.n &&
-					   body.p[end + 1] == '\n'))
+		while (
+		    end < body.n && !(body.p[end] == '\r' && end + 1 < body.n &&
+					body.p[end + 1] == '\n'))
 			end++;
 		buf_reset(&line);
 		for (size_t k = i; k < end; k++) {
@@ -78,9 +78,9 @@ body_digest(struct slice body, size_t piece, unsigned char digest_r[32])
 	(void)EVP_DigestInit_ex(context, EVP_sha256(), NULL);
 	dkim_body_init(&state, context);
 	for (size_t i = 0; i < body.n; i += piece)
-		dkim_body_feed(&state,
-		    (struct slice){body.p + i,
-			body.n - i < piece ? body.n - i : piece});
+		dkim_body_feed(
+		    &state, (struct slice){body.p + i,
+				body.n - i < piece ? body.n - i : piece});
 	(void)dkim_body_finish(&state);
 	(void)EVP_DigestFinal_ex(context, digest_r, NULL);
 	EVP_MD_CTX_free(context);
@@ -161,8 +161,9 @@ test_random_bodies(void)
 		wrong += memcmp(got, want, sizeof(got)) != 0;
 		buf_clear(&canonical);
 	}
-	is_u64(wrong, 0, "20,000 random bodies are as a plain reading has "
-			 "them");
+	is_u64(wrong, 0,
+	    "20,000 random bodies are as a plain reading has "
+	    "them");
 }
 
 /* ---- fields ---- */
@@ -259,8 +260,7 @@ ed25519_key(void)
 
 	(void)base64_decode(
 	    slice_of(ed25519_secret), octets, sizeof(octets), &n);
-	return EVP_PKEY_new_raw_private_key(
-	    EVP_PKEY_ED25519, NULL, octets, n);
+	return EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, octets, n);
 }
 
 static EVP_PKEY *
@@ -288,9 +288,9 @@ verifies(EVP_PKEY *key, const char *signature, const unsigned char digest[32])
 		return false;
 	if (EVP_PKEY_is_a(key, "ED25519")) {
 		md = EVP_MD_CTX_new();
-		is_good = EVP_DigestVerifyInit(md, NULL, NULL, NULL, key) ==
-			      1 &&
-			  EVP_DigestVerify(md, octets, n, digest, 32) == 1;
+		is_good =
+		    EVP_DigestVerifyInit(md, NULL, NULL, NULL, key) == 1 &&
+		    EVP_DigestVerify(md, octets, n, digest, 32) == 1;
 		EVP_MD_CTX_free(md);
 		return is_good;
 	}
@@ -368,8 +368,8 @@ test_own_fields(void)
 	is_int(dkim_task_fields(task, &content, &err), 0, "the fields: %s",
 	    err.text);
 	size = dkim_task_size(task);
-	is_int(dkim_task_sign(task, &content, 0, &err), 0, "signed: %s",
-	    err.text);
+	is_int(
+	    dkim_task_sign(task, &content, 0, &err), 0, "signed: %s", err.text);
 	text = dkim_task_text(task);
 	is_u64(text.n, size, "as long as it was said before");
 	is_u64(times_in(text, "DKIM-Signature: v=1; a="), 2, "two fields");

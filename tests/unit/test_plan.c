@@ -11,9 +11,18 @@
 
 static const struct key a_key = {.algorithm = "rsa-2048"};
 
-#define FOUND {KEYSTORE_FOUND, &a_key}
-#define NOT_THERE {KEYSTORE_NONE, NULL}
-#define WITH(result) {KEYSTORE_##result, NULL}
+#define FOUND                          \
+	{                              \
+		KEYSTORE_FOUND, &a_key \
+	}
+#define NOT_THERE                   \
+	{                           \
+		KEYSTORE_NONE, NULL \
+	}
+#define WITH(result)                    \
+	{                               \
+		KEYSTORE_##result, NULL \
+	}
 
 static struct plan_recipient
 recipient(enum protect_sign sign, enum protect_encrypt encrypt, bool has_smime,
@@ -21,8 +30,7 @@ recipient(enum protect_sign sign, enum protect_encrypt encrypt, bool has_smime,
 {
 	struct plan_recipient r = {.sign = sign, .encrypt = encrypt};
 
-	r.keys[PLAN_SMIME].result =
-	    has_smime ? KEYSTORE_FOUND : KEYSTORE_NONE;
+	r.keys[PLAN_SMIME].result = has_smime ? KEYSTORE_FOUND : KEYSTORE_NONE;
 	r.keys[PLAN_PGP].result = has_pgp ? KEYSTORE_FOUND : KEYSTORE_NONE;
 	r.keys[PLAN_SMIME].key = has_smime ? &a_key : NULL;
 	r.keys[PLAN_PGP].key = has_pgp ? &a_key : NULL;
@@ -319,7 +327,8 @@ test_as_it_came(void)
 	plan_clear(&plan);
 	input.has_removals = true;
 	plan_for(&input, &one, 1, &plan);
-	is_u64(plan.output_count, 1, "what triggered is taken out all the same");
+	is_u64(
+	    plan.output_count, 1, "what triggered is taken out all the same");
 	plan_clear(&plan);
 	input.has_removals = false;
 	input.dkim = DKIM_REQUIRED;
