@@ -13,6 +13,7 @@
  *	days         how long it is to be valid
  *	serial       of what is issued, hexadecimal
  *	ref          name of the files that get the private part
+ *	may_be_public  "yes": a file without a private part is read, too
  *	seal.CLASS   public half of that class's wrapping key, hexadecimal
  * and its parts:
  *	file         what was given: PKCS #12, PEM, DER, OpenPGP, CSR, CRL

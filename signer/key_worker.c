@@ -179,12 +179,53 @@ check_life(struct key_work *task, const struct x509_facts *facts)
 }
 
 static int
+parse_smime(struct key_work *task)
+{
+	struct x509_list list = {.count = 0};
+	struct x509_facts facts;
+	X509 *certificate;
+	int rc =
+	    x509_read_file(key_part(&task->parts, "file"), &list, &task->err);
+
+	if (rc == 0) {
+		certificate = key_work_main(&list);
+		rc = x509_read_facts(certificate, &facts, &task->err);
+		if (rc == 0)
+			rc = key_work_certificates(task, certificate, &list);
+		if (rc == 0)
+			key_work_say(task, &facts);
+	}
+	x509_list_clear(&list);
+	return rc;
+}
+
+/* A certificate without a private key, where one may come, too. */
+static bool
+is_public_alone(const struct key_work *task)
+{
+	const struct slice file = key_part(&task->parts, "file");
+	X509 *certificate;
+	bool is_public;
+
+	if (key_work_fact(task, "may_be_public").n == 0)
+		return false;
+	if (file.n > 0 && memmem(file.p, file.n, "-----BEGIN", 10) != NULL)
+		return memmem(file.p, file.n, "PRIVATE KEY", 11) == NULL;
+	certificate = x509_from_der(file, NULL);
+	is_public = certificate != NULL;
+	X509_free(certificate);
+	return is_public;
+}
+
+static int
 import_smime(struct key_work *task)
 {
 	struct key_import import;
 	struct x509_facts facts;
 	int rc;
 
+	if (is_public_alone(task))
+		return parse_smime(task);
 	if (key_import_file(key_part(&task->parts, "file"),
 		key_part(&task->parts, "passphrase"), &import,
 		&task->err) == -1)
@@ -214,27 +255,6 @@ key_work_main(const struct x509_list *list)
 		if (X509_check_ca(list->certificates[i]) == 0)
 			return list->certificates[i];
 	return list->certificates[0];
-}
-
-static int
-parse_smime(struct key_work *task)
-{
-	struct x509_list list = {.count = 0};
-	struct x509_facts facts;
-	X509 *certificate;
-	int rc =
-	    x509_read_file(key_part(&task->parts, "file"), &list, &task->err);
-
-	if (rc == 0) {
-		certificate = key_work_main(&list);
-		rc = x509_read_facts(certificate, &facts, &task->err);
-		if (rc == 0)
-			rc = key_work_certificates(task, certificate, &list);
-		if (rc == 0)
-			key_work_say(task, &facts);
-	}
-	x509_list_clear(&list);
-	return rc;
 }
 
 /* ---- OpenPGP ---- */

@@ -313,7 +313,7 @@ load_entry(struct keystore *keystore, sqlite3_stmt *stmt, const char *name,
 	    xcalloc(1, sizeof(*entry) + strlen(name) + 1);
 	struct cache_entry **slot = &keystore->slots[slot_of(name)];
 	size_t octets = sizeof(*entry) + strlen(name) + 1;
-	int rc;
+	int rc = 0;
 
 	memcpy(entry->name, name, strlen(name) + 1);
 	while (entry->count < KEYSTORE_LIST_MAX &&

@@ -380,36 +380,59 @@ like_pattern(const char *match, struct buf *pattern)
 /* Ids first, so that the caller may ask further questions per key. */
 #define LIST_STEP 1000
 
+/* Gives the keys of the rows, which are ids. */
+static int
+each_key(struct keystore *keystore, sqlite3_stmt *stmt, keystore_key_fn *each,
+    void *arg, struct err *err)
+{
+	int64_t ids[LIST_STEP];
+	size_t count = 0;
+	int rc = 0;
+
+	while (
+	    count < LIST_STEP && (rc = sql_step(keystore->sql, stmt, err)) == 1)
+		ids[count++] = sql_i64(stmt, 0);
+	(void)sqlite3_reset(stmt);
+	if (rc == -1)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		const struct key *key = keystore_key(keystore, ids[i], err);
+
+		if (key == NULL)
+			return -1;
+		each(arg, key);
+	}
+	return 0;
+}
+
 int
 keystore_list(struct keystore *keystore, enum key_kind kind, const char *match,
     int64_t after, size_t limit, keystore_key_fn *each, void *arg,
     struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_LIST);
-	int64_t ids[LIST_STEP];
 	struct buf pattern;
-	size_t count = 0;
 	int rc;
 
 	buf_init(&pattern, 2 * ADDRESS_TEXT_MAX);
 	like_pattern(match, &pattern);
 	sql_bind_text(stmt, 1, slice_of(key_kind_name(kind)));
 	sql_bind_i64(stmt, 2, after);
-	sql_bind_i64(stmt, 3, (int64_t)(limit > LIST_STEP ? LIST_STEP : limit));
+	sql_bind_i64(stmt, 3, (int64_t)limit);
 	sql_bind_text(stmt, 4, slice_of(buf_text(&pattern)));
-	while ((rc = sql_step(keystore->sql, stmt, err)) == 1)
-		ids[count++] = sql_i64(stmt, 0);
-	(void)sqlite3_reset(stmt);
+	rc = each_key(keystore, stmt, each, arg, err);
 	buf_clear(&pattern);
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		const struct key *key = keystore_key(keystore, ids[i], err);
-
-		if (key == NULL)
-			rc = -1;
-		else
-			each(arg, key);
-	}
 	return rc;
+}
+
+int
+keystore_pending(struct keystore *keystore, size_t limit, keystore_key_fn *each,
+    void *arg, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_WAITING);
+
+	sql_bind_i64(stmt, 1, (int64_t)limit);
+	return each_key(keystore, stmt, each, arg, err);
 }
 
 int

@@ -80,6 +80,9 @@ typedef void keystore_binding_fn(void *arg, const struct binding_row *row);
 int keystore_list(struct keystore *keystore, enum key_kind kind,
     const char *match, int64_t after, size_t limit, keystore_key_fn *each,
     void *arg, struct err *err);
+/* Keys with a binding that waits for approval. */
+int keystore_pending(struct keystore *keystore, size_t limit,
+    keystore_key_fn *each, void *arg, struct err *err);
 int keystore_bindings(struct keystore *keystore, int64_t id,
     keystore_binding_fn *each, void *arg, struct err *err);
 /* 1 found, 0 the key has none, -1 failed. */

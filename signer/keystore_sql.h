@@ -52,6 +52,8 @@
 	"  PRIMARY KEY (subject, key_id)" \
 	") WITHOUT ROWID;" \
 	"CREATE INDEX binding_by_key ON key_binding (key_id);" \
+	"CREATE INDEX binding_pending ON key_binding (key_id) " \
+	"  WHERE state = 'pending';" \
 	"CREATE TABLE dkim_key (" \
 	"  domain TEXT NOT NULL," \
 	"  selector TEXT NOT NULL," \
@@ -139,6 +141,8 @@
 		"AND (?4 = '' OR EXISTS (SELECT 1 FROM key_binding b " \
 		"WHERE b.key_id = k.id AND b.subject LIKE ?4 ESCAPE '\\')) " \
 		"ORDER BY k.id LIMIT ?3") \
+	S(WAITING, "SELECT DISTINCT key_id FROM key_binding " \
+		   "WHERE state = 'pending' ORDER BY key_id LIMIT ?1") \
 	S(BINDINGS, "SELECT b.subject, b.source, b.trust, b.is_pinned, " \
 		    "b.state FROM key_binding b WHERE b.key_id = ?1 " \
 		    "ORDER BY b.subject") \

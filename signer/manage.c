@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/utf8.h"
+#include "signer/key_admin.h"
 #include "signer/manage.h"
 #include "signer/signerd.h"
 
@@ -24,7 +25,10 @@ static const struct {
 	const char *name;
 	manage_verb_fn *run;
 } verbs[] = {
-    {NULL, NULL},
+#define VERB(name, run) {name, run},
+    KEY_VERBS(VERB)
+#undef VERB
+	{NULL, NULL},
 };
 
 static void

@@ -22,6 +22,7 @@
 
 #include "common/alerts.h"
 #include "signer/job.h"
+#include "signer/key_admin.h"
 #include "signer/manage.h"
 #include "signer/signerd.h"
 #include "signer/worker.h"
@@ -30,6 +31,8 @@
 #define TICK_MS 500
 /* Keys that begin or end to sign, and uses to be written, every so often. */
 #define SLOW_TICKS 120
+/* Keys that end soon: every hour, and after the start. */
+#define EXPIRY_TICKS 7200
 /* Domains with DKIM keys, all of them in one frame. */
 #define DOMAINS_OCTETS_MAX (20000u * 400)
 
@@ -186,6 +189,24 @@ peer_closed(struct daemon *daemon, struct channel *channel)
 /* ---- start, settings, stop ---- */
 
 static void
+judge_versions(const struct signerd *signerd)
+{
+	for (unsigned i = 0; i < SOFTWARE_COUNT; i++) {
+		enum software software = (enum software)i;
+		const char *name = software_name(software);
+
+		if (signerd->versions[i].is_old)
+			daemon_alert_raise(signerd->daemon, ALERT_OUTDATED,
+			    name, "%s %s is older than %s.", name,
+			    signerd->versions[i].text,
+			    software_floor(software));
+		else
+			daemon_alert_clear(
+			    signerd->daemon, ALERT_OUTDATED, name);
+	}
+}
+
+static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct signerd *signerd = arg;
@@ -194,7 +215,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	pools_tick(signerd->pools);
+	keystore_trim(signerd->keystore);
 	signerd_keys_changed(signerd);
+	if (signerd->ticks % EXPIRY_TICKS == 0)
+		key_expiry_check(signerd);
 	keystore_trim(signerd->keystore);
 	if (++signerd->ticks % SLOW_TICKS == 0) {
 		/* A key's time may have come without a change. */
@@ -217,6 +241,7 @@ prepare(struct daemon *daemon, struct err *err)
 	/* OpenSSL reads its configuration now or never. */
 	(void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
 	signerd->processors = processors > 0 ? (unsigned)processors : 1;
+	versions_find(signerd->versions);
 	return 0;
 }
 
@@ -240,6 +265,7 @@ start(struct daemon *daemon, struct err *err)
 	if (signerd->tick == NULL)
 		return err_set(err, "out of memory for a timer");
 	loop_arm(signerd->tick, TICK_MS);
+	judge_versions(signerd);
 	if (!daemon_is_managing(daemon))
 		signerd->queued = daemon_link(daemon, ROLE_QUEUED);
 	return 0;
@@ -255,6 +281,10 @@ status(struct daemon *daemon, struct status_writer *out)
 	    signerd->queued != NULL && link_channel(signerd->queued) != NULL
 		? "connected"
 		: "not connected");
+	for (unsigned i = 0; i < SOFTWARE_COUNT; i++)
+		status_fact(out, software_name((enum software)i), "%s%s",
+		    signerd->versions[i].text,
+		    signerd->versions[i].is_old ? " (too old)" : "");
 	jobs_status(signerd->jobs, out);
 	pools_status(signerd->pools, out);
 }

@@ -16,6 +16,7 @@
 #include "signer/keystore.h"
 #include "signer/master_key.h"
 #include "signer/pools.h"
+#include "signer/versions.h"
 
 struct jobs;
 
@@ -29,6 +30,8 @@ struct signerd {
 	struct link *queued;
 	struct manage_request *requests; /* that wait for their answer */
 	unsigned processors;
+	struct software_version versions[SOFTWARE_COUNT];
+	unsigned harvests; /* keys from mail that are being read */
 	struct event *tick;
 	uint64_t ticks;
 	uint64_t ready_revision; /* of the keys that queued was told of */

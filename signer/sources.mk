@@ -23,23 +23,43 @@ test_key_worker_SOURCES = $(key_worker_SOURCES) $(keyring_SOURCES) \
 	$(pgp_key_SOURCES) signer/content.c signer/work.c
 fuzz_key_file_SOURCES = $(test_key_worker_SOURCES)
 
+key_admin_SOURCES = signer/key_admin.c signer/key_admin_ca.c \
+	signer/key_admin_dkim.c signer/key_admin_pgp.c \
+	signer/key_admin_smime.c signer/key_call.c signer/key_files.c \
+	signer/key_harvest.c signer/pgp_wkd.c
+
 # ---- entities and S/MIME ----
 smime_SOURCES = signer/canon.c signer/canon_scan.c signer/delivery.c \
-	signer/entity.c signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
-	signer/smime_cert.c signer/smime_protect.c signer/smime_sign.c \
-	signer/transfer.c signer/verdict.c
+	signer/der_walk.c signer/entity.c signer/line_sink.c \
+	signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
+	signer/smime_cert.c signer/smime_decrypt.c signer/smime_judge.c \
+	signer/smime_open.c signer/smime_protect.c signer/smime_sign.c \
+	signer/smime_verify.c signer/transfer.c signer/verdict.c
+smime_world_SOURCES = tests/unit/smime_world.c signer/content.c \
+	signer/work.c $(smime_SOURCES)
+test_canon_SOURCES = $(smime_world_SOURCES)
+test_der_walk_SOURCES = signer/der_walk.c
+test_entity_SOURCES = $(smime_world_SOURCES)
+test_smime_SOURCES = $(smime_world_SOURCES)
+test_smime_forged_SOURCES = $(smime_world_SOURCES)
+test_verdict_SOURCES = signer/verdict.c
+fuzz_canon_SOURCES = $(smime_world_SOURCES)
+fuzz_der_walk_SOURCES = signer/der_walk.c
+fuzz_smime_open_SOURCES = $(smime_world_SOURCES)
 
 # ---- the broker and its workers ----
 dkim_SOURCES = signer/dkim.c signer/dkim_canon.c
 broker_SOURCES = signer/job.c signer/job_keys.c signer/job_track.c \
-	signer/manage.c signer/plan.c signer/pools.c
+	signer/manage.c signer/plan.c signer/pools.c signer/versions.c
 PROGRAMS += postern-signerd
 postern-signerd_SOURCES = signer/signerd.c signer/worker.c signer/work.c \
 	signer/content.c signer/protect.c signer/master_key.c \
 	$(broker_SOURCES) $(dkim_SOURCES) $(smime_SOURCES) \
-	$(pgp_SOURCES) $(keystore_SOURCES) $(keyring_SOURCES)
+	$(pgp_SOURCES) $(keystore_SOURCES) $(keyring_SOURCES) \
+	$(key_admin_SOURCES) $(key_worker_SOURCES)
 postern-signerd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) \
 	$(JANSSON_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(GPGME_LIBS)
 MANUALS += signer/postern-signerd.8
 test_dkim_SOURCES = $(dkim_SOURCES) signer/content.c
+test_versions_SOURCES = signer/versions.c
 test_plan_SOURCES = signer/plan.c $(keystore_SOURCES)

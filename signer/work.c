@@ -66,10 +66,11 @@ work_note(struct work_answer *answer, const char *format, ...)
 	va_end(ap);
 	(void)printable(slice_of(text), clean, sizeof(clean));
 	/* What does not fit is not for the log. */
-	if (used + 1 + strlen(clean) < sizeof(answer->method))
-		(void)snprintf(answer->method + used,
-		    sizeof(answer->method) - used, "%s%s", used > 0 ? " " : "",
-		    clean);
+	if (used + 1 + strlen(clean) < sizeof(answer->method)) {
+		if (used > 0)
+			answer->method[used++] = ' ';
+		memcpy(answer->method + used, clean, strlen(clean) + 1);
+	}
 }
 
 struct slice

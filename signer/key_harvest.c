@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Keys that came with mail or were fetched, and keys that end soon.
+ * Runs in: postern-signerd's broker, in its loop.  Trusts: nothing of a key
+ * but what the `key` worker read; what it may replace, keystore_trust.c says.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/alerts.h"
+#include "common/events.h"
+#include "signer/key_admin.h"
+
+#define DAY_S 86400
+
+/* ---- harvest ---- */
+
+struct harvest {
+	char kind[17];
+	char address[ADDRESS_TEXT_MAX];
+	char source[33];
+	uint16_t trust;
+	key_harvest_fn *done;
+	void *arg;
+	/* The public part as it came: by its digest it is known again. */
+	size_t n;
+	char octets[];
+};
+
+static struct ipc_record_harvest
+record_of(const struct harvest *harvest)
+{
+	return (struct ipc_record_harvest){.kind = slice_of(harvest->kind),
+	    .address = slice_of(harvest->address),
+	    .source = slice_of(harvest->source),
+	    .trust = harvest->trust,
+	    .public = {harvest->octets, harvest->n}};
+}
+
+static void
+finish(struct signerd *signerd, const struct harvest *harvest, bool is_usable)
+{
+	signerd->harvests--;
+	if (harvest->done != NULL)
+		harvest->done(harvest->arg, is_usable);
+}
+
+static void
+tell(struct signerd *signerd, const struct harvest *harvest,
+    const struct key *key, enum keystore_harvested harvested)
+{
+	char what[700];
+	struct event_change event = {.actor = SLICE("postern-signerd"),
+	    .verb = harvested == HARVEST_PENDING ? SLICE("key.pending")
+						 : SLICE("key.harvest"),
+	    .revision = keystore_revision(signerd->keystore)};
+
+	if (harvested != HARVEST_ADDED && harvested != HARVEST_PENDING)
+		return;
+	(void)snprintf(what, sizeof(what), "%s key %s of %s from %s%s",
+	    harvest->kind, key->fingerprint, harvest->address, harvest->source,
+	    harvested == HARVEST_PENDING
+		? " is another one than before and waits for approval"
+		: "");
+	event.what = slice_of(what);
+	log_event(daemon_log(signerd->daemon), (struct log_context){0, 0},
+	    EV_CHANGE, &event);
+	if (harvested == HARVEST_PENDING)
+		daemon_alert_raise(signerd->daemon, ALERT_KEY_CHANGED,
+		    harvest->address,
+		    "%s sent another %s key (%s) than the one that is known",
+		    harvest->address, harvest->kind, key->fingerprint);
+}
+
+/* Does the key itself name the address?  A mail says whatever it likes. */
+static bool
+names_address(const struct key_answer *answer, const char *address)
+{
+	for (size_t i = 0; i < answer->address_count; i++)
+		if (strcmp(answer->addresses[i], address) == 0)
+			return true;
+	return false;
+}
+
+static enum manage_code
+on_harvested(struct key_call *call, const struct key_answer *answer)
+{
+	const struct harvest *harvest = call->context;
+	const struct ipc_record_harvest record = record_of(harvest);
+	enum keystore_harvested harvested = HARVEST_IGNORED;
+	struct err err;
+
+	if (answer->key.public.n == 0 ||
+	    strcmp(key_kind_name(answer->key.kind), harvest->kind) != 0 ||
+	    !names_address(answer, harvest->address))
+		log_notice("a key that came for %s does not name it",
+		    harvest->address);
+	else if (keystore_harvest(call->signerd->keystore, &record,
+		     &answer->key, call->now_s, &harvested, &err) == -1)
+		log_notice("a key that came with a mail: %s", err.text);
+	else
+		tell(call->signerd, harvest, &answer->key, harvested);
+	finish(call->signerd, harvest,
+	    harvested == HARVEST_ADDED || harvested == HARVEST_REFRESHED);
+	return MANAGE_LATER;
+}
+
+static void
+on_refused(struct key_call *call, const char *reason, bool is_temporary)
+{
+	const struct harvest *harvest = call->context;
+
+	(void)is_temporary;
+	log_notice("a key that came for %s is not taken: %s", harvest->address,
+	    reason);
+	finish(call->signerd, harvest, false);
+}
+
+static struct harvest *
+copy_harvest(const struct ipc_record_harvest *record)
+{
+	struct harvest *harvest =
+	    xcalloc(1, sizeof(*harvest) + record->public.n + 1);
+	struct address address;
+
+	if (address_parse(
+		record->address, ADDRESS_MAY_BE_UTF8, &address, NULL) == -1 ||
+	    slice_copy(record->kind, harvest->kind, sizeof(harvest->kind)) ==
+		-1 ||
+	    slice_copy(record->source, harvest->source,
+		sizeof(harvest->source)) == -1) {
+		free(harvest);
+		return NULL;
+	}
+	(void)address_format_folded(&address, harvest->address);
+	harvest->trust = record->trust;
+	harvest->n = record->public.n;
+	if (harvest->n > 0)
+		memcpy(harvest->octets, record->public.p, harvest->n);
+	return harvest;
+}
+
+void
+key_harvest(struct signerd *signerd, const struct ipc_record_harvest *record,
+    key_harvest_fn *done, void *arg)
+{
+	struct harvest *harvest = NULL;
+	struct key_call *call;
+
+	if (signerd->harvests < KEY_HARVESTS_MAX &&
+	    !keystore_knows(signerd->keystore, record))
+		harvest = copy_harvest(record);
+	if (harvest == NULL) {
+		if (done != NULL)
+			done(arg, false);
+		return;
+	}
+	signerd->harvests++;
+	harvest->done = done;
+	harvest->arg = arg;
+	call = key_call_new(signerd, NULL, KEY_OP_PARSE);
+	call->context = harvest;
+	call->failed = on_refused;
+	key_call_fact(call, "kind", harvest->kind);
+	if (strcmp(harvest->kind, "pgp") == 0)
+		key_call_fact(call, "address", harvest->address);
+	key_call_part(call, "file", record->public);
+	(void)key_call_run(call, on_harvested);
+}
+
+/* ---- keys that end ---- */
+
+/* The nearest of these that has come is told, each once. */
+static const int steps[] = {7, 14, 30};
+
+struct check {
+	struct signerd *signerd;
+	int64_t now_s;
+};
+
+static void
+subject_of(char out[128], struct slice fingerprint, int days)
+{
+	(void)snprintf(out, 128, "%.*s %d days",
+	    (int)(fingerprint.n > 40 ? 40 : fingerprint.n), fingerprint.p,
+	    days);
+}
+
+void
+key_expiry_clear(struct signerd *signerd, const char *fingerprint)
+{
+	char name[128];
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		subject_of(name, slice_of(fingerprint), steps[i]);
+		daemon_alert_clear(signerd->daemon, ALERT_KEY_EXPIRES, name);
+	}
+}
+
+static void
+check_key(void *arg, int64_t id, enum key_kind kind, struct slice fingerprint,
+    struct slice subject, int64_t not_after_s)
+{
+	const struct check *check = arg;
+	const int64_t left_s = not_after_s - check->now_s;
+	char name[128];
+	bool is_told = false;
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		subject_of(name, fingerprint, steps[i]);
+		if (is_told || left_s > steps[i] * (int64_t)DAY_S) {
+			daemon_alert_clear(
+			    check->signerd->daemon, ALERT_KEY_EXPIRES, name);
+			continue;
+		}
+		is_told = true;
+		daemon_alert_raise(check->signerd->daemon, ALERT_KEY_EXPIRES,
+		    name, "%s key %lld of %.*s %s %lld days",
+		    key_kind_name(kind), (long long)id, SLICE_ARG(subject),
+		    left_s < 0 ? "ended, since" : "ends in",
+		    (long long)(left_s < 0 ? -left_s : left_s) / DAY_S);
+	}
+}
+
+void
+key_expiry_check(struct signerd *signerd)
+{
+	struct check check = {.signerd = signerd, .now_s = (int64_t)time(NULL)};
+	struct err err;
+
+	if (keystore_ending(signerd->keystore, check_key, &check, &err) == -1)
+		log_notice("keys that end soon: %s", err.text);
+}
