@@ -184,6 +184,10 @@ with tap.group("domains, routes, entries, running"):
                  "the way of an address")
     run("route", "add", "*.example.com", "mx")
     run("route", "remove", "*.example.com")
+    run("policy", "add", "*", "x@example.com", "sign", "required")
+    tap.equal([r[:2] for r in rows("policy", "list")],
+              [["*", "x@example.com"]], "rules of protection")
+    run("policy", "remove", "*", "x@example.com")
     for verb in ("block", "allow"):
         run(verb, "add", "192.0.2.1", "--until", "1h")
         tap.equal(len(rows(verb, "list")), 1, f"{verb} entries")
