@@ -9,7 +9,9 @@
 #include "common/from_header.h"
 #include "common/mime_value.h"
 #include "common/policy.h"
+#include "signer/canon.h"
 #include "signer/delivery.h"
+#include "signer/line_sink.h"
 #include "signer/removals.h"
 
 #define READ_OCTETS 16384
@@ -193,6 +195,39 @@ write_one(const struct delivery *d, const struct header *header,
 	return write_field(sink, header_field_text(header, field), err);
 }
 
+/* Lines that follow are folded; else the text would be several fields. */
+static bool
+is_one_field(const struct buf *text)
+{
+	for (size_t i = 0; i + 1 < text->n; i++)
+		if (text->p[i] == '\n' && text->p[i + 1] != ' ' &&
+		    text->p[i + 1] != '\t')
+			return false;
+	return text->n > 0;
+}
+
+/* A field that was inside: no one has looked at its line ends. */
+static int
+write_inner(const struct delivery *d, const struct headers *h,
+    const struct header_field *field, const struct sink *sink, struct err *err)
+{
+	struct line_sink lines;
+	struct sink in = sink_of_lines(&lines);
+	struct buf text;
+	struct sink unfolded = sink_of_buf(&text);
+	int rc = -1;
+
+	buf_init(&text, FIELD_MAX);
+	line_sink_init(&lines, unfolded);
+	if (write_one(d, &h->payload, field, &in, err) == 0 &&
+	    line_sink_finish(&lines, err) == 0 && is_one_field(&text))
+		rc = sink_slice(sink, buf_slice(&text), err);
+	else if (text.n > 0)
+		rc = 0; /* left out */
+	buf_clear(&text);
+	return rc;
+}
+
 static int
 write_outer_field(const struct delivery *d, const struct headers *h,
     const struct header_field *field, const struct sink *sink, struct err *err)
@@ -214,7 +249,7 @@ write_outer_field(const struct delivery *d, const struct headers *h,
 	/* In place of the first; others of that name would contradict it. */
 	if (field != header_first(&h->outer, (enum header_name)field->name))
 		return 0;
-	return write_one(d, &h->payload, inner, sink, err);
+	return write_inner(d, h, inner, sink, err);
 }
 
 /* Fields that are inside alone. */
@@ -228,28 +263,55 @@ write_only_inner(const struct delivery *d, const struct headers *h,
 
 		if (inner != NULL &&
 		    header_count(&h->outer, protected_names[i]) == 0 &&
-		    write_one(d, &h->payload, inner, sink, err) == -1)
+		    write_inner(d, h, inner, sink, err) == -1)
 			return -1;
 	}
 	return 0;
 }
 
+/*
+ * The entity in the place of the root.  It comes out of encryption, so no one
+ * has looked at it on the way: it becomes what SMTP may carry.
+ */
 static int
-write_entity_fields(
-    const struct headers *h, const struct sink *sink, struct err *err)
+write_entity(const struct delivery *d, const struct headers *h,
+    const struct sink *sink, struct err *err)
 {
-	if (sink_text(sink, "MIME-Version: 1.0\r\n", err) == -1)
+	struct canon *canon;
+	struct line_sink lines;
+	struct sink in = sink_of_lines(&lines);
+	const char *encoding;
+	int rc = -1;
+
+	if (canon_new(d->entity, &canon, err) == -1)
 		return -1;
+	line_sink_init(&lines, *sink);
+	encoding = canon_root_encoding(canon);
+	if (sink_text(&in, "MIME-Version: 1.0\r\n", err) == -1 ||
+	    (encoding != NULL &&
+		(sink_text(&in, "Content-Transfer-Encoding: ", err) == -1 ||
+		    sink_text(&in, encoding, err) == -1 ||
+		    sink_text(&in, "\r\n", err) == -1)))
+		goto out;
 	for (size_t i = 0; i < h->entity.field_count; i++) {
 		const struct header_field *field = &h->entity.fields[i];
 
-		if (slice_starts_nocase(
-			header_field_name(&h->entity, field), "Content-") &&
-		    write_field(
-			sink, header_field_text(&h->entity, field), err) == -1)
-			return -1;
+		if (!slice_starts_nocase(
+			header_field_name(&h->entity, field), "Content-") ||
+		    (encoding != NULL &&
+			field->name == HDR_CONTENT_TRANSFER_ENCODING))
+			continue;
+		if (write_field(
+			&in, header_field_text(&h->entity, field), err) == -1)
+			goto out;
 	}
-	return 0;
+	if (sink_text(&in, "\r\n", err) == -1 ||
+	    canon_write_body(canon, &in, err) == -1)
+		goto out;
+	rc = line_sink_finish(&lines, err);
+out:
+	canon_free(canon);
+	return rc;
 }
 
 static int
@@ -274,23 +336,20 @@ static int
 write_all(const struct delivery *d, const struct headers *h,
     const struct sink *sink, struct err *err)
 {
-	const struct content *content =
-	    d->entity != NULL ? d->entity : d->message;
-	const struct header *header =
-	    d->entity != NULL ? &h->entity : &h->outer;
-
 	if (write_verdict(d, sink, err) == -1)
 		return -1;
 	for (size_t i = 0; i < h->outer.field_count; i++)
 		if (write_outer_field(d, h, &h->outer.fields[i], sink, err) ==
 		    -1)
 			return -1;
-	if (write_only_inner(d, h, sink, err) == -1 ||
-	    (d->entity != NULL && write_entity_fields(h, sink, err) == -1) ||
-	    sink_text(sink, "\r\n", err) == -1)
+	if (write_only_inner(d, h, sink, err) == -1)
+		return -1;
+	if (d->entity != NULL)
+		return write_entity(d, h, sink, err);
+	if (sink_text(sink, "\r\n", err) == -1)
 		return -1;
 	return sink_range(
-	    sink, content, header->body_offset, content->size, err);
+	    sink, d->message, h->outer.body_offset, d->message->size, err);
 }
 
 int
