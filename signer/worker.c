@@ -37,6 +37,7 @@ struct signer_worker {
 static work_fn *const functions[WORK_OP_COUNT] = {
     [WORK_PROTECT] = work_protect,
     [WORK_PGP_PROTECT] = work_pgp_protect,
+    [WORK_OPEN] = work_open,
     [WORK_PGP_OPEN] = work_pgp_open,
     [WORK_KEY] = work_key,
 };
