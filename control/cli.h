@@ -32,6 +32,7 @@ enum cli_type {
 	CLI_PAIRS,  /* KEY=VALUE words: an object */
 	CLI_FILTER, /* words NAME=VALUE of a queue filter: an object */
 	CLI_FILE,   /* the content of that file; "-": standard input */
+	CLI_OCTETS, /* the same in base64: a file that is no text */
 	CLI_AHEAD,  /* a time to come: "2h", "2030-01-31" */
 	CLI_AGO     /* a time past: "2h" ago, "2030-01-31" */
 };
@@ -181,6 +182,11 @@ int cli_run_app_password(struct cli *cli);
 int cli_run_tls_install(struct cli *cli);
 int cli_run_tls_show(struct cli *cli);
 int cli_run_route_test(struct cli *cli);
+int cli_run_key_text(struct cli *cli);
+int cli_run_key_import(struct cli *cli);
+int cli_run_key_pkcs12(struct cli *cli);
+int cli_run_pgp_export(struct cli *cli);
+int cli_run_dkim(struct cli *cli);
 int cli_run_queue_summary(struct cli *cli);
 int cli_run_queue_change(struct cli *cli);
 int cli_run_trace(struct cli *cli);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base64.h"
 #include "common/printable.h"
 #include "common/settings.h"
 #include "control/cli.h"
@@ -109,6 +110,30 @@ put_file(json_t *arguments, const char *key, const char *path, struct err *err)
 			rc = json_object_set_new(arguments, key, value);
 	}
 	buf_clear(&text);
+	return rc;
+}
+
+static int
+put_octets(
+    json_t *arguments, const char *key, const char *path, struct err *err)
+{
+	struct buf octets;
+	char *text;
+	int rc;
+
+	buf_init(&octets, FILE_MAX + 65536);
+	rc = read_file(path, &octets, err);
+	if (rc == 0) {
+		text = xmalloc(BASE64_ENCODED_SIZE(octets.n) + 1);
+		(void)base64_encode(octets.p, octets.n, text,
+		    BASE64_ENCODED_SIZE(octets.n) + 1);
+		rc = json_object_set_new(arguments, key, json_string(text));
+		explicit_bzero(text, BASE64_ENCODED_SIZE(octets.n));
+		free(text);
+		if (octets.n > 0)
+			explicit_bzero(octets.p, octets.n);
+	}
+	buf_clear(&octets);
 	return rc;
 }
 
@@ -281,6 +306,8 @@ put_value(struct cli *cli, enum cli_type type, const char *key,
 	case CLI_FILE:
 		cli->file = word;
 		return put_file(arguments, key, word, err);
+	case CLI_OCTETS:
+		return put_octets(arguments, key, word, err);
 	case CLI_AHEAD:
 		return put_time(arguments, key, name, word, now, 1, err);
 	case CLI_AGO:
