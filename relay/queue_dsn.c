@@ -174,7 +174,7 @@ fill_frame(struct queued *queued, const struct queue_message *original,
 	    .envid = decode_xtext(
 		original->envid, frame->envid, sizeof(frame->envid)),
 	    .now = (time_t)(queued_now_ms(queued) / 1000),
-	    .arrival = (time_t)(original->created_ms / 1000),
+	    .arrival = (time_t)(id_time_ms(original->id) / 1000),
 	    .is_smtputf8 = (original->flags & MSG_FLAG_UTF8) != 0};
 	d->header = original_header(content, &body_offset);
 	d->body = (struct slice){

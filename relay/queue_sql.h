@@ -20,6 +20,11 @@
  * rows holds all that the scheduler reads, so that it never touches bodies.
  * It holds state, too, though that is 0 in all of it: without, SQLite looks
  * into each row for it (a million rows in 5.5 s instead of 0.5 s).
+ *
+ * clock.seen_ms is the time that the queue saw last, noted now and then.  Where
+ * the clock is elsewhere at the next start, msg.created_ms and rcpt.last_ms
+ * move along, in one transaction with seen_ms: nothing gets old by time that
+ * the queue did not see.
  */
 #ifndef RELAY_QUEUE_SQL_H
 #define RELAY_QUEUE_SQL_H
@@ -112,6 +117,9 @@ static const char *const queue_migrations[] = {
     " options INTEGER NOT NULL,"
     " applied INTEGER NOT NULL,"      /* a set of enum protect_applied */
     " PRIMARY KEY (msg, number)) WITHOUT ROWID;",
+
+    "CREATE TABLE clock (seen_ms INTEGER NOT NULL);" /* 0: never */
+    "INSERT INTO clock VALUES(0);",
 };
 
 /* Q(name, SQL text) */
@@ -144,6 +152,11 @@ static const char *const queue_migrations[] = {
 	Q(MSG_DELETE, "DELETE FROM msg WHERE id=?1") \
 	Q(OUTPUT_DELETE, "DELETE FROM output WHERE msg=?1") \
 	Q(MSG_EVENTS, "UPDATE msg SET events=?2 WHERE id=?1") \
+	Q(CLOCK_GET, "SELECT seen_ms FROM clock") \
+	Q(CLOCK_SET, "UPDATE clock SET seen_ms=?1") \
+	Q(CLOCK_MSG, "UPDATE msg SET created_ms=created_ms+?1") \
+	Q(CLOCK_RCPT, \
+	    "UPDATE rcpt SET last_ms=last_ms+?1 WHERE last_ms<>0") \
 	Q(OUTBOX_INSERT, "INSERT INTO outbox(seq, events) VALUES(?1,?2)") \
 	Q(OUTBOX_DELETE, "DELETE FROM outbox WHERE seq<=?1") \
 	Q(OUTBOX_RANGE, "SELECT min(seq), max(seq), count(*) FROM outbox") \

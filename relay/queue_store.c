@@ -208,6 +208,49 @@ queue_store_pull_in(
 	return (int)sql_changes(store);
 }
 
+/* ---- the clock ---- */
+
+int
+queue_store_seen(struct sql *store, int64_t *seen_ms_r, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(store, Q_CLOCK_GET);
+	int rc = sql_step(store, stmt, err);
+
+	*seen_ms_r = rc == 1 ? sql_i64(stmt, 0) : 0;
+	(void)sqlite3_reset(stmt);
+	return rc == -1 ? -1 : 0;
+}
+
+static int
+run_with(struct sql *store, size_t statement, int64_t value, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(store, statement);
+
+	sql_bind_i64(stmt, 1, value);
+	return sql_run(store, stmt, err);
+}
+
+int
+queue_store_see(struct sql *store, int64_t now_ms, struct err *err)
+{
+	return run_with(store, Q_CLOCK_SET, now_ms, err);
+}
+
+int
+queue_store_shift(
+    struct sql *store, int64_t gap_ms, int64_t now_ms, struct err *err)
+{
+	if (sql_begin(store, err) == -1)
+		return -1;
+	if (run_with(store, Q_CLOCK_MSG, gap_ms, err) == -1 ||
+	    run_with(store, Q_CLOCK_RCPT, gap_ms, err) == -1 ||
+	    queue_store_see(store, now_ms, err) == -1) {
+		sql_rollback(store);
+		return -1;
+	}
+	return sql_commit(store, err);
+}
+
 /* ---- outbox ---- */
 
 /* A row is the number of its records, 4 octets, and the records. */

@@ -62,6 +62,17 @@ int queue_store_sign_pull_in(
 int queue_store_pull_in(
     struct sql *store, int64_t latest_ms, int64_t now_ms, struct err *err);
 
+/* The time that the queue saw last, 0: never; -1 failed. */
+int queue_store_seen(struct sql *store, int64_t *seen_ms_r, struct err *err);
+int queue_store_see(struct sql *store, int64_t now_ms, struct err *err);
+
+/*
+ * The clock is gap_ms ahead of where the queue saw it last (or behind): what
+ * is known of the past moves along.  A transaction of its own.
+ */
+int queue_store_shift(
+    struct sql *store, int64_t gap_ms, int64_t now_ms, struct err *err);
+
 /* Outbox rows: life records as one encoded list each. */
 int queue_store_outbox_add(struct sql *store, int64_t seq,
     const struct ipc_list_writer *events, struct err *err);

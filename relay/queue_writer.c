@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "relay/queue_store.h"
 #include "relay/queue_writer.h"
+#include "relay/schedule.h"
 
 /* One transaction takes no more than this; the next takes the rest. */
 #define BATCH_JOBS 256
@@ -214,6 +215,8 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 		return rc == -1 ? -1 : 0;
 	case QUEUE_JOB_OUTBOX:
 		return queue_store_outbox_remove(store, job->outbox_seq, err);
+	case QUEUE_JOB_CLOCK:
+		return queue_store_see(store, job->now_ms, err);
 	case QUEUE_JOB_KIND_COUNT:
 		break;
 	}
@@ -412,6 +415,20 @@ void
 queue_writer_finish(struct queue_writer *writer)
 {
 	pool_finish(writer->pool);
+}
+
+int
+queue_writer_meet_clock(struct queue_writer *writer, int64_t now_ms,
+    int64_t *gap_ms_r, struct err *err)
+{
+	int64_t seen_ms;
+
+	if (queue_store_seen(writer->store, &seen_ms, err) == -1)
+		return -1;
+	*gap_ms_r = queue_clock_gap(seen_ms, now_ms);
+	if (*gap_ms_r != 0)
+		return queue_store_shift(writer->store, *gap_ms_r, now_ms, err);
+	return queue_store_see(writer->store, now_ms, err);
 }
 
 int64_t

@@ -18,6 +18,7 @@ enum queue_job_kind {
 	QUEUE_JOB_STATE,    /* all recipients of message: state, next_ms */
 	QUEUE_JOB_PULL_IN,  /* some due after next_ms are due at now_ms */
 	QUEUE_JOB_OUTBOX,   /* rows up to outbox_seq are in the log */
+	QUEUE_JOB_CLOCK,    /* it is now_ms */
 	QUEUE_JOB_KIND_COUNT
 };
 
@@ -96,6 +97,14 @@ int queue_writer_new(struct loop *loop, const char *state_dir,
 void queue_writer_submit(struct queue_writer *writer, struct queue_job *job);
 /* Waits until all jobs are committed and reported. */
 void queue_writer_finish(struct queue_writer *writer);
+
+/*
+ * To be called before the first job: how far the clock is from where the queue
+ * saw it last, if that is too far to be believed; what is known of the past
+ * has moved along.  0: it goes on.
+ */
+int queue_writer_meet_clock(struct queue_writer *writer, int64_t now_ms,
+    int64_t *gap_ms_r, struct err *err);
 
 /* The last outbox row found at the start; 0: none. */
 int64_t queue_writer_first_outbox(const struct queue_writer *writer);

@@ -26,6 +26,12 @@
 #define TICK_MS 1000
 /* Totals and disk space, every so many ticks. */
 #define SLOW_TICKS 10
+/* The time is noted on disk; by so much it may be short after a crash. */
+#define CLOCK_TICKS 600
+/* What a start found of the clock is told so long. */
+#define GAP_TOLD_TICKS 86400
+/* Further than this the clock is looked at by somebody. */
+#define GAP_ALERT_MS (86400 * (int64_t)1000)
 /* The reader's connection belongs to one thread. */
 #define READER_THREADS 1
 
@@ -141,6 +147,51 @@ look_at_clock(struct queued *queued)
 }
 
 static void
+done_clock(struct pool_task *task)
+{
+	struct queue_job *job = queue_job_of(task);
+	const struct queued *queued = job->arg;
+
+	queue_outbox_send(queued->outbox, job);
+	queue_job_free(job);
+}
+
+static void
+note_clock(struct queued *queued)
+{
+	struct queue_job *job =
+	    queue_job_new(QUEUE_JOB_CLOCK, NULL, done_clock);
+
+	job->arg = queued;
+	job->now_ms = queued_now_ms(queued);
+	queue_writer_submit(queued->writer, job);
+}
+
+/* At the start, before anything is done by the clock. */
+static int
+meet_clock(struct queued *queued, struct err *err)
+{
+	const int64_t now_ms = queued_now_ms(queued);
+	int64_t gap_ms;
+
+	if (queue_writer_meet_clock(queued->writer, now_ms, &gap_ms, err) == -1)
+		return -1;
+	if (gap_ms == 0)
+		return 0;
+	log_notice("the clock is %lld minutes from where the queue saw it "
+		   "last; queued mail is no older for it",
+	    (long long)(gap_ms / 60000));
+	if (gap_ms < 0 || gap_ms > GAP_ALERT_MS)
+		daemon_alert_raise(queued->daemon, ALERT_CLOCK, "start",
+		    "When the queue started, the system's clock was %lld hours "
+		    "%s where the queue saw it last. If it was not stopped for "
+		    "so long, the clock is wrong.",
+		    (long long)((gap_ms < 0 ? -gap_ms : gap_ms) / 3600000),
+		    gap_ms < 0 ? "behind" : "ahead of");
+	return 0;
+}
+
+static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct queued *queued = arg;
@@ -156,6 +207,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		look_at_space(queued);
 		look_at_totals(queued);
 	}
+	if (queued->ticks % CLOCK_TICKS == 0)
+		note_clock(queued);
+	if (queued->ticks == GAP_TOLD_TICKS)
+		daemon_alert_clear(queued->daemon, ALERT_CLOCK, "start");
 	queue_delivery_pump(queued);
 	loop_arm(queued->tick, TICK_MS);
 }
@@ -255,6 +310,7 @@ start(struct daemon *daemon, struct err *err)
 	queue_delivery_init(queued);
 	if (sql_lock_directory(dir, err) == -1 ||
 	    queue_writer_new(queued->loop, dir, &queued->writer, err) == -1 ||
+	    meet_clock(queued, err) == -1 ||
 	    queue_store_open(dir, true, &queued->reader, err) == -1)
 		return -1;
 	queued->reader_pool =
@@ -332,8 +388,10 @@ stop(struct daemon *daemon)
 	struct queued *queued = daemon_state(daemon);
 
 	queued->is_held = true;
-	if (queued->writer != NULL)
+	if (queued->writer != NULL) {
+		note_clock(queued);
 		queue_writer_finish(queued->writer);
+	}
 	daemon_stopped(daemon);
 }
 

@@ -101,6 +101,17 @@ queue_clock_init(
 }
 
 int64_t
+queue_clock_gap(int64_t seen_ms, int64_t wall_ms)
+{
+	int64_t gap_ms = wall_ms - seen_ms;
+
+	if (seen_ms == 0 ||
+	    (gap_ms <= CLOCK_JUMP_MS && gap_ms >= -CLOCK_JUMP_MS))
+		return 0;
+	return gap_ms;
+}
+
+int64_t
 queue_clock_now(const struct queue_clock *clock, int64_t monotonic_ms)
 {
 	return monotonic_ms + clock->offset_ms;

@@ -60,6 +60,14 @@ void queue_clock_init(
     struct queue_clock *clock, int64_t wall_ms, int64_t monotonic_ms);
 int64_t queue_clock_now(const struct queue_clock *clock, int64_t monotonic_ms);
 
+/*
+ * How far the wall clock at a start is from the time that the queue saw last
+ * (0: never), or 0 when that is no more than an hour.  Was it the clock that
+ * jumped, or was the queue not there?  Nobody can tell, and it is the same to
+ * mail: it could not be tried in that time, so it is not older by it.
+ */
+int64_t queue_clock_gap(int64_t seen_ms, int64_t wall_ms);
+
 /* To be called now and then; true when has_jumped changed. */
 bool queue_clock_compare(
     struct queue_clock *clock, int64_t wall_ms, int64_t monotonic_ms);

@@ -296,6 +296,32 @@ test_outbox(struct sql *store, struct sql *reader)
 	ipc_list_writer_clear(&list);
 }
 
+static void
+test_clock(struct sql *store, struct sql *reader)
+{
+	struct queue_message *message;
+	struct err err;
+	int64_t seen_ms = -1;
+
+	is_int(queue_store_seen(reader, &seen_ms, &err), 0, "the clock");
+	is_int(seen_ms, 0, "was never noted");
+	insert(store, 900, 2);
+	is_int(queue_store_read(reader, 900, &message, &err), 1, "a message");
+	message->recipients[1].last_ms = 1500;
+	is_int(queue_store_defer(store, 900, &message->recipients[1], &err), 0,
+	    "that was tried once");
+	queue_message_unref(message);
+	is_int(queue_store_shift(store, 5000, 9000, &err), 0,
+	    "the clock moved by 5 s");
+	is_int(queue_store_read(reader, 900, &message, &err), 1, "then");
+	is_int(message->created_ms, 6000, "it is no older");
+	is_int(message->recipients[0].last_ms, 0, "what was not tried was not");
+	is_int(message->recipients[1].last_ms, 6500, "the attempt moved along");
+	queue_message_unref(message);
+	is_int(queue_store_seen(reader, &seen_ms, &err), 0, "the clock");
+	is_int(seen_ms, 9000, "is noted with it");
+}
+
 int
 main(void)
 {
@@ -320,6 +346,7 @@ main(void)
 	test_plan(reader);
 	test_damage(store, reader);
 	test_outbox(store, reader);
+	test_clock(store, reader);
 	sql_close(reader);
 	sql_close(store);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {

@@ -124,11 +124,24 @@ test_clock(void)
 	    "and not followed either");
 }
 
+static void
+test_gap(void)
+{
+	is_int(queue_clock_gap(0, 100 * DAY), 0, "a first start has no gap");
+	is_int(
+	    queue_clock_gap(100 * DAY, 100 * DAY + HOUR), 0, "an hour is none");
+	is_int(queue_clock_gap(100 * DAY, 103 * DAY), 3 * DAY,
+	    "three days are one, whoever was away");
+	is_int(queue_clock_gap(3750 * DAY, 100 * DAY), -3650 * DAY,
+	    "and a clock that was set right");
+}
+
 int
 main(void)
 {
 	test_waits();
 	test_ends();
 	test_clock();
+	test_gap();
 	return tap_done();
 }
