@@ -38,32 +38,37 @@ write_hashed(void *arg, const void *p, size_t n, struct err *err)
 /* ---- the signature ---- */
 
 /*
- * The signed attributes of RFC 8551 §2.5: type and digest of the content, the
- * time, and what we can decrypt ourselves.
+ * The signed attributes of RFC 8551 §2.5 that do not depend on the content:
+ * the time, and what we can decrypt ourselves.
  */
 static bool
-add_attributes(CMS_SignerInfo *si, const struct smime_signer *signer,
-    const unsigned char *md, size_t md_n)
+add_attributes(CMS_SignerInfo *si, const struct smime_signer *signer)
 {
+	static const int ciphers[] = {
+	    NID_aes_256_gcm, NID_aes_256_cbc, NID_aes_128_gcm, NID_aes_128_cbc};
 	STACK_OF(X509_ALGOR) *capabilities = NULL;
 	ASN1_TIME *now = ASN1_TIME_set(NULL, (time_t)signer->now_s);
-	bool is_done =
-	    now != NULL &&
-	    CMS_add_simple_smimecap(&capabilities, NID_aes_256_gcm, -1) == 1 &&
-	    CMS_add_simple_smimecap(&capabilities, NID_aes_256_cbc, -1) == 1 &&
-	    CMS_add_simple_smimecap(&capabilities, NID_aes_128_gcm, -1) == 1 &&
-	    CMS_add_simple_smimecap(&capabilities, NID_aes_128_cbc, -1) == 1 &&
-	    CMS_add_smimecap(si, capabilities) == 1 &&
-	    CMS_signed_add1_attr_by_NID(si, NID_pkcs9_contentType,
-		V_ASN1_OBJECT, OBJ_nid2obj(NID_pkcs7_data), -1) == 1 &&
-	    CMS_signed_add1_attr_by_NID(si, NID_pkcs9_messageDigest,
-		V_ASN1_OCTET_STRING, md, (int)md_n) == 1 &&
-	    CMS_signed_add1_attr_by_NID(
-		si, NID_pkcs9_signingTime, now->type, now, -1) == 1;
+	bool is_done = now != NULL;
 
+	for (size_t i = 0; i < sizeof(ciphers) / sizeof(ciphers[0]); i++)
+		is_done = is_done && CMS_add_simple_smimecap(
+					 &capabilities, ciphers[i], -1) == 1;
+	is_done = is_done && CMS_add_smimecap(si, capabilities) == 1 &&
+		  CMS_signed_add1_attr_by_NID(
+		      si, NID_pkcs9_signingTime, now->type, now, -1) == 1;
 	sk_X509_ALGOR_pop_free(capabilities, X509_ALGOR_free);
 	ASN1_TIME_free(now);
 	return is_done;
+}
+
+/* Type and digest of a content that CMS does not get to see. */
+static bool
+add_digest(CMS_SignerInfo *si, const unsigned char *md, size_t md_n)
+{
+	return CMS_signed_add1_attr_by_NID(si, NID_pkcs9_contentType,
+		   V_ASN1_OBJECT, OBJ_nid2obj(NID_pkcs7_data), -1) == 1 &&
+	       CMS_signed_add1_attr_by_NID(si, NID_pkcs9_messageDigest,
+		   V_ASN1_OCTET_STRING, md, (int)md_n) == 1;
 }
 
 static bool
@@ -96,7 +101,7 @@ make_signature(const struct smime_signer *signer, const unsigned char *md,
 		si = CMS_add1_signer(cms, signer->cert, signer->key,
 		    signer->digest, flags | CMS_NOSMIMECAP);
 	if (si != NULL && add_certs(cms, signer) &&
-	    add_attributes(si, signer, md, md_n) &&
+	    add_attributes(si, signer) && add_digest(si, md, md_n) &&
 	    CMS_SignerInfo_sign(si) == 1)
 		n = i2d_CMS_ContentInfo(cms, der_r);
 	CMS_ContentInfo_free(cms);
@@ -245,12 +250,14 @@ sign_opaque(const struct smime_signer *signer, struct entity *entity,
 {
 	const unsigned flags = CMS_PARTIAL | CMS_BINARY | CMS_STREAM;
 	CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
+	CMS_SignerInfo *si = NULL;
 	int rc = -1;
 
-	if (cms == NULL ||
-	    CMS_add1_signer(cms, signer->cert, signer->key, signer->digest,
-		flags) == NULL ||
-	    !add_certs(cms, signer))
+	if (cms != NULL)
+		si = CMS_add1_signer(cms, signer->cert, signer->key,
+		    signer->digest, flags | CMS_NOSMIMECAP);
+	if (si == NULL || !add_certs(cms, signer) ||
+	    !add_attributes(si, signer))
 		err_set(err, "the key made no signature");
 	else if (sink_text(sink,
 		     "Content-Type: application/pkcs7-mime; "
