@@ -31,9 +31,10 @@ show_text(const char *text)
 	while (rest.n > 0) {
 		const size_t end = slice_find(rest, '\n', 0);
 		const size_t used = end < rest.n ? end + 1 : end;
+		const bool has_cr = end > 0 && rest.p[end - 1] == '\r';
 
-		(void)puts(printable(
-		    (struct slice){rest.p, end}, shown, sizeof(shown)));
+		(void)puts(printable((struct slice){rest.p, end - has_cr},
+		    shown, sizeof(shown)));
 		rest.p += used;
 		rest.n -= used;
 	}

@@ -96,7 +96,7 @@ on_ca(struct key_call *call, const struct key_answer *answer)
 	if (change != CHANGE_DONE)
 		return key_fail_change(call->request, change, &err);
 	return key_reply(call->request, id,
-	    "give its certificate (postern ca show --pem) to those who are to "
+	    "give its certificate (postern ca show) to those who are to "
 	    "trust it");
 }
 
