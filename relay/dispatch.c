@@ -42,6 +42,7 @@ struct destination {
 
 struct job {
 	struct delivery *delivery; /* NULL: free */
+	int64_t since_ms;
 	uint32_t round;
 	uint32_t next_free; /* slot + 1 */
 };
@@ -377,7 +378,7 @@ put_first(struct dispatch *dispatch, struct delivery *delivery)
 }
 
 static void
-start_job(struct dispatch *dispatch, struct delivery *delivery)
+start_job(struct dispatch *dispatch, struct delivery *delivery, int64_t now_ms)
 {
 	struct job *job;
 	uint32_t slot;
@@ -399,6 +400,7 @@ start_job(struct dispatch *dispatch, struct delivery *delivery)
 	job = &dispatch->jobs[slot];
 	dispatch->job_free = job->next_free;
 	job->delivery = delivery;
+	job->since_ms = now_ms;
 	if (++job->round == 0)
 		job->round = 1;
 	delivery->job_id = (uint64_t)job->round << 32 | slot;
@@ -449,11 +451,21 @@ dispatch_next(struct dispatch *dispatch, int64_t now_ms)
 		if (!may_start(destination, now_ms))
 			continue; /* ready again when one is done */
 		delivery = take_first(dispatch, destination);
-		start_job(dispatch, delivery);
+		start_job(dispatch, delivery, now_ms);
 		destination->is_probing = destination->blocked_until_ms != 0;
 		make_ready(dispatch, destination);
 		return delivery;
 	}
+	return NULL;
+}
+
+struct delivery *
+dispatch_overdue(const struct dispatch *dispatch, int64_t since_ms)
+{
+	for (uint32_t i = 0; i < dispatch->job_slots; i++)
+		if (dispatch->jobs[i].delivery != NULL &&
+		    dispatch->jobs[i].since_ms <= since_ms)
+			return dispatch->jobs[i].delivery;
 	return NULL;
 }
 

@@ -49,6 +49,10 @@ struct delivery *dispatch_next(struct dispatch *dispatch, int64_t now_ms);
 /* The delivery that is out under that id, or NULL. */
 struct delivery *dispatch_find(struct dispatch *dispatch, uint64_t job_id);
 
+/* One that is out since then or longer, or NULL. */
+struct delivery *dispatch_overdue(
+    const struct dispatch *dispatch, int64_t since_ms);
+
 /* Puts a delivery that was out back to the front. */
 void dispatch_return(struct dispatch *dispatch, struct delivery *delivery);
 
@@ -57,7 +61,7 @@ void dispatch_return_all(struct dispatch *dispatch);
 
 enum dispatch_verdict {
 	DISPATCH_TAKEN,    /* the next hop works */
-	DISPATCH_REFUSED,  /* it answers, and put something off */
+	DISPATCH_REFUSED,  /* it answers, and is overloaded */
 	DISPATCH_HOST_DOWN /* it cannot be reached */
 };
 

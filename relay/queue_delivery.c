@@ -458,6 +458,57 @@ queue_delivery_init(struct queued *queued)
 	queued->pump = (struct loop_task){.run = pump, .arg = queued};
 }
 
+/* ---- without an answer ---- */
+
+/*
+ * Beyond relay.deadline, to which relayd itself keeps: the queue's clock
+ * follows steps of the system's clock of up to an hour.
+ */
+#define OVERDUE_MS (3600 * (int64_t)1000)
+
+/* As if relayd had said so; what it says later is of no job any more. */
+static void
+put_off(struct queued *queued, struct delivery *delivery)
+{
+	struct ipc_list_writer results;
+	struct ipc_relay_result result = {
+	    .job_id = delivery->job_id, .message_id = delivery->message->id};
+	char id[ID_TEXT_SIZE];
+
+	id_format(delivery->message->id, id);
+	log_notice("relayd did not answer for message %s; it is put off", id);
+	ipc_list_writer_init(&results, delivery->number_count * 256);
+	for (size_t i = 0; i < delivery->number_count; i++) {
+		const struct ipc_record_result record = {
+		    .id = delivery->numbers[i],
+		    .outcome = OUTCOME_DEFERRED,
+		    .enhanced = SLICE("4.3.0"),
+		    .reply = SLICE("The relay gave no answer")};
+		struct err err;
+
+		if (ipc_result_add(&results, &record, &err) == -1)
+			bug("a result of our own: %s", err.text);
+	}
+	result.results = ipc_list_of(&results);
+	if (queue_result_commit(queued, delivery, &result) == -1)
+		bug("a result of our own does not fit its delivery");
+	ipc_list_writer_clear(&results);
+}
+
+void
+queue_delivery_give_up(struct queued *queued)
+{
+	const int64_t deadline_ms =
+	    (int64_t)queued_settings(queued)->relay_deadline * 1000;
+	const int64_t since_ms =
+	    queued_now_ms(queued) - deadline_ms - OVERDUE_MS;
+	struct delivery *delivery;
+
+	while (
+	    (delivery = dispatch_overdue(queued->dispatch, since_ms)) != NULL)
+		put_off(queued, delivery);
+}
+
 /* ---- relayd ---- */
 
 int

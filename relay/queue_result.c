@@ -461,7 +461,25 @@ check_result(
 	return 0;
 }
 
-/* What the destination learns from it. */
+/* Is it the host that puts off, or its word about this mail alone? */
+static bool
+is_of_host(const struct ipc_record_result *record)
+{
+	static const struct slice network = SLICE("4.4.");
+
+	if (record->outcome != OUTCOME_DEFERRED)
+		return false;
+	/* 421: it ends the session; 4.3.2: it takes no mail (RFC 3463). */
+	return record->code == 421 ||
+	       slice_equals(record->enhanced, SLICE("4.3.2")) ||
+	       (record->enhanced.n > network.n &&
+		   memcmp(record->enhanced.p, network.p, network.n) == 0);
+}
+
+/*
+ * What the destination learns from it.  Full mailboxes and greylisting say
+ * nothing of how much it can take at once.
+ */
 static enum dispatch_verdict
 judge(const struct ipc_relay_result *result)
 {
@@ -471,7 +489,7 @@ judge(const struct ipc_relay_result *result)
 	if (result->is_host_down)
 		return DISPATCH_HOST_DOWN;
 	while (ipc_result_next(&list, &record))
-		if (record.outcome == OUTCOME_DEFERRED)
+		if (is_of_host(&record))
 			return DISPATCH_REFUSED;
 	return DISPATCH_TAKEN;
 }

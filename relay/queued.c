@@ -206,6 +206,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	if (++queued->ticks % SLOW_TICKS == 0) {
 		look_at_space(queued);
 		look_at_totals(queued);
+		queue_delivery_give_up(queued);
 	}
 	if (queued->ticks % CLOCK_TICKS == 0)
 		note_clock(queued);

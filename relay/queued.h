@@ -161,6 +161,9 @@ int queue_delivery_result(
     struct channel *channel, const struct channel_frame *frame);
 void queue_delivery_relay_gone(struct queued *queued);
 
+/* Deliveries that relayd has not answered in time are put off. */
+void queue_delivery_give_up(struct queued *queued);
+
 /* Room for a next hop's key. */
 #define QUEUE_KEY_MAX 300
 

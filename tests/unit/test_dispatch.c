@@ -102,6 +102,25 @@ test_concurrency(void)
 }
 
 static void
+test_overdue(void)
+{
+	struct dispatch *dispatch = dispatch_new();
+	struct delivery *first;
+	struct delivery *second;
+
+	dispatch_set_limit(dispatch, 8);
+	add_many(dispatch, 1, "a", 2);
+	first = dispatch_next(dispatch, 100);
+	second = dispatch_next(dispatch, 200);
+	ok(dispatch_overdue(dispatch, 99) == NULL, "none is out so long");
+	ok(dispatch_overdue(dispatch, 100) == first, "then the first is");
+	finish(dispatch, first, DISPATCH_TAKEN);
+	ok(dispatch_overdue(dispatch, 199) == NULL, "it came back");
+	ok(dispatch_overdue(dispatch, 200) == second, "then the second is");
+	dispatch_free(dispatch);
+}
+
+static void
 test_block(void)
 {
 	struct dispatch *dispatch = dispatch_new();
@@ -317,6 +336,7 @@ main(void)
 {
 	test_fairness();
 	test_concurrency();
+	test_overdue();
 	test_block();
 	test_jobs();
 	test_known();

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "relay/queue_refill.h"
+#include "relay/queue_store.h"
 #include "tests/unit/queued_world.h"
 #include "tests/unit/tap.h"
 
@@ -152,6 +153,38 @@ test_no_frame(struct world *world)
 	close_relayd(world);
 }
 
+/* relayd has the job, and says nothing of it. */
+static void
+test_no_answer(struct world *world)
+{
+	struct queued *queued = &world->queued;
+	const int64_t hours_ms = 2 * 3600 * (int64_t)1000;
+	unsigned before = jobs;
+	struct queue_message *message;
+	struct err err;
+
+	world_sql(world, "DELETE FROM rcpt; DELETE FROM output;"
+			 "DELETE FROM msg");
+	(void)dispatch_remove(queued->dispatch, 2001);
+	load(world, 3000);
+	connect_relayd(world);
+	WORLD_WAIT(world, jobs == before + 1);
+	queue_delivery_give_up(queued);
+	is_int(dispatch_active(queued->dispatch), 1, "a job has its time");
+	queued->clock.offset_ms += hours_ms;
+	queue_delivery_give_up(queued);
+	is_int(dispatch_active(queued->dispatch), 0, "and no more");
+	WORLD_WAIT(world, !dispatch_knows(queued->dispatch, 3000, 0));
+	is_int(queue_store_read(queued->reader, 3000, &message, &err), 1,
+	    "the mail is still there");
+	is_int(message->recipients[0].attempts, 1, "that was an attempt");
+	is_str(message->recipients[0].last_reply, "The relay gave no answer",
+	    "which is told");
+	queue_message_unref(message);
+	queued->clock.offset_ms -= hours_ms;
+	close_relayd(world);
+}
+
 int
 main(void)
 {
@@ -161,6 +194,7 @@ main(void)
 	world_init(&world);
 	test_relay_goes(&world);
 	test_no_frame(&world);
+	test_no_answer(&world);
 	world_clear(&world);
 	return tap_done();
 }
