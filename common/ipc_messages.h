@@ -598,8 +598,10 @@
 	F(TEXT, reason, 512) \
 	L(fact, facts, 64) \
 	L(harvest, harvested, 16)
+/* is_prefix: the output is this and then the content as it was given. */
 #define IPC_WORKED(F, L) \
 	IPC_WORKED_FIELDS(F, L) \
+	F(BOOL, is_prefix, 0) \
 	F(BYTES, content, IPC_OUTPUT_MAX)
 #define IPC_WORKED_FILE(F, L) \
 	IPC_WORKED_FIELDS(F, L) \

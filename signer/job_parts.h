@@ -52,6 +52,7 @@ struct track {
 	int fd;
 	uint64_t size;
 	bool has_content;
+	struct buf whole; /* an output put together from its parts */
 	unsigned applied;
 	char method_text[512];
 };

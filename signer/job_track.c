@@ -43,6 +43,7 @@ track_init(struct track *track, struct job *job)
 	ipc_list_writer_init(&track->dkim_keys, KEYS_OCTETS_MAX);
 	ipc_list_writer_init(&track->facts, FACTS_OCTETS_MAX);
 	buf_init(&track->memory, IPC_OUTPUT_MAX);
+	buf_init(&track->whole, IPC_OUTPUT_MAX);
 }
 
 void
@@ -56,6 +57,7 @@ track_clear(struct track *track)
 	ipc_list_writer_clear(&track->dkim_keys);
 	ipc_list_writer_clear(&track->facts);
 	buf_clear(&track->memory);
+	buf_clear(&track->whole);
 	close_if_open(&track->fd);
 }
 
@@ -168,6 +170,23 @@ track_start(struct track *track, struct err *err)
 
 /* ---- what a step made ---- */
 
+/* What was before the content, and the content: of the job or a step. */
+static int
+complete(struct track *track, struct task_result *result)
+{
+	struct slice given = track->task.message.content;
+
+	if (track->task.fd != -1)
+		return -1; /* a worker says that only of what it was sent */
+	buf_reset(&track->whole);
+	if (buf_add_slice(&track->whole, result->content) == -1 ||
+	    buf_add_slice(&track->whole, given) == -1)
+		return -1;
+	result->content = buf_slice(&track->whole);
+	result->size_octets = track->whole.n;
+	return 0;
+}
+
 static int
 keep_content(struct track *track, struct task_result *result)
 {
@@ -249,6 +268,11 @@ on_step_done(struct task *task, struct task_result *result)
 	if (result->outcome != SIGNED_DONE && result->outcome != SIGNED_HOLD) {
 		job_track_failed(
 		    track, result->outcome, result->enhanced, result->reason);
+		return;
+	}
+	if (result->is_prefix && complete(track, result) == -1) {
+		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
+		    SLICE("an output could not be put together"));
 		return;
 	}
 	track->steps++;

@@ -596,6 +596,7 @@ pools_on_worked(struct channel *channel, const struct channel_frame *frame)
 	    .facts = message->facts,
 	    .harvested = message->harvested,
 	    .content = message->content,
+	    .is_prefix = message->is_prefix,
 	    .fd = -1,
 	    .size_octets = message->content.n};
 

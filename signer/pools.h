@@ -51,7 +51,8 @@ struct task_result {
 	struct ipc_list facts;     /* of fact */
 	struct ipc_list harvested; /* of harvest */
 	struct slice content;      /* when fd is -1 */
-	int fd;                    /* taken by setting it to -1 */
+	bool is_prefix; /* content goes before what the task was given */
+	int fd;         /* taken by setting it to -1 */
 	uint64_t size_octets;
 };
 

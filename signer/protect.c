@@ -125,12 +125,18 @@ protect_changed(struct worker_context *context, const struct work *work,
 
 /* ---- the message goes out as it came, with DKIM ---- */
 
+/* A small one need not travel back: the broker still has it. */
 static int
-copy_message(const struct content *content, struct content_writer *out)
+copy_message(const struct content *content, struct work_answer *answer)
 {
-	struct sink sink = sink_of_writer(out);
+	struct sink sink = sink_of_writer(&answer->output);
 
-	return sink_range(&sink, content, 0, content->size, &out->err);
+	if (content->fd == -1) {
+		answer->is_prefix = true;
+		return 0;
+	}
+	return sink_range(
+	    &sink, content, 0, content->size, &answer->output.err);
 }
 
 static void
@@ -153,7 +159,7 @@ protect_unchanged(
 		}
 		answer->applied |= APPLIED_DKIM;
 	}
-	if (copy_message(&work->content, &answer->output) == -1) {
+	if (copy_message(&work->content, answer) == -1) {
 		work_refuse(answer, SIGNED_TEMPORARY, "4.3.0", "%s",
 		    answer->output.err.text);
 		return;

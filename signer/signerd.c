@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,12 @@
 #define SLOW_TICKS 120
 /* Keys that end soon: every hour, and after the start. */
 #define EXPIRY_TICKS 7200
+/*
+ * Messages come and go: their memory is not to be mapped anew each time, nor
+ * is the heap to shrink and grow with each.
+ */
+#define MMAP_THRESHOLD (1024 * 1024)
+#define TRIM_THRESHOLD (8 * 1024 * 1024)
 /* Domains with DKIM keys, all of them in one frame. */
 #define DOMAINS_OCTETS_MAX (20000u * 400)
 
@@ -237,6 +244,8 @@ prepare(struct daemon *daemon, struct err *err)
 
 	(void)err;
 	manage_init();
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	(void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
 	tzset();
 	/* OpenSSL reads its configuration now or never. */
 	(void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);

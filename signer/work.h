@@ -43,7 +43,12 @@ struct work_answer {
 	char reason[512];
 	struct ipc_list_writer facts;     /* of fact */
 	struct ipc_list_writer harvested; /* of harvest */
-	struct content_writer output; /* used when outcome is DONE or HOLD */
+	/*
+	 * Used when outcome is DONE or HOLD.  is_prefix: what is in it goes
+	 * before the content as it was given; for one in memory alone.
+	 */
+	struct content_writer output;
+	bool is_prefix;
 };
 
 /* What a worker process keeps from task to task. */

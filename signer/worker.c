@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,9 @@
 #include "signer/worker.h"
 
 #define FOLDER_SIZE 513
+/* Memory of a message is not mapped anew for each, nor given back at once. */
+#define MMAP_THRESHOLD (1024 * 1024)
+#define TRIM_THRESHOLD (8 * 1024 * 1024)
 
 struct signer_worker {
 	struct loop *loop;
@@ -163,6 +167,7 @@ send_answer(
 		rc = send_in_file(channel, &message, &output);
 	} else {
 		message.content = output.memory;
+		message.is_prefix = answer->is_prefix;
 		rc = channel_send(channel, MSG_WORKED, &message, NULL);
 	}
 	if (rc == -1)
@@ -260,11 +265,14 @@ serve(enum pool_class class, int channel_fd)
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	(void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
 	tzset(); /* reads its file now or never */
 	worker.broker = channel_new(&config, channel_fd);
 	loop_run(worker.loop);
 	pgp_worker_free(worker.context.pgp);
 	keyring_free(worker.context.keyring);
+	loop_free(worker.loop);
 	return 0;
 }
 

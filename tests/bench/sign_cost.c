@@ -259,7 +259,8 @@ ours_run(struct ours *ours, const struct content *content, int output_fd)
 	work_protect(&ours->context, &work, &answer);
 	if (answer.outcome != SIGNED_DONE ||
 	    (answer.applied & ours->expected) != ours->expected ||
-	    content_writer_finish(&answer.output, &output) == -1)
+	    content_writer_finish(&answer.output, &output) == -1 ||
+	    (!answer.is_prefix && output.size < content->size))
 		fatal("not signed: %s %s", answer.reason, answer.method);
 	work_answer_clear(&answer);
 }
