@@ -246,7 +246,8 @@ class Gateway:
 
     def pids(self, program=None):
         """{pid: command line} of what postern-run has started, workers too;
-        of one program ("queued") when it is named."""
+        of one program ("queued") when it is named.  Whoever started another
+        stands before it."""
         parents, words = {}, {}
         for entry in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -259,19 +260,17 @@ class Gateway:
             # The name in brackets may hold anything, brackets too.
             parents[int(entry)] = int(stat.rpartition(b") ")[2].split()[1])
             words[int(entry)] = line.split("\0")
-        ours = {self.process.pid} if self.process else set()
-        while True:
-            more = {pid for pid, up in parents.items() if up in ours} - ours
-            if not more:
-                break
-            ours |= more
+        ours = [self.process.pid] if self.process else []
+        for pid in ours:
+            ours += [child for child, up in parents.items() if up == pid]
         wanted = None if program is None else f"postern-{program}"
         return {pid: " ".join(words[pid]).strip() for pid in ours
                 if pid in words and pid != self.process.pid
                 and wanted in (None, os.path.basename(words[pid][0]))}
 
     def kill(self, program, sig=signal.SIGKILL):
-        """Sends a signal to each process of that program; how many."""
+        """Sends a signal to each process of that program; how many.  The
+        first one first, so that none is left to tell of another's death."""
         count = 0
         for pid in self.pids(program):
             try:
