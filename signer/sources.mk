@@ -19,8 +19,8 @@ key_worker_SOURCES = signer/key_import.c signer/key_issue.c \
 test_keystore_SOURCES = $(keystore_SOURCES)
 test_keyring_SOURCES = $(keyring_SOURCES) signer/master_key.c
 test_wrap_SOURCES = signer/wrap.c
-test_key_worker_SOURCES = $(key_worker_SOURCES) $(keyring_SOURCES) \
-	$(pgp_key_SOURCES) signer/content.c signer/work.c
+test_key_worker_SOURCES = tests/unit/key_task_host.c \
+	$(key_worker_SOURCES) $(keyring_SOURCES) $(pgp_key_SOURCES) signer/content.c signer/work.c
 fuzz_key_file_SOURCES = $(test_key_worker_SOURCES)
 
 key_admin_SOURCES = signer/key_admin.c signer/key_admin_ca.c \
