@@ -240,11 +240,7 @@ walk(struct canon *c, struct err *err)
 		}
 	}
 	mime_finish(m);
-	if (!mime_is_complete(m)) {
-		err_set(
-		    err, "the message has more than %d parts", MIME_PARTS_MAX);
-		goto out;
-	}
+	c->is_full = !mime_is_complete(m);
 	rc = 0;
 out:
 	mime_free(m);
