@@ -7,8 +7,8 @@
  *	STREAM: NAME,COUNT,DEPTH,SIGN,ENCRYPT,METHOD,DKIM,FROM,TO
  *
  * The numbers are those of enums protect_sign, protect_encrypt,
- * protect_method and protect_dkim.  The first stream decides when it ends;
- * others go on as long, however large their COUNT.  Prints "waiting" when it
+ * protect_method and protect_dkim.  COUNT answers of the first stream are
+ * measured; others go on as long.  Prints "waiting" when it
  * listens, "begin" when the first answer of each stream was there, and then
  * for each stream its rate and delays, and at last its own CPU per job.
  * Runs in: benchmarks.
@@ -29,6 +29,7 @@
 #define BODY_OCTETS 10240
 /* Answers before the measurement: processes start, keys are read. */
 #define WARM_UP 200
+#define WARM_UP_OTHERS 4
 
 struct stream {
 	char name[32];
@@ -129,7 +130,7 @@ fill(struct load *load, unsigned index)
 {
 	struct stream *stream = &load->streams[index];
 
-	while (stream->sent < stream->count &&
+	while (stream->sent < JOBS_MAX &&
 	       stream->sent - stream->answered < stream->depth)
 		send_job(load, index);
 }
@@ -140,8 +141,7 @@ begin_if_warm(struct load *load)
 	for (unsigned i = 0; i < load->stream_count; i++) {
 		struct stream *stream = &load->streams[i];
 
-		if (stream->answered < stream->depth ||
-		    (i == 0 && stream->answered < WARM_UP))
+		if (stream->answered < (i == 0 ? WARM_UP : WARM_UP_OTHERS))
 			return;
 	}
 	for (unsigned i = 0; i < load->stream_count; i++)
@@ -185,7 +185,9 @@ on_result(struct channel *channel, const struct channel_frame *frame)
 	if (!load->is_measuring)
 		begin_if_warm(load);
 	fill(load, index);
-	if (load->streams[0].answered == load->streams[0].count)
+	if (load->is_measuring &&
+	    load->streams[0].answered - load->streams[0].warm >=
+		load->streams[0].count)
 		loop_stop(load->loop);
 	return 0;
 }
@@ -317,8 +319,8 @@ read_stream(struct stream *stream, const char *text)
 	stream->dkim = (uint16_t)next_number(&rest, DKIM_COUNT - 1);
 	(void)slice_copy(next_word(&rest), stream->from, sizeof(stream->from));
 	(void)slice_copy(next_word(&rest), stream->to, sizeof(stream->to));
-	stream->delays_ms = xcalloc(stream->count + 1, sizeof(double));
-	stream->sent_at = xcalloc(stream->count + 1, sizeof(double));
+	stream->delays_ms = xcalloc(JOBS_MAX, sizeof(double));
+	stream->sent_at = xcalloc(JOBS_MAX, sizeof(double));
 }
 
 static int
