@@ -273,6 +273,8 @@ class Exim(_Server):
         if os.geteuid() != 0:
             tap.skip_all("Exim is only started by root")
         self._begin()
+        # The tree may be where others than root have no way to.
+        program = shutil.copy(program, self.folder)
         # To the user that it was built for it would refuse a configuration
         # of another name; to others it is a program without privileges.
         user = pwd.getpwnam("nobody")
