@@ -33,6 +33,17 @@ static const struct {
 	{"notified",
 	    "told <{to}>: {kind}[, by message {dsn_message_id}]"},
 	{"handled", "{action} by {actor}"},
+	{"protected",
+	    "protected for {recipient_count} "
+	    "{recipient_count|recipient|recipients}[, <{to}>]"
+	    "[: {applied}][, {method}]"},
+	{"opened",
+	    "opened for {recipient_count} "
+	    "{recipient_count|recipient|recipients}[, <{to}>]"
+	    "[: {applied}][, {method}]{is_held|, held for an administrator|}"},
+	{"waiting",
+	    "waits for the signer[: {reason}][, attempt {attempt}]"
+	    "[, next at {next_attempt}]"},
 	{"finished", "finished[, after {queued_ms} ms]"},
 	{"connect.refused",
 	    "connection refused from {client}: {reason}[, {times} times]"},

@@ -61,6 +61,23 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING };
 #define EVENT_HANDLED(F, L) \
 	F(TEXT, action, 32) \
 	F(TEXT, actor, 128)
+/* What was done before it left: signed, encrypted, decrypted, verified. */
+#define EVENT_PROTECTED(F, L) \
+	F(U32, recipient_count, 0) \
+	F(TEXT, to, 330) \
+	F(TEXT, applied, 64) \
+	F(TEXT, method, 512)
+#define EVENT_OPENED(F, L) \
+	F(U32, recipient_count, 0) \
+	F(TEXT, to, 330) \
+	F(TEXT, applied, 64) \
+	F(TEXT, method, 512) \
+	F(BOOL, is_held, 0)
+/* attempt 0: it was accepted before the signer had it. */
+#define EVENT_WAITING(F, L) \
+	F(U32, attempt, 0) \
+	F(TEXT, reason, 512) \
+	F(I64, next_attempt, 0)
 /* The message left the queue. */
 #define EVENT_FINISHED(F, L) F(U64, queued_ms, 0)
 
@@ -238,7 +255,13 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING };
 	E(LOG_CUT, log_cut, "log.cut", STATE, WARNING, EVENT_LOG_CUT, \
 	    "the end of the log was not whole after a crash") \
 	E(LOG_EXPIRED, log_expired, "log.expired", STATE, INFO, \
-	    EVENT_LOG_EXPIRED, "old log was deleted, as the settings say")
+	    EVENT_LOG_EXPIRED, "old log was deleted, as the settings say") \
+	E(PROTECTED, protected, "protected", LIFE, INFO, EVENT_PROTECTED, \
+	    "it was signed, encrypted or DKIM-signed, as policy has it") \
+	E(OPENED, opened, "opened", LIFE, INFO, EVENT_OPENED, \
+	    "it was decrypted or its signature was looked at") \
+	E(WAITING, waiting, "waiting", LIFE, INFO, EVENT_WAITING, \
+	    "it waits for the signer; nothing leaves before")
 
 #define EVENT_STRUCT(SUFFIX, name, text, class, level, FIELDS, meaning) \
 	struct event_##name { \

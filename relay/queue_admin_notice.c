@@ -12,6 +12,7 @@
 #include "relay/queue_alias.h"
 #include "relay/queue_dsn.h"
 #include "relay/queue_outbox.h"
+#include "relay/queue_sign.h"
 #include "relay/submission.h"
 
 #define NOTICE_TEXT_MAX 65536
@@ -82,8 +83,10 @@ commit_notice(void *arg, struct queue_message *message, bool is_known)
 
 	(void)is_known;
 	queue_delivery_set_first(request->queued, message);
+	queue_sign_own(request->queued->sign, message);
 	job->arg = request;
 	queue_intake_note(job, message);
+	queue_sign_note(request->queued->sign, job, message);
 	queue_message_unref(message);
 	queue_writer_submit(request->queued->writer, job);
 }

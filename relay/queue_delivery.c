@@ -15,6 +15,7 @@
 #include "common/events.h"
 #include "relay/queue_refill.h"
 #include "relay/queue_result.h"
+#include "relay/queue_sign.h"
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
 #include "relay/queued.h"
@@ -84,6 +85,10 @@ queue_delivery_plan(
 	uint32_t *numbers;
 	bool *is_planned;
 
+	if ((message->flags & MSG_FLAG_WAIT_SIGN) != 0) {
+		queue_sign_plan(queued->sign, message);
+		return;
+	}
 	if (count == 1) { /* nearly all mail */
 		if (is_due(queued, message, &message->recipients[0], now_ms))
 			plan_domain(queued, message,
@@ -270,12 +275,8 @@ has_relay(const struct queued *queued)
 	return queued->relay != NULL && channel_is_up(queued->relay);
 }
 
-/*
- * Nothing leaves without what policy demanded when it was accepted, whatever
- * the signer or this program did wrong on the way here.
- */
-static bool
-is_protected(const struct delivery *delivery)
+bool
+queue_delivery_may_leave(const struct delivery *delivery)
 {
 	const struct queue_message *message = delivery->message;
 
@@ -417,7 +418,7 @@ start_delivery(struct queued *queued, struct delivery *delivery)
 {
 	const struct content content = content_of(delivery);
 
-	if (!is_protected(delivery))
+	if (!queue_delivery_may_leave(delivery))
 		set_unprotected_aside(queued, delivery);
 	else if (!content.is_file && content.p == NULL)
 		read_content(queued, delivery, content.output);
@@ -471,8 +472,8 @@ static void
 put_off(struct queued *queued, struct delivery *delivery)
 {
 	struct ipc_list_writer results;
-	struct ipc_relay_result result = {
-	    .job_id = delivery->job_id, .message_id = delivery->message->id};
+	struct ipc_relay_result result = {.job_id = delivery->job_id,
+	    .message_id = delivery->message->id};
 	char id[ID_TEXT_SIZE];
 
 	id_format(delivery->message->id, id);
@@ -504,8 +505,8 @@ queue_delivery_give_up(struct queued *queued)
 	    queued_now_ms(queued) - deadline_ms - OVERDUE_MS;
 	struct delivery *delivery;
 
-	while (
-	    (delivery = dispatch_overdue(queued->dispatch, since_ms)) != NULL)
+	while ((delivery = dispatch_overdue(queued->dispatch, since_ms)) !=
+	       NULL)
 		put_off(queued, delivery);
 }
 

@@ -159,8 +159,7 @@ fill_frame(struct queued *queued, const struct queue_message *original,
 	size_t body_offset = content.n;
 
 	id_format(original->id, frame->id);
-	id_format(
-	    id_next(&queued->ids, clock_wall_us() / 1000), frame->seed);
+	id_format(id_next(&queued->ids, clock_wall_us() / 1000), frame->seed);
 	(void)snprintf(frame->from, sizeof(frame->from),
 	    "Mail Delivery System <mailer-daemon@%s>", hostname);
 	(void)snprintf(frame->message_id, sizeof(frame->message_id),
@@ -176,9 +175,11 @@ fill_frame(struct queued *queued, const struct queue_message *original,
 	    .now = (time_t)(queued_now_ms(queued) / 1000),
 	    .arrival = (time_t)(id_time_ms(original->id) / 1000),
 	    .is_smtputf8 = (original->flags & MSG_FLAG_UTF8) != 0};
+	d->hides_subject = original->protection != NULL &&
+			   queue_protection_hides(original->protection);
 	d->header = original_header(content, &body_offset);
-	d->body = (struct slice){
-	    content.p + body_offset, content.n - body_offset};
+	d->body =
+	    (struct slice){content.p + body_offset, content.n - body_offset};
 }
 
 /* With less and less of the original, until it fits. */
@@ -231,8 +232,8 @@ queue_dsn_make(struct queued *queued, const struct queue_message *original,
 	d.recipients = recipients;
 	d.recipient_count = case_count;
 	/* A failure brings the mail back unless the sender asked otherwise. */
-	d.returns_body =
-	    is_whole && action == DSN_FAILED && original->ret != DSN_RET_HDRS;
+	d.returns_body = is_whole && action == DSN_FAILED &&
+			 original->ret != DSN_RET_HDRS && !d.hides_subject;
 	if ((*taken_r = build_some(&d, &out, &result)) > 0)
 		message = queue_own_message(queued, original->sender,
 		    buf_slice(&out), result.is_8bit, result.needs_smtputf8);

@@ -12,6 +12,7 @@
 #include "relay/queue_alias.h"
 #include "relay/queue_outbox.h"
 #include "relay/queue_refill.h"
+#include "relay/queue_sign.h"
 #include "relay/queue_spool.h"
 #include "relay/queued.h"
 #include "relay/submission.h"
@@ -186,6 +187,8 @@ on_committed(struct pool_task *task)
 	struct queued *queued = intake->queued;
 
 	queue_outbox_send(queued->outbox, job);
+	if (job->status != QUEUE_JOB_DONE)
+		queue_sign_not_committed(queued->sign, job->message);
 	switch (job->status) {
 	case QUEUE_JOB_DONE:
 		answer_accepted(intake, job->message->id);
@@ -220,7 +223,35 @@ commit(struct intake *intake, struct queue_message *message)
 	job->arg = intake;
 	job->now_ms = message->created_ms;
 	queue_intake_note(job, message);
+	queue_sign_note(queued->sign, job, message);
 	queue_writer_submit(queued->writer, job);
+}
+
+/* The signer has answered, or its time is over. */
+static void
+on_signed(
+    void *arg, struct queue_message *message, const struct smtp_status *refusal)
+{
+	struct intake *intake = arg;
+
+	if (refusal == NULL) {
+		commit(intake, message);
+	} else {
+		let_go(intake->queued, message);
+		queue_intake_answer(intake->peer, intake->request_id,
+		    intake->stream, refusal->code, refusal->enhanced,
+		    refusal->text);
+		free_intake(intake);
+	}
+}
+
+/* Its recipients are known: what is demanded for them is, too. */
+static void
+sign_and_commit(struct intake *intake, struct queue_message *message)
+{
+	if (!queue_sign_before_commit(
+		intake->queued->sign, message, on_signed, intake))
+		commit(intake, message);
 }
 
 /* Aliases are expanded; NULL: nobody could say. */
@@ -230,7 +261,7 @@ on_expanded(void *arg, struct queue_message *message, bool is_known)
 	struct intake *intake = arg;
 
 	if (is_known) {
-		commit(intake, message);
+		sign_and_commit(intake, message);
 	} else {
 		let_go(intake->queued, message);
 		queue_intake_answer(intake->peer, intake->request_id,
@@ -257,7 +288,7 @@ queue_intake_take(struct queued *queued, struct queue_message *message,
 		queue_alias_expand(queued, message, on_expanded, intake);
 		return;
 	}
-	commit(intake, message);
+	sign_and_commit(intake, message);
 	queue_message_unref(message);
 }
 

@@ -87,10 +87,22 @@ queue_demand_is_met(const struct queue_protection *protection,
 {
 	if (protection->dkim == DKIM_REQUIRED && (applied & APPLIED_DKIM) == 0)
 		return false;
+	if ((applied & QUEUE_WAIVED) != 0 &&
+	    (demand->options & PROTECT_CALENDAR_PLAIN) != 0)
+		return true;
 	if (demand->sign == SIGN_REQUIRED && (applied & APPLIED_SIGNED) == 0)
 		return false;
 	return demand->encrypt < ENCRYPT_REQUIRED ||
 	       (applied & APPLIED_ENCRYPTED) != 0;
+}
+
+bool
+queue_demand_is_strict(const struct queue_protection *protection,
+    const struct queue_demand *demand)
+{
+	return protection->dkim == DKIM_REQUIRED ||
+	       demand->sign == SIGN_REQUIRED ||
+	       demand->encrypt >= ENCRYPT_REQUIRED;
 }
 
 bool

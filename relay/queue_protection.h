@@ -21,8 +21,14 @@ struct queue_demand {
 	uint8_t method;  /* enum protect_method */
 	uint8_t min_trust;
 	uint16_t options; /* a set of enum protect_option */
-	uint16_t applied; /* a set of enum protect_applied; 0: nothing yet */
+	uint16_t applied; /* a set of enum protect_applied, QUEUE_WAIVED */
 };
+
+/*
+ * Noted in queue_demand.applied beside enum protect_applied: an invitation to
+ * a calendar, which the policy lets out as it is.
+ */
+#define QUEUE_WAIVED 0x100u
 
 /* What the signer made of the message, for some of its recipients. */
 struct queue_output {
@@ -68,6 +74,10 @@ size_t queue_protection_memory(const struct queue_protection *protection);
  */
 bool queue_demand_is_met(const struct queue_protection *protection,
     const struct queue_demand *demand, unsigned applied);
+
+/* Is anything demanded that must be there before it leaves? */
+bool queue_demand_is_strict(const struct queue_protection *protection,
+    const struct queue_demand *demand);
 
 /* May the original's text not be shown to its sender in a notification? */
 bool queue_protection_hides(const struct queue_protection *protection);

@@ -16,6 +16,7 @@
 #include "relay/queue_outbox.h"
 #include "relay/queue_refill.h"
 #include "relay/queue_result.h"
+#include "relay/queue_sign.h"
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
 #include "relay/submission.h"
@@ -33,8 +34,9 @@ struct settling {
 	size_t case_counts[DSN_ACTION_COUNT];
 	size_t case_room; /* of each */
 	int64_t now_ms;
-	int64_t next_ms; /* of what is put off; 0: by the schedule */
-	size_t expanding; /* notifications whose aliases are asked for */
+	int64_t next_ms;       /* of what is put off; 0: by the schedule */
+	bool waits_for_signer; /* what is put off was not tried by relayd */
+	size_t expanding;      /* notifications whose aliases are asked for */
 	void (*done)(void *arg, bool is_done); /* of an administrator */
 	void *arg;
 	/* Reading the original beside the loop. */
@@ -156,8 +158,11 @@ commit_if_expanded(struct settling *settling)
 
 	if (settling->expanding > 0)
 		return;
-	for (size_t i = 0; i < job->dsn_count; i++)
+	for (size_t i = 0; i < job->dsn_count; i++) {
+		queue_sign_own(settling->queued->sign, job->dsns[i]);
 		queue_intake_note(job, job->dsns[i]);
+		queue_sign_note(settling->queued->sign, job, job->dsns[i]);
+	}
 	queue_writer_submit(settling->queued->writer, job);
 }
 
@@ -186,16 +191,14 @@ expand_senders(struct settling *settling)
 			daemon_snapshot(queued->daemon), job->dsns[i]))
 			continue;
 		settling->expanding++;
-		queue_alias_expand(
-		    queued, job->dsns[i], on_expanded, settling);
+		queue_alias_expand(queued, job->dsns[i], on_expanded, settling);
 	}
 	settling->expanding--;
 	commit_if_expanded(settling);
 }
 
 static void
-notify(
-    struct settling *settling, enum dsn_action action, struct slice original)
+notify(struct settling *settling, enum dsn_action action, struct slice original)
 {
 	const struct dsn_case *cases = settling->cases[action];
 	size_t left = settling->case_counts[action];
@@ -361,8 +364,7 @@ settle_delivered(struct settling *settling, struct queue_recipient *recipient,
 {
 	struct event_delivered event = {
 	    ATTEMPT_FIELDS(recipient, result, record),
-	    .ms = result->duration_ms,
-	    .queued_ms = queued_ms(settling)};
+	    .ms = result->duration_ms, .queued_ms = queued_ms(settling)};
 
 	recipient->last_ms = settling->now_ms;
 	settling->queued->delivered++;
@@ -398,11 +400,11 @@ settle_deferred(struct settling *settling, struct queue_recipient *recipient,
 	struct queued *queued = settling->queued;
 	const struct queue_message *message = settling->message;
 	bool is_bounce = (message->flags & MSG_FLAG_BOUNCE) != 0;
-	int64_t expiry_ms = schedule_expiry(
-	    &queued->schedule, is_bounce, message->created_ms);
-	bool is_warning_due = schedule_is_warning_due(&queued->schedule,
-	    is_bounce, message->created_ms, recipient->last_ms,
-	    settling->now_ms);
+	int64_t expiry_ms =
+	    schedule_expiry(&queued->schedule, is_bounce, message->created_ms);
+	bool is_warning_due =
+	    schedule_is_warning_due(&queued->schedule, is_bounce,
+		message->created_ms, recipient->last_ms, settling->now_ms);
 	struct event_deferred event = {
 	    ATTEMPT_FIELDS(recipient, result, record)};
 	struct dsn_case *one;
@@ -412,22 +414,23 @@ settle_deferred(struct settling *settling, struct queue_recipient *recipient,
 		settle_failed(settling, recipient, result, record);
 		return;
 	}
-	recipient->next_ms = settling->next_ms != 0
-				 ? settling->next_ms
-				 : settling->now_ms +
-				       schedule_wait(&queued->schedule,
-					   recipient->attempts);
+	recipient->next_ms =
+	    settling->next_ms != 0
+		? settling->next_ms
+		: settling->now_ms +
+		      schedule_wait(&queued->schedule, recipient->attempts);
 	/* The last attempt is made when the time is over, not long after. */
 	if (recipient->next_ms > expiry_ms)
 		recipient->next_ms = expiry_ms;
-	queued->deferred++;
-	event.next_attempt = recipient->next_ms / 1000;
-	queue_job_event(settling->job, settling->message, clock_wall_us(),
-	    EV_DEFERRED, &event);
+	if (!settling->waits_for_signer) {
+		queued->deferred++;
+		event.next_attempt = recipient->next_ms / 1000;
+		queue_job_event(settling->job, settling->message,
+		    clock_wall_us(), EV_DEFERRED, &event);
+	}
 	add_change(settling->job, QUEUE_CHANGE_DEFER, recipient);
-	if (is_warning_due &&
-	    (one = add_case(
-		 settling, recipient, result, record, DSN_DELAYED)) != NULL)
+	if (is_warning_due && (one = add_case(settling, recipient, result,
+				   record, DSN_DELAYED)) != NULL)
 		one->retry_until_ms = expiry_ms;
 }
 
@@ -615,13 +618,11 @@ is_news(const struct queued *queued, const struct delivery *delivery,
  * off, warned about or given up without one of their own.
  */
 static void
-settle_parked(
-    struct queued *queued, struct delivery *delivery, int64_t next_ms)
+settle_parked(struct queued *queued, struct delivery *delivery, int64_t next_ms)
 {
 	struct settling *settling = settling_new(
 	    queued, delivery->message, delivery, delivery->number_count);
-	struct ipc_relay_result result = {
-	    .message_id = delivery->message->id};
+	struct ipc_relay_result result = {.message_id = delivery->message->id};
 	struct ipc_record_result record = {.outcome = OUTCOME_DEFERRED,
 	    .code = 451,
 	    .enhanced = SLICE("4.4.1"),
@@ -669,6 +670,80 @@ queue_result_park(struct queued *queued)
 		}
 	}
 	queue_writer_submit(queued->writer, job);
+}
+
+/* ---- the signer ---- */
+
+/* Nobody but ourselves says this. */
+static struct ipc_record_result
+own_record(unsigned code, const char *enhanced, const char *reason)
+{
+	return (struct ipc_record_result){.code = (uint16_t)code,
+	    .enhanced = slice_of(enhanced),
+	    .reply = slice_of(reason)};
+}
+
+void
+queue_result_signed(struct queued *queued, struct queue_message *message,
+    struct delivery *claim, const struct sign_failure *failures,
+    size_t failure_count, queue_result_note_fn *note,
+    void (*done)(void *arg, bool is_done), void *arg)
+{
+	struct settling *settling =
+	    settling_new(queued, message, claim, failure_count);
+	const struct ipc_relay_result result = {.message_id = message->id};
+
+	settling->done = done;
+	settling->arg = arg;
+	settling->job = result_job(settling, failure_count);
+	settling->job->is_signed = true;
+	note(settling->job, message, arg);
+	for (size_t i = 0; i < failure_count; i++) {
+		struct queue_recipient *recipient =
+		    queue_message_recipient(message, failures[i].number);
+		const struct ipc_record_result record =
+		    own_record(550, failures[i].enhanced, failures[i].reason);
+
+		if (recipient == NULL)
+			bug("the signer failed for no recipient");
+		note_reply(recipient, &result, &record);
+		settle_failed(settling, recipient, &result, &record);
+	}
+	settle_with_original(settling);
+}
+
+void
+queue_result_sign_wait(struct queued *queued, struct queue_message *message,
+    struct delivery *claim, int64_t next_ms, const char *enhanced,
+    const char *reason, void (*done)(void *arg, bool is_done), void *arg)
+{
+	struct settling *settling =
+	    settling_new(queued, message, claim, message->recipient_count);
+	const struct ipc_relay_result result = {.message_id = message->id};
+	const struct ipc_record_result record =
+	    own_record(451, enhanced, reason);
+	const struct event_waiting event = {
+	    .attempt = message->protection->attempts,
+	    .reason = slice_of(reason),
+	    .next_attempt = next_ms / 1000};
+
+	settling->done = done;
+	settling->arg = arg;
+	settling->next_ms = next_ms;
+	settling->waits_for_signer = true;
+	settling->job = result_job(settling, message->recipient_count);
+	settling->job->has_attempt = true;
+	queue_job_event(
+	    settling->job, message, clock_wall_us(), EV_WAITING, &event);
+	for (size_t i = 0; i < message->recipient_count; i++) {
+		struct queue_recipient *recipient = &message->recipients[i];
+
+		if (recipient->state != RCPT_WAITING)
+			continue;
+		note_reply(recipient, &result, &record);
+		settle_deferred(settling, recipient, &result, &record);
+	}
+	settle_with_original(settling);
 }
 
 /* ---- given up by an administrator ---- */

@@ -204,7 +204,7 @@ take_demand(sqlite3_stmt *stmt, struct queue_demand *demand, struct err *err)
 	    !in_range(sql_i64(stmt, 3), 0, METHOD_COUNT - 1) ||
 	    !in_range(sql_i64(stmt, 4), 0, UINT8_MAX) ||
 	    !in_range(sql_i64(stmt, 5), 0, PROTECT_OPTION_ALL) ||
-	    !in_range(sql_i64(stmt, 6), 0, APPLIED_ALL))
+	    !in_range(sql_i64(stmt, 6), 0, APPLIED_ALL | QUEUE_WAIVED))
 		return err_set(err, "a row of demand makes no sense");
 	*demand = (struct queue_demand){.number = (uint32_t)sql_i64(stmt, 0),
 	    .sign = (uint8_t)sql_i64(stmt, 1),

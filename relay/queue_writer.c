@@ -177,6 +177,13 @@ finish_message(struct sql *store, struct queue_job *job, struct err *err)
 static int
 apply_result(struct sql *store, struct queue_job *job, struct err *err)
 {
+	if (job->is_signed &&
+	    queue_store_signed(store, job->message, err) == -1)
+		return -1;
+	if (job->has_attempt &&
+	    queue_store_attempt(store, job->message->id,
+		job->message->protection->attempts, err) == -1)
+		return -1;
 	for (size_t i = 0; i < job->change_count; i++)
 		if (apply_change(store, job, &job->changes[i], err) == -1)
 			return -1;
@@ -209,8 +216,11 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 		return queue_store_update(
 		    store, job->message->id, job->events, err);
 	case QUEUE_JOB_PULL_IN:
-		rc = queue_store_pull_in(
-		    store, job->next_ms, job->now_ms, err);
+		rc = queue_store_pull_in(store, job->next_ms, job->now_ms, err);
+		job->is_finished = rc == 0;
+		return rc == -1 ? -1 : 0;
+	case QUEUE_JOB_SIGN_PULL_IN:
+		rc = queue_store_sign_pull_in(store, job->now_ms, err);
 		job->is_finished = rc == 0;
 		return rc == -1 ? -1 : 0;
 	case QUEUE_JOB_OUTBOX:

@@ -17,8 +17,9 @@ enum queue_job_kind {
 	QUEUE_JOB_POSTPONE, /* changes' next_ms of any messages' recipients */
 	QUEUE_JOB_STATE,    /* all recipients of message: state, next_ms */
 	QUEUE_JOB_PULL_IN,  /* some due after next_ms are due at now_ms */
-	QUEUE_JOB_OUTBOX,   /* rows up to outbox_seq are in the log */
-	QUEUE_JOB_CLOCK,    /* it is now_ms */
+	QUEUE_JOB_SIGN_PULL_IN, /* what waits for the signer is due at now_ms */
+	QUEUE_JOB_OUTBOX,       /* rows up to outbox_seq are in the log */
+	QUEUE_JOB_CLOCK,        /* it is now_ms */
 	QUEUE_JOB_KIND_COUNT
 };
 
@@ -38,7 +39,7 @@ struct queue_change {
 	uint64_t message_id; /* of POSTPONE; else the job's message */
 	enum queue_change_kind kind;
 	uint32_t number;
-	int64_t next_ms; /* of POSTPONE */
+	int64_t next_ms;                         /* of POSTPONE */
 	const struct queue_recipient *recipient; /* of DEFER */
 };
 
@@ -54,10 +55,12 @@ struct queue_job {
 	enum queue_job_kind kind;
 	enum queue_job_status status;
 	struct queue_message *message; /* holds a reference, or NULL */
-	struct queue_message **dsns; /* accepted with a RESULT; references */
+	struct queue_message **dsns;   /* accepted with a RESULT; references */
 	size_t dsn_count;
 	struct queue_change *changes;
 	size_t change_count;
+	bool is_signed;   /* RESULT: message is as the signer made it */
+	bool has_attempt; /* RESULT: the signer's attempts are noted */
 	enum rcpt_state state;
 	int64_t next_ms;
 	uint32_t events; /* message's, for its row; set by queue_job_event */

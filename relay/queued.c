@@ -2,9 +2,9 @@
 /*
  * postern-queued: the durable queue, its sole writer and its schedule.
  *
- * Sockets: queued-from-smtpd, queued-from-relayd.  It talks to confd
- * (settings), authd (aliases, token keys) and loghub (life events).  Store:
- * queue.db and spool/ in its state directory.  Network: none.
+ * Sockets: queued-from-smtpd, queued-from-relayd, queued-from-signerd.  It
+ * talks to confd (settings), authd (aliases, token keys) and loghub (life
+ * events).  Store: queue.db and spool/ in its state directory.  Network: none.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@
 #include "relay/queue_outbox.h"
 #include "relay/queue_refill.h"
 #include "relay/queue_result.h"
+#include "relay/queue_sign.h"
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
 #include "relay/queued.h"
@@ -201,6 +202,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	look_at_clock(queued);
 	dispatch_wake(queued->dispatch, queued_now_ms(queued));
 	queue_result_park(queued);
+	queue_sign_tick(queued->sign);
 	if (!queued->is_held)
 		queue_refill_tick(queued->refill);
 	if (++queued->ticks % SLOW_TICKS == 0) {
@@ -259,6 +261,8 @@ peer_closed(struct daemon *daemon, struct channel *channel)
 		queued->confd_round++;
 	else if (channel == queued->relay)
 		queue_delivery_relay_gone(queued);
+	else if (channel_peer(channel) == ROLE_SIGNERD)
+		queue_sign_channel_closed(queued->sign, channel);
 }
 
 /* ---- life ---- */
@@ -318,6 +322,8 @@ start(struct daemon *daemon, struct err *err)
 	    pool_new(queued->loop, READER_THREADS, "queue-reader");
 	queued->outbox = queue_outbox_new(queued);
 	queued->refill = queue_refill_new(queued);
+	if ((queued->sign = queue_sign_new(queued, err)) == NULL)
+		return -1;
 	if ((queued->spool = queue_spool_new(queued, err)) == NULL)
 		return -1;
 	queued->authd = daemon_link(daemon, ROLE_AUTHD);
@@ -336,7 +342,8 @@ settings_changed(struct daemon *daemon, struct err *err)
 	struct queued *queued = daemon_state(daemon);
 	const struct settings *settings = daemon_settings(daemon);
 
-	(void)err;
+	if (queue_sign_configure(queued->sign, err) == -1)
+		return -1;
 	schedule_init(&queued->schedule, settings);
 	pull_in(queued);
 	dispatch_set_limit(
@@ -404,6 +411,10 @@ static const struct channel_handler handlers[] = {
     {ROLE_SMTPD, MSG_QUEUE_ABORT, queue_spool_on_abort},
     {ROLE_RELAYD, MSG_RELAY_READY, queue_delivery_ready},
     {ROLE_RELAYD, MSG_RELAY_RESULT, queue_delivery_result},
+    {ROLE_SIGNERD, MSG_SIGN_READY, queue_sign_on_ready},
+    {ROLE_SIGNERD, MSG_SIGN_OUTPUT, queue_sign_on_output},
+    {ROLE_SIGNERD, MSG_SIGN_OUTPUT_FILE, queue_sign_on_output_file},
+    {ROLE_SIGNERD, MSG_SIGN_RESULT, queue_sign_on_result},
     {ROLE_AUTHD, MSG_TOKEN_KEYS, on_token_keys},
     {ROLE_CONFD, MSG_MGMT_REQUEST, queue_admin_request},
     {ROLE_NONE, MSG_HELLO, NULL}};

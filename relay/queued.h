@@ -5,6 +5,7 @@
  *   queue_intake    from smtpd: a message comes in, is checked and committed
  *   queue_spool     bodies too large for one frame: streams into files
  *   queue_delivery  to relayd: what is due goes out, results come back
+ *   queue_sign      to signerd: what has to be signed, encrypted or opened
  *   queue_refill    from disk to memory: what becomes due
  *   queue_notice    notifications to senders (DSN), and alerts by mail
  *   queue_outbox    life events on their way to the log
@@ -27,6 +28,7 @@
 struct sql;
 struct queue_spool;
 struct queue_outbox;
+struct queue_sign;
 struct queue_refill;
 struct route_table;
 
@@ -42,7 +44,7 @@ struct queued {
 	struct daemon *daemon;
 	struct loop *loop;
 	struct queue_writer *writer;
-	struct sql *reader;  /* only in reader_pool's thread */
+	struct sql *reader; /* only in reader_pool's thread */
 	struct pool *reader_pool;
 	struct dispatch *dispatch;
 	struct schedule schedule;
@@ -54,6 +56,7 @@ struct queued {
 	struct queue_spool *spool;
 	struct queue_outbox *outbox;
 	struct queue_refill *refill;
+	struct queue_sign *sign;
 
 	struct link *authd;
 	struct link *loghub;
@@ -107,8 +110,7 @@ int64_t queued_now_ms(const struct queued *queued);
 int queue_intake_submit(
     struct channel *channel, const struct channel_frame *frame);
 void queue_intake_peer_up(struct queued *queued, struct channel *channel);
-void queue_intake_peer_closed(
-    struct queued *queued, struct channel *channel);
+void queue_intake_peer_closed(struct queued *queued, struct channel *channel);
 
 struct smtp_peer *smtp_peer_ref(struct smtp_peer *peer);
 void smtp_peer_unref(struct smtp_peer *peer);
@@ -132,8 +134,8 @@ struct smtp_status;
 struct submission_rules queue_intake_rules(const struct queued *queued);
 
 /* -1 and a refusal when no more can be taken at the moment. */
-int queue_intake_has_room(const struct queued *queued, size_t octets,
-    struct smtp_status *refusal_r);
+int queue_intake_has_room(
+    const struct queued *queued, size_t octets, struct smtp_status *refusal_r);
 
 /* -1: the id is not of this peer's slot, or not above its last. */
 int queue_intake_check_id(struct smtp_peer *peer, uint64_t message_id);
@@ -164,12 +166,18 @@ void queue_delivery_relay_gone(struct queued *queued);
 /* Deliveries that relayd has not answered in time are put off. */
 void queue_delivery_give_up(struct queued *queued);
 
+/*
+ * Nothing leaves without what policy demanded when it was accepted, whatever
+ * the signer or this program did wrong on the way here.
+ */
+bool queue_delivery_may_leave(const struct delivery *delivery);
+
 /* Room for a next hop's key. */
 #define QUEUE_KEY_MAX 300
 
 /* The next hop's key for a domain, by the settings in force. */
-void queue_delivery_key(const struct queued *queued, const char *domain,
-    char *key_r, size_t size);
+void queue_delivery_key(
+    const struct queued *queued, const char *domain, char *key_r, size_t size);
 
 /*
  * When a new recipient of the domain is first due: now, or when its blocked

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "relay/queue_sign.h"
 #include "relay/spool_stream.h"
 #include "relay/submission.h"
 
@@ -420,6 +421,37 @@ start_write(struct stream *stream)
 
 /* ---- the header ---- */
 
+/* The header and the start of the body, as far as it is there. */
+static void
+copy_start(const struct stream *stream, struct buf *start_r)
+{
+	buf_init(start_r, stream->header.body_offset + SIGN_BODY_START);
+	for (const struct chunk *at = stream->chunks.first; at != NULL;
+	     at = at->next) {
+		const size_t room = start_r->limit - start_r->n;
+
+		(void)buf_add(start_r, at->p, at->n < room ? at->n : room);
+	}
+}
+
+/* What the signer has to do with it is asked when its aliases are known. */
+static void
+keep_start(struct stream *stream)
+{
+	struct queued *queued = stream->spool->queued;
+	const struct sign_rules rules = queue_sign_rules(queued->sign);
+	struct queue_message *message = stream->message;
+	struct buf start;
+
+	copy_start(stream, &start);
+	if (queue_sign_may_need(&rules, message, buf_slice(&start))) {
+		message->start_n = start.n;
+		message->start = start.p; /* taken over */
+	} else {
+		buf_clear(&start);
+	}
+}
+
 /* The header is complete: may this message come in?  -1: it was refused. */
 static int
 check(struct stream *stream)
@@ -441,6 +473,7 @@ check(struct stream *stream)
 		spool_stream_refuse(stream);
 		return -1;
 	}
+	keep_start(stream);
 	free_envelope(stream);
 	stream->state = STREAM_WRITING;
 	return 0;

@@ -15,6 +15,7 @@
 #include "relay/queue_outbox.h"
 #include "relay/queue_refill.h"
 #include "relay/queue_result.h"
+#include "relay/queue_sign.h"
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
 #include "relay/route.h"
@@ -85,6 +86,23 @@ daemon_alert_clear(struct daemon *daemon, int alert, const char *subject)
 	(void)subject;
 }
 
+void
+status_fact(
+    struct status_writer *status, const char *name, const char *format, ...)
+{
+	(void)status;
+	(void)name;
+	(void)format;
+}
+
+void
+status_counter(struct status_writer *status, const char *name, int64_t value)
+{
+	(void)status;
+	(void)name;
+	(void)value;
+}
+
 int64_t
 queued_now_ms(const struct queued *queued)
 {
@@ -93,24 +111,71 @@ queued_now_ms(const struct queued *queued)
 
 /* ---- life ---- */
 
+static void
+add_rules(struct ipc_list_writer *policies, const char *text)
+{
+	struct slice rest = slice_of(text);
+	struct err err;
+
+	while (rest.n > 0) {
+		const size_t end = slice_find(rest, '\n', 0);
+		const struct slice line = {rest.p, end};
+		const size_t one = slice_find(line, ' ', 0);
+		const size_t two = slice_find(line, ' ', one + 1);
+		const struct ipc_record_policy policy = {
+		    .sender = {line.p, one},
+		    .recipient = {line.p + one + 1, two - one - 1},
+		    .rules = {line.p + two + 1, line.n - two - 1}};
+
+		if (ipc_policy_add(policies, &policy, &err) == -1)
+			fatal("%s", err.text);
+		rest.p += end + (end < rest.n);
+		rest.n -= end + (end < rest.n);
+	}
+}
+
+/* This host is a trusted network. */
 static struct snapshot *
-make_snapshot(void)
+make_snapshot(const char *rules)
 {
 	struct ipc_conf_snapshot message = {0};
+	struct ipc_list_writer settings;
 	struct ipc_list_writer domains;
-	struct ipc_record_domain domain = {
+	struct ipc_list_writer policies;
+	const struct ipc_record_setting networks = {
+	    .index = SET_smtp_trusted_networks, .text = SLICE("127.0.0.1")};
+	const struct ipc_record_domain domain = {
 	    .name = SLICE("ours.test"), .to = SLICE("")};
 	struct snapshot *snapshot;
 	struct err err;
 
+	ipc_list_writer_init(&settings, 1024);
 	ipc_list_writer_init(&domains, 1024);
-	if (ipc_domain_add(&domains, &domain, &err) == -1)
+	ipc_list_writer_init(&policies, 65536);
+	if (ipc_setting_add(&settings, &networks, &err) == -1 ||
+	    ipc_domain_add(&domains, &domain, &err) == -1)
 		fatal("%s", err.text);
+	add_rules(&policies, rules);
+	message.settings = ipc_list_of(&settings);
 	message.domains = ipc_list_of(&domains);
+	message.policies = ipc_list_of(&policies);
 	if (snapshot_read(&message, &snapshot, &err) == -1)
 		fatal("%s", err.text);
+	ipc_list_writer_clear(&settings);
 	ipc_list_writer_clear(&domains);
+	ipc_list_writer_clear(&policies);
 	return snapshot;
+}
+
+void
+world_set_rules(struct world *world, const char *rules)
+{
+	struct err err;
+
+	snapshot_free(world->snapshot);
+	world->snapshot = make_snapshot(rules);
+	if (queue_sign_configure(world->queued.sign, &err) == -1)
+		fatal("%s", err.text);
 }
 
 void
@@ -137,6 +202,9 @@ world_start(struct world *world)
 	queued->reader_pool = pool_new(queued->loop, 1, "queue-reader");
 	queued->outbox = queue_outbox_new(queued);
 	queued->refill = queue_refill_new(queued);
+	if ((queued->sign = queue_sign_new(queued, &err)) == NULL ||
+	    queue_sign_configure(queued->sign, &err) == -1)
+		fatal("%s", err.text);
 	if ((queued->spool = queue_spool_new(queued, &err)) == NULL)
 		fatal("%s", err.text);
 }
@@ -153,6 +221,7 @@ world_stop(struct world *world)
 	pool_free(queued->reader_pool);
 	queue_outbox_free(queued->outbox);
 	queue_refill_free(queued->refill);
+	queue_sign_free(queued->sign);
 	dispatch_free(queued->dispatch);
 	route_table_free(queued->routes);
 	sql_close(queued->reader);
@@ -169,7 +238,7 @@ world_init(struct world *world)
 	    tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(world->dir) == NULL)
 		fatal("mkdtemp %s", world->dir);
-	world->snapshot = make_snapshot();
+	world->snapshot = make_snapshot("");
 	world_start(world);
 }
 
@@ -254,19 +323,39 @@ static const struct channel_handler queued_takes[] = {
     {ROLE_SMTPD, MSG_QUEUE_CHUNK, queue_spool_on_chunk},
     {ROLE_SMTPD, MSG_QUEUE_END, queue_spool_on_end},
     {ROLE_SMTPD, MSG_QUEUE_ABORT, queue_spool_on_abort},
+    {ROLE_SIGNERD, MSG_SIGN_READY, queue_sign_on_ready},
+    {ROLE_SIGNERD, MSG_SIGN_OUTPUT, queue_sign_on_output},
+    {ROLE_SIGNERD, MSG_SIGN_OUTPUT_FILE, queue_sign_on_output_file},
+    {ROLE_SIGNERD, MSG_SIGN_RESULT, queue_sign_on_result},
     {ROLE_NONE, MSG_HELLO, NULL}};
 
 static void
 on_queued_up(struct channel *channel)
 {
-	queue_intake_peer_up(queued_of(channel), channel);
+	if (channel_peer(channel) == ROLE_SMTPD)
+		queue_intake_peer_up(queued_of(channel), channel);
 }
 
 static void
 on_queued_closed(struct channel *channel, const char *reason)
 {
 	(void)reason;
-	queue_intake_peer_closed(queued_of(channel), channel);
+	if (channel_peer(channel) == ROLE_SMTPD)
+		queue_intake_peer_closed(queued_of(channel), channel);
+	else
+		queue_sign_channel_closed(queued_of(channel)->sign, channel);
+}
+
+struct channel_config
+world_queued_config(struct world *world, enum role peer)
+{
+	return (struct channel_config){.loop = world->queued.loop,
+	    .self = ROLE_QUEUED,
+	    .peer = peer,
+	    .handlers = queued_takes,
+	    .owner = &the_daemon,
+	    .up = on_queued_up,
+	    .closed = on_queued_closed};
 }
 
 void
@@ -278,13 +367,7 @@ world_connect(struct world *world)
 	    .handlers = smtpd_takes,
 	    .owner = &world->peer,
 	    .closed = on_peer_closed};
-	struct channel_config queued = {.loop = world->queued.loop,
-	    .self = ROLE_QUEUED,
-	    .peer = ROLE_SMTPD,
-	    .handlers = queued_takes,
-	    .owner = &the_daemon,
-	    .up = on_queued_up,
-	    .closed = on_queued_closed};
+	struct channel_config queued = world_queued_config(world, ROLE_SMTPD);
 	int fds[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1)

@@ -42,6 +42,12 @@ void world_clear(struct world *world); /* and its folder */
 void world_stop(struct world *world);
 void world_start(struct world *world);
 
+/* Lines "SENDER RECIPIENT WORDS" in place of the rules there are. */
+void world_set_rules(struct world *world, const char *rules);
+
+/* What queued's end of a channel to that peer is made with. */
+struct channel_config world_queued_config(struct world *world, enum role peer);
+
 void world_connect(struct world *world);
 void world_disconnect(struct world *world);
 

@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Jobs: attempts of messages, their turns and deadlines.  queue_sign.h has
+ * their states.
+ * Runs in: postern-queued.  Trusts: its callers.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alerts.h"
+#include "relay/queue_outbox.h"
+#include "relay/queue_refill.h"
+#include "relay/queue_result.h"
+#include "relay/queue_sign_parts.h"
+
+/* How long a client waits at most; then the message waits instead. */
+#define EARLY_DEADLINE_MS 3000
+/* How often deadlines of clients are looked at. */
+#define TIMER_MS 100
+/* Attempts at the signer, and octets of their contents in frames. */
+#define OUT_MAX 200
+#define OUT_OCTETS_MAX (16u << 20)
+/* Waiting messages in memory; the rest waits on disk. */
+#define QUEUED_MAX 1000
+/* Those without room come back after this. */
+#define FULL_WAIT_MS 10000
+/* Without anything overdue for so long, the alert is over. */
+#define ALERT_OVER_MS (10 * 60 * 1000)
+
+/* ---- jobs ---- */
+
+static struct sign_job **
+bucket(struct queue_sign *sign, uint64_t message_id)
+{
+	return &sign->buckets[(message_id ^ message_id >> 20) % SIGN_BUCKETS];
+}
+
+struct sign_job *
+sign_job_find(const struct queue_sign *sign, uint64_t message_id)
+{
+	struct sign_job *at =
+	    sign->buckets[(message_id ^ message_id >> 20) % SIGN_BUCKETS];
+
+	while (at != NULL && at->message->id != message_id)
+		at = at->next;
+	return at;
+}
+
+struct sign_job *
+sign_job_new(struct queue_sign *sign, struct queue_message *message)
+{
+	struct sign_job *job = xcalloc(1, sizeof(*job));
+	struct sign_job **at = bucket(sign, message->id);
+
+	job->sign = sign;
+	job->message = message;
+	message->references++;
+	job->next = *at;
+	*at = job;
+	sign->jobs++;
+	return job;
+}
+
+void
+sign_job_drop_answer(struct sign_job *job)
+{
+	for (size_t i = 0; i < job->output_count; i++) {
+		free(job->outputs[i].content);
+		free(job->outputs[i].start);
+		close_if_open(&job->outputs[i].fd);
+	}
+	for (size_t i = 0; i < job->answer_count; i++) {
+		free(job->answers[i].method);
+		free(job->answers[i].reason);
+	}
+	free(job->outputs);
+	free(job->answers);
+	free(job->reason);
+	free(job->original_start);
+	job->outputs = NULL;
+	job->output_count = 0;
+	job->memory = 0;
+	job->answers = NULL;
+	job->answer_count = 0;
+	job->reason = NULL;
+	job->original_start = NULL;
+	job->has_result = false;
+}
+
+void
+sign_job_end_attempt(struct sign_job *job)
+{
+	job->is_reading = false;
+	if (!job->is_out)
+		return;
+	job->is_out = false;
+	job->sign->out--;
+	job->sign->out_octets -= job->octets;
+	job->octets = 0;
+	queue_sign_pump(job->sign);
+}
+
+void
+sign_job_free(struct sign_job *job)
+{
+	struct queue_sign *sign = job->sign;
+	struct sign_job **at = bucket(sign, job->message->id);
+
+	sign_job_end_attempt(job);
+	while (*at != job)
+		at = &(*at)->next;
+	*at = job->next;
+	sign->jobs--;
+	sign_job_drop_answer(job);
+	if (job->claim != NULL)
+		dispatch_forget(sign->queued->dispatch, job->claim);
+	queue_message_unref(job->message);
+	free(job);
+}
+
+/* ---- turns ---- */
+
+static bool
+has_signer(const struct queue_sign *sign)
+{
+	return sign->signer != NULL && channel_is_up(sign->signer);
+}
+
+static bool
+has_room(const struct queue_sign *sign)
+{
+	return has_signer(sign) && sign->out < OUT_MAX &&
+	       sign->out_octets < OUT_OCTETS_MAX;
+}
+
+static void
+push_queued(struct sign_job *job)
+{
+	struct queue_sign *sign = job->sign;
+
+	job->state = SIGN_QUEUED;
+	job->next_queued = NULL;
+	*sign->queued_last = job;
+	sign->queued_last = &job->next_queued;
+	sign->queued_count++;
+}
+
+static struct sign_job *
+pop_queued(struct queue_sign *sign)
+{
+	struct sign_job *job = sign->queued_first;
+
+	if (job == NULL)
+		return NULL;
+	sign->queued_first = job->next_queued;
+	if (sign->queued_first == NULL)
+		sign->queued_last = &sign->queued_first;
+	sign->queued_count--;
+	return job;
+}
+
+static void
+start(struct sign_job *job)
+{
+	struct err err;
+
+	job->state = SIGN_OUT;
+	if (sign_send(job, &err) == -1)
+		sign_settle_temporary(job, "4.3.0", err.text);
+}
+
+static void
+pump(void *arg)
+{
+	struct queue_sign *sign = arg;
+	struct sign_job *job;
+
+	while (has_room(sign) && !sign->queued->is_held &&
+	       (job = pop_queued(sign)) != NULL)
+		start(job);
+}
+
+void
+queue_sign_pump(struct queue_sign *sign)
+{
+	if (!sign->is_ending)
+		loop_at_turn_end(sign->queued->loop, &sign->pump);
+}
+
+/* ---- before the commit ---- */
+
+struct sign_rules
+queue_sign_rules(const struct queue_sign *sign)
+{
+	const struct settings *settings = queued_settings(sign->queued);
+
+	return (struct sign_rules){.policy = sign->policy,
+	    .domains = &sign->domains,
+	    .header_limit = settings->smtp_max_header_size + IPC_TRACE_MAX,
+	    .verifies = settings->crypto_verify,
+	    .has_tags = settings->crypto_subject_tags};
+}
+
+static struct slice
+start_of(const struct queue_message *message)
+{
+	if (message->content != NULL)
+		return (struct slice){message->content, message->size};
+	return (struct slice){message->start, message->start_n};
+}
+
+/* Settles what the message demands; false: nothing. */
+static bool
+demand(struct queue_sign *sign, struct queue_message *message)
+{
+	const struct sign_rules rules = queue_sign_rules(sign);
+	const struct slice start = start_of(message);
+
+	if (start.n > 0)
+		message->protection = queue_sign_need(&rules, message, start);
+	free(message->start);
+	message->start = NULL;
+	message->start_n = 0;
+	if (message->protection == NULL)
+		return false;
+	message->flags |= MSG_FLAG_DEMAND;
+	return true;
+}
+
+void
+queue_sign_own(struct queue_sign *sign, struct queue_message *message)
+{
+	if (demand(sign, message))
+		message->flags |= MSG_FLAG_WAIT_SIGN;
+}
+
+bool
+queue_sign_before_commit(struct queue_sign *sign, struct queue_message *message,
+    queue_sign_done_fn *done, void *arg)
+{
+	struct sign_job *job;
+	struct err err;
+
+	if (!demand(sign, message))
+		return false;
+	/* An id that is at work already is refused when it is committed. */
+	if (!has_room(sign) || sign->queued->is_held ||
+	    sign->queued_count > 0 ||
+	    sign_job_find(sign, message->id) != NULL) {
+		message->flags |= MSG_FLAG_WAIT_SIGN;
+		sign->waited_total++;
+		return false;
+	}
+	job = sign_job_new(sign, message);
+	job->state = SIGN_EARLY;
+	if (sign_send(job, &err) == -1) {
+		message->flags |= MSG_FLAG_WAIT_SIGN;
+		sign_job_free(job);
+		return false;
+	}
+	job->done = done;
+	job->arg = arg;
+	job->deadline_ms = clock_monotonic_ms() + EARLY_DEADLINE_MS;
+	if (sign->early++ == 0)
+		loop_arm(sign->timer, TIMER_MS);
+	return true;
+}
+
+void
+queue_sign_not_committed(
+    struct queue_sign *sign, const struct queue_message *message)
+{
+	struct sign_job *job = sign_job_find(sign, message->id);
+
+	if (job == NULL || job->message != message)
+		return; /* of an older message with that id */
+	if (job->is_out)
+		sign_send_forget(job);
+	sign_job_free(job);
+}
+
+/* ---- messages that wait ---- */
+
+static bool
+is_due(const struct queued *queued, const struct queue_message *message)
+{
+	const int64_t now_ms = queued_now_ms(queued);
+
+	for (size_t i = 0; i < message->recipient_count; i++) {
+		const struct queue_recipient *recipient =
+		    &message->recipients[i];
+
+		if (recipient->state == RCPT_WAITING &&
+		    recipient->next_ms <= now_ms)
+			return !dispatch_knows(
+			    queued->dispatch, message->id, recipient->number);
+	}
+	return false;
+}
+
+/* With less, it waits on disk. */
+static bool
+has_memory(const struct queue_sign *sign)
+{
+	const struct queued *queued = sign->queued;
+
+	return sign->queued_count == 0 ||
+	       queued->memory_used <
+		   queued_settings(queued)->queue_memory / 4 * 3;
+}
+
+/* Not another one with the same id, which was refused for it. */
+static bool
+is_same(const struct sign_job *job, const struct queue_message *message)
+{
+	return job->message->session_id == message->session_id &&
+	       job->message->created_ms == message->created_ms &&
+	       job->message->recipient_count == message->recipient_count &&
+	       message->protection != NULL;
+}
+
+/* It was committed while its attempt was under way, or had come back. */
+static void
+go_on(struct sign_job *job, struct queue_message *message)
+{
+	/* The refill may have been faster: one struct numbers the events. */
+	if (job->message != message) {
+		queue_message_unref(job->message);
+		job->message = message;
+		message->references++;
+		message->protection->attempts = job->attempt;
+	}
+	job->claim = dispatch_claim(job->sign->queued->dispatch, message);
+	job->state = SIGN_OUT;
+	if (job->is_out)
+		return;
+	if (job->has_result)
+		sign_settle(job);
+	else
+		sign_settle_temporary(
+		    job, "4.7.5", "The signer asks to try again");
+}
+
+static void
+on_postponed(struct pool_task *task)
+{
+	struct queue_job *job = queue_job_of(task);
+	struct queued *queued = job->arg;
+
+	if (job->status != QUEUE_JOB_DONE)
+		queue_refill_missed(queued->refill);
+	queue_outbox_send(queued->outbox, job);
+	queue_job_free(job);
+}
+
+/* Too many are in memory already: this one is looked at again soon. */
+static void
+postpone(struct queue_sign *sign, struct queue_message *message)
+{
+	struct queued *queued = sign->queued;
+	const int64_t next_ms = queued_now_ms(queued) + FULL_WAIT_MS;
+	struct queue_job *job =
+	    queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
+
+	job->arg = queued;
+	job->changes = xcalloc(message->recipient_count, sizeof(*job->changes));
+	for (size_t i = 0; i < message->recipient_count; i++) {
+		message->recipients[i].next_ms = next_ms;
+		job->changes[job->change_count++] =
+		    (struct queue_change){.message_id = message->id,
+			.kind = QUEUE_CHANGE_POSTPONE,
+			.number = message->recipients[i].number,
+			.next_ms = next_ms};
+	}
+	dispatch_touch(queued->dispatch, message->id);
+	queue_writer_submit(queued->writer, job);
+}
+
+void
+queue_sign_plan(struct queue_sign *sign, struct queue_message *message)
+{
+	struct sign_job *job = sign_job_find(sign, message->id);
+
+	if (job != NULL) {
+		if (job->state == SIGN_COMMITTING && is_same(job, message))
+			go_on(job, message);
+		return;
+	}
+	if (message->protection == NULL || !is_due(sign->queued, message))
+		return;
+	if (!has_memory(sign)) {
+		queue_refill_missed(sign->queued->refill);
+		return;
+	}
+	if (sign->queued_count >= QUEUED_MAX) {
+		postpone(sign, message);
+		return;
+	}
+	job = sign_job_new(sign, message);
+	job->claim = dispatch_claim(sign->queued->dispatch, message);
+	if (has_signer(sign)) {
+		push_queued(job);
+		queue_sign_pump(sign);
+	} else {
+		message->protection->attempts++;
+		sign_settle_temporary(
+		    job, "4.7.5", "The signer is not running");
+	}
+}
+
+/* ---- time ---- */
+
+static void
+expire(struct sign_job *job)
+{
+	if (job->done != NULL) {
+		/* The attempt goes on; its client does not wait for it. */
+		job->deadline_ms += SIGN_LATE_DEADLINE_MS;
+		sign_settle_late(job);
+		return;
+	}
+	sign_send_forget(job);
+	sign_settle_temporary(
+	    job, "4.7.5", "The signer did not answer in time");
+}
+
+static void
+look_at_deadlines(struct queue_sign *sign)
+{
+	const uint64_t now_ms = clock_monotonic_ms();
+
+	for (size_t i = 0; i < SIGN_BUCKETS; i++) {
+		struct sign_job *next;
+
+		for (struct sign_job *job = sign->buckets[i]; job != NULL;
+		     job = next) {
+			next = job->next;
+			if (job->is_out && job->deadline_ms <= now_ms)
+				expire(job);
+		}
+	}
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct queue_sign *sign = arg;
+
+	(void)fd;
+	(void)what;
+	look_at_deadlines(sign);
+	if (sign->early > 0)
+		loop_arm(sign->timer, TIMER_MS);
+}
+
+void
+queue_sign_tick(struct queue_sign *sign)
+{
+	if (sign->out > 0)
+		look_at_deadlines(sign);
+	if (sign->overdue_ms != 0 &&
+	    queued_now_ms(sign->queued) - sign->overdue_ms > ALERT_OVER_MS) {
+		sign->overdue_ms = 0;
+		daemon_alert_clear(sign->queued->daemon, ALERT_SIGNER, "");
+	}
+}
+
+/* ---- the signer comes and goes ---- */
+
+static void
+done_pull_in(struct pool_task *task)
+{
+	struct queue_job *job = queue_job_of(task);
+	struct queued *queued = job->arg;
+
+	queue_outbox_send(queued->outbox, job);
+	queue_refill_missed(queued->refill);
+	if (job->status == QUEUE_JOB_DONE && !job->is_finished &&
+	    !daemon_is_stopping(queued->daemon))
+		queue_writer_submit(queued->writer, job);
+	else
+		queue_job_free(job);
+}
+
+void
+queue_sign_pull_in(struct queue_sign *sign)
+{
+	struct queue_job *job =
+	    queue_job_new(QUEUE_JOB_SIGN_PULL_IN, NULL, done_pull_in);
+
+	job->arg = sign->queued;
+	job->now_ms = queued_now_ms(sign->queued);
+	queue_writer_submit(sign->queued->writer, job);
+}
+
+void
+queue_sign_channel_closed(
+    struct queue_sign *sign, const struct channel *channel)
+{
+	struct sign_job *job;
+
+	if (channel != sign->signer)
+		return;
+	sign->signer = NULL;
+	for (size_t i = 0; i < SIGN_BUCKETS; i++) {
+		struct sign_job *next;
+
+		for (job = sign->buckets[i]; job != NULL; job = next) {
+			next = job->next;
+			if (job->is_out)
+				sign_settle_temporary(job, "4.7.5",
+				    "The signer ended while it worked on it");
+		}
+	}
+	while ((job = pop_queued(sign)) != NULL)
+		sign_settle_temporary(
+		    job, "4.7.5", "The signer is not running");
+}
+
+/* ---- life ---- */
+
+int
+queue_sign_configure(struct queue_sign *sign, struct err *err)
+{
+	size_t unread;
+	struct policy *policy =
+	    policy_of_snapshot(daemon_snapshot(sign->queued->daemon), &unread);
+
+	/* Mail must not leave without what such a rule demands. */
+	if (unread > 0) {
+		policy_free(policy);
+		return err_set(
+		    err, "%zu rules of policy cannot be read", unread);
+	}
+	policy_free(sign->policy);
+	sign->policy = policy;
+	return 0;
+}
+
+struct queue_sign *
+queue_sign_new(struct queued *queued, struct err *err)
+{
+	struct queue_sign *sign = xcalloc(1, sizeof(*sign));
+
+	sign->queued = queued;
+	sign->queued_last = &sign->queued_first;
+	sign->pump = (struct loop_task){.run = pump, .arg = sign};
+	sign->timer = evtimer_new(loop_base(queued->loop), on_timer, sign);
+	if (sign->timer == NULL) {
+		free(sign);
+		(void)err_set(err, "out of memory for a timer");
+		return NULL;
+	}
+	sign->policy = policy_new();
+	sign_ready_load(sign);
+	return sign;
+}
+
+void
+queue_sign_free(struct queue_sign *sign)
+{
+	if (sign == NULL)
+		return;
+	sign->is_ending = true;
+	for (size_t i = 0; i < SIGN_BUCKETS; i++)
+		while (sign->buckets[i] != NULL)
+			sign_job_free(sign->buckets[i]);
+	event_free(sign->timer);
+	policy_free(sign->policy);
+	sign_domains_clear(&sign->domains);
+	free(sign);
+}
+
+void
+queue_sign_status(const struct queue_sign *sign, struct status_writer *out)
+{
+	status_fact(out, "signer", "%s",
+	    has_signer(sign) ? "is there" : "is not there");
+	status_counter(out, "signing", (int64_t)sign->out);
+	status_counter(out, "waiting_to_sign", (int64_t)sign->queued_count);
+	status_counter(out, "protected_total", (int64_t)sign->protected_total);
+	status_counter(out, "opened_total", (int64_t)sign->opened_total);
+	status_counter(
+	    out, "waited_to_sign_total", (int64_t)sign->waited_total);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Messages on their way through the signer (postern-signerd), before they are
+ * accepted where that is quick, else from the queue.
+ *
+ * What is demanded is settled once, before the 250, and kept with the message
+ * (queue_protection.h).  On disk such a message is in one of these states; each
+ * arrow is one transaction:
+ *
+ *   (nothing)  -> waiting     accepted: the signer is away, busy, late, or
+ *                             said "temporary"; flag MSG_FLAG_WAIT_SIGN
+ *   (nothing)  -> protected   accepted: all it demands was applied in time
+ *   waiting    -> waiting     the next attempt was noted, and when it is due
+ *   waiting    -> protected   outputs, who gets which, what was applied; who
+ *                             cannot be served fails, with his notification
+ *   waiting    -> (no row)    nobody can be served, or its time is over
+ *   protected  -> held        the signer said so; by an administrator released
+ *
+ * Large outputs are files, synced before the transaction that names them;
+ * without a row they go at the next start.  Nothing is given to relayd that
+ * waits, or whose demand is not met (queue_delivery.c looks once more).
+ *
+ * In memory, an attempt is a job.  At the signer there is one attempt of a
+ * message at a time; answers of another number are of nobody.
+ *
+ *   state      event                      what follows              state
+ *   (none)     a client's message         sent; the client waits    EARLY
+ *              the same, no signer or     committed as waiting      (none)
+ *              too many at it
+ *   EARLY      result: all is met         large outputs are written STORING
+ *              result: some are refused   committed as waiting, the COMMITTING
+ *                                         result is kept
+ *              result: refused for all    the client is told 5xx    (none)
+ *              result: temporary, or      committed as waiting      COMMITTING
+ *              less than demanded
+ *              3 s passed                 committed as waiting, the COMMITTING
+ *                                         attempt goes on
+ *              channel lost               committed as waiting      COMMITTING
+ *   COMMITTING result                     kept                      COMMITTING
+ *              committed; result is here  large outputs are written STORING
+ *              committed; attempt is out                            OUT
+ *              committed; else            next time noted           SETTLING
+ *              not committed (no space)                             (none)
+ *   STORING    written; a client waits    committed as protected    (none)
+ *              written; it was waiting    transaction               SETTLING
+ *              cannot be written          as "temporary"
+ *   (none)     a waiting message is due   claimed                   QUEUED
+ *              the same, no signer        next time noted           SETTLING
+ *   QUEUED     there is room at the       sent (content read from   OUT
+ *              signer                     disk before)
+ *              channel lost               next time noted           SETTLING
+ *   OUT        result: met, or refused    large outputs are written STORING
+ *              result: temporary, less    next time noted           SETTLING
+ *              than demanded; deadline
+ *              passed; channel lost
+ *   SETTLING   committed                  delivered, or waits       (none)
+ *   any        this process ends          waiting or protected, as on disk
+ *
+ * Only SIGNED_DONE with everything that was demanded lets a message go on;
+ * each other way out of this table leaves it waiting.
+ */
+#ifndef RELAY_QUEUE_SIGN_H
+#define RELAY_QUEUE_SIGN_H
+
+#include "relay/queue_sign_need.h"
+#include "relay/queued.h"
+
+struct queue_sign;
+
+struct queue_sign *queue_sign_new(struct queued *queued, struct err *err);
+void queue_sign_free(struct queue_sign *sign);
+
+/*
+ * The snapshot changed.  -1: a rule of it cannot be read; the rules before it
+ * go on to hold.
+ */
+int queue_sign_configure(struct queue_sign *sign, struct err *err);
+
+/* Once a second. */
+void queue_sign_tick(struct queue_sign *sign);
+
+/* Frames of signerd, and that a channel of it ended. */
+int queue_sign_on_ready(
+    struct channel *channel, const struct channel_frame *frame);
+int queue_sign_on_output(
+    struct channel *channel, const struct channel_frame *frame);
+int queue_sign_on_output_file(
+    struct channel *channel, const struct channel_frame *frame);
+int queue_sign_on_result(
+    struct channel *channel, const struct channel_frame *frame);
+void queue_sign_channel_closed(
+    struct queue_sign *sign, const struct channel *channel);
+
+/* By which need is settled now. */
+struct sign_rules queue_sign_rules(const struct queue_sign *sign);
+
+/*
+ * Before a message is committed, with its recipients as they will be: settles
+ * what it demands, and asks the signer.  True: done follows, and not within
+ * this call; else it is to be committed at once.  refusal NULL: to be
+ * committed as it is now.
+ */
+typedef void queue_sign_done_fn(void *arg, struct queue_message *message,
+    const struct smtp_status *refusal);
+bool queue_sign_before_commit(struct queue_sign *sign,
+    struct queue_message *message, queue_sign_done_fn *done, void *arg);
+
+/* A message of our own, before it is committed: may have to wait. */
+void queue_sign_own(struct queue_sign *sign, struct queue_message *message);
+
+/* The message was not committed: nobody waits for it. */
+void queue_sign_not_committed(
+    struct queue_sign *sign, const struct queue_message *message);
+
+/* A message that waits for the signer is in memory, and may be due. */
+void queue_sign_plan(struct queue_sign *sign, struct queue_message *message);
+
+/* Life events of what was done before the commit, in the job that inserts. */
+void queue_sign_note(struct queue_sign *sign, struct queue_job *job,
+    struct queue_message *message);
+
+void queue_sign_status(
+    const struct queue_sign *sign, struct status_writer *out);
+
+#endif

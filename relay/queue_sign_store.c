@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Outputs of the signer that are too large for queue.db become files of the
+ * spool.  A descriptor's content is copied: the signer still holds it.
+ * Runs in: postern-queued, in the spool's threads.  Trusts: nothing of the
+ * descriptor: what it has more or less than was said is a failure.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "relay/queue_sign_parts.h"
+#include "relay/queue_spool.h"
+#include "relay/spool_stream.h"
+
+#define COPY_SIZE 65536
+
+static bool
+is_large(const struct sign_output *output)
+{
+	return output->content == NULL || output->size > IPC_INLINE_MAX;
+}
+
+static bool
+has_8bit(const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)p[i] > 127)
+			return true;
+	return false;
+}
+
+static int
+copy(struct sign_output *output, int fd)
+{
+	char room[COPY_SIZE];
+	uint64_t done = 0;
+
+	while (done < output->size) {
+		const uint64_t left = output->size - done;
+		const ssize_t n = pread(output->fd, room,
+		    left < sizeof(room) ? (size_t)left : sizeof(room),
+		    (off_t)done);
+
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == 0)
+			errno = EIO; /* it became shorter */
+		if (n <= 0)
+			return -1;
+		output->is_8bit |= has_8bit(room, (size_t)n);
+		if (spool_file_write(fd, room, (size_t)n) == -1)
+			return -1;
+		done += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* -1 and errno. */
+static int
+write_output(const struct spool_folders *folders, uint64_t id,
+    struct sign_output *output)
+{
+	int fd = spool_file_create(folders, id, output->number);
+	int rc;
+
+	if (fd == -1)
+		return -1;
+	if (output->content != NULL) {
+		output->is_8bit = has_8bit(output->content, output->size);
+		rc = spool_file_write(fd, output->content, output->size);
+	} else {
+		rc = copy(output, fd);
+	}
+	if (rc == 0)
+		spool_file_sync(folders, id, output->number, fd);
+	(void)close(fd);
+	return rc;
+}
+
+static struct sign_job *
+job_of(struct pool_task *task)
+{
+	return (
+	    struct sign_job *)((char *)task - offsetof(struct sign_job, task));
+}
+
+static void
+run_store(struct pool_task *task)
+{
+	struct sign_job *job = job_of(task);
+	const struct spool_folders *folders =
+	    &job->sign->queued->spool->folders;
+	const uint64_t id = job->message->id;
+	size_t i;
+
+	for (i = 0; i < job->output_count; i++)
+		if (is_large(&job->outputs[i]) &&
+		    write_output(folders, id, &job->outputs[i]) == -1)
+			break;
+	if (i == job->output_count)
+		return;
+	job->failure = errno;
+	/* The next attempt's files have the same names. */
+	for (size_t j = 0; j <= i; j++)
+		if (is_large(&job->outputs[j]))
+			(void)spool_file_remove(
+			    folders, id, job->outputs[j].number);
+}
+
+static void
+done_store(struct pool_task *task)
+{
+	struct sign_job *job = job_of(task);
+
+	job->stored(job);
+}
+
+void
+sign_store(struct sign_job *job, void (*done)(struct sign_job *job))
+{
+	bool has_large = false;
+
+	job->failure = 0;
+	for (size_t i = 0; i < job->output_count; i++) {
+		struct sign_output *output = &job->outputs[i];
+
+		if (is_large(output))
+			has_large = true;
+		else
+			output->is_8bit =
+			    has_8bit(output->content, output->size);
+	}
+	if (!has_large) {
+		done(job);
+		return;
+	}
+	job->state = SIGN_STORING;
+	job->stored = done;
+	job->task.run = run_store;
+	job->task.done = done_store;
+	pool_submit(job->sign->queued->spool->pool, &job->task);
+}
