@@ -551,6 +551,8 @@ der_walk(struct slice der, struct der_facts *facts_r, struct err *err)
 	struct der_facts f = {.kind = DER_CMS_OTHER};
 	struct value info, type, content, body;
 
+	if (der.n == 0)
+		return err_set(err, "an empty CMS");
 	if (walk_shape(der, err) == -1)
 		return -1;
 	if (!expect(&der, TAG_SEQUENCE, &info) ||

@@ -315,7 +315,7 @@ write_type(const struct entity *e, const struct entity_wishes *wishes,
 	return sink_text(sink, "\r\n", err);
 }
 
-/* Content-* but type and encoding. */
+/* Content-* but the first type, and an encoding that changes. */
 static int
 write_content_fields(
     const struct entity *e, const struct sink *sink, struct err *err)
@@ -332,7 +332,7 @@ write_content_fields(
 
 		if (!slice_starts_nocase(
 			header_field_name(&e->header, field), "Content-") ||
-		    field->name == HDR_CONTENT_TYPE ||
+		    field == header_first(&e->header, HDR_CONTENT_TYPE) ||
 		    (field->name == HDR_CONTENT_TRANSFER_ENCODING &&
 			encoding != NULL))
 			continue;

@@ -74,6 +74,8 @@ sink_range(const struct sink *sink, const struct content *content,
 
 	if (end > content->size || start > end)
 		return err_set(err, "a part lies outside of its message");
+	if (start == end)
+		return 0;
 	if (content->fd == -1)
 		return sink_write(sink, content->memory.p + start,
 		    (size_t)(end - start), err);
