@@ -559,10 +559,15 @@
 
 /* ---- signerd and its workers ---- */
 
-/* The class's wrapping key, and the folder of its key files. */
+/*
+ * The class's wrapping key, and the folder of its key files; a PKCS #11 module
+ * and its own folder, or "".
+ */
 #define IPC_WORKER_SECRET(F, L) \
 	F(BYTES, wrapping_key, 32) \
-	F(TEXT, folder, 512)
+	F(TEXT, folder, 512) \
+	F(TEXT, pkcs11_module, 512) \
+	F(TEXT, pkcs11_folder, 512)
 
 /*
  * A task; op is enum work_op.  facts: arguments of WORK_KEY, and the layers

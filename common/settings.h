@@ -237,6 +237,14 @@
 	    "Largest message to sign, encrypt or open", \
 	    "A larger one that must be protected is returned, any other " \
 	    "passes as it is.") \
+	S(crypto_pkcs11_module, "crypto.pkcs11_module", TEXT, "", \
+	    READS(SIGNERD), "PKCS #11 module for keys in tokens", \
+	    "The path of a library, such as " \
+	    "/usr/lib/softhsm/libsofthsm2.so. It is loaded into the " \
+	    "processes that sign and decrypt, when they start.") \
+	S(crypto_pkcs11_folder, "crypto.pkcs11_folder", TEXT, "", \
+	    READS(SIGNERD), "Folder that the PKCS #11 module may write", \
+	    "Where it keeps tokens or locks; all others are closed to it.") \
 	S(log_retention_days, "log.retention_days", NUMBER(1, 3650), "90", \
 	    READS(LOGHUB), "Days that the log is kept", "") \
 	S(log_min_free, "log.min_free", OCTETS(0, 1099511627776), "128M", \

@@ -17,6 +17,7 @@
 
 #include "signer/delivery.h"
 #include "signer/job_parts.h"
+#include "signer/key_admin.h"
 
 #define KEYS_OCTETS_MAX (64u * 1024 * 1024)
 #define FACTS_OCTETS_MAX (128u * 1024)
@@ -257,6 +258,16 @@ send_output(struct track *track, const struct task_result *result)
 	return channel_send(queued, MSG_SIGN_OUTPUT_FILE, &file, &result->fd);
 }
 
+/* Keys that came with the mail; they are read while it goes on its way. */
+static void
+harvest(const struct track *track, struct ipc_list harvested)
+{
+	struct ipc_record_harvest record;
+
+	while (ipc_harvest_next(&harvested, &record))
+		key_harvest(job_signerd(track->job), &record, NULL, NULL);
+}
+
 static void
 on_step_done(struct task *task, struct task_result *result)
 {
@@ -279,6 +290,7 @@ on_step_done(struct task *task, struct task_result *result)
 	track->applied |= result->applied;
 	keep_method(track, result->method);
 	keep_facts(track, result->facts);
+	harvest(track, result->harvested);
 	if (result->outcome == SIGNED_HOLD || next_op(track) == WORK_OP_COUNT) {
 		if (send_output(track, result) == -1)
 			job_track_failed(track, SIGNED_TEMPORARY,

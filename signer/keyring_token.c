@@ -69,7 +69,7 @@ token_key(const char *uri, const char *pin, struct err *err)
 	if (key == NULL)
 		(void)err_set(err,
 		    "the token does not give its key: see "
-		    "signer.pkcs11_module, the token and its PIN");
+		    "crypto.pkcs11_module, the token and its PIN");
 	ENGINE_free(engine);
 	ERR_clear_error();
 	return key;

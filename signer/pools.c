@@ -340,6 +340,8 @@ pools_worker_up(struct pools *pools, struct channel *channel)
 {
 	struct pool_worker *worker = channel_context(channel);
 	enum pool_class class = worker->pool->class;
+	const struct settings *settings =
+	    daemon_settings(pools->signerd->daemon);
 	struct ipc_worker_secret message;
 	struct wrap_key key;
 	char folder[512];
@@ -355,6 +357,12 @@ pools_worker_up(struct pools *pools, struct channel *channel)
 	message = (struct ipc_worker_secret){
 	    .wrapping_key = {(const char *)key.octets, sizeof(key.octets)},
 	    .folder = slice_of(folder)};
+	if (class == POOL_SIGN || class == POOL_OPEN) {
+		message.pkcs11_module =
+		    slice_of(settings->crypto_pkcs11_module);
+		message.pkcs11_folder =
+		    slice_of(settings->crypto_pkcs11_folder);
+	}
 	(void)channel_send(channel, MSG_WORKER_SECRET, &message, NULL);
 	explicit_bzero(&key, sizeof(key));
 	worker->is_up = true;

@@ -37,6 +37,8 @@ struct signer_worker {
 	enum pool_class class;
 	struct worker_context context;
 	char folder[FOLDER_SIZE];
+	char token_module[FOLDER_SIZE]; /* PKCS #11; "": none */
+	char token_folder[FOLDER_SIZE];
 	char scratch[FOLDER_SIZE]; /* "": its class runs no gpg */
 	bool is_ready;             /* has its secret and is confined */
 };
@@ -73,12 +75,38 @@ find_scratch(struct signer_worker *worker)
 	    slice_of(real), worker->scratch, sizeof(worker->scratch));
 }
 
+/*
+ * A PKCS #11 module takes part in the work: it is loaded before, and may use
+ * its own folder.  A module that talks to a daemon finds its socket closed.
+ */
+static int
+confine_with_token(struct signer_worker *worker, struct err *err)
+{
+	struct confinement confinement = {.rights = CONFINE_FILES_READ |
+						    CONFINE_FILES_WRITE |
+						    CONFINE_MEMORY_FILES,
+	    .read_dirs = {worker->folder}};
+
+	if (keyring_prepare_pkcs11(worker->token_module, err) == -1) {
+		/* Keys that are in files work all the same. */
+		log_notice("%s", err->text);
+		confinement.rights &= ~(unsigned)CONFINE_FILES_WRITE;
+		return confine(&confinement, worker->folder, err);
+	}
+	return confine(&confinement,
+	    worker->token_folder[0] != '\0' ? worker->token_folder
+					    : worker->folder,
+	    err);
+}
+
 static int
 confine_class(struct signer_worker *worker, struct err *err)
 {
 	struct confinement confinement = {
 	    .rights = CONFINE_FILES_READ | CONFINE_MEMORY_FILES};
 
+	if (worker->token_module[0] != '\0')
+		return confine_with_token(worker, err);
 	if (!runs_gpg(worker->class))
 		return confine(&confinement, worker->folder, err);
 	if (find_scratch(worker) == -1)
@@ -101,7 +129,11 @@ on_secret(struct channel *channel, const struct channel_frame *frame)
 
 	if (worker->is_ready || secret->wrapping_key.n != sizeof(key.octets) ||
 	    slice_copy(
-		secret->folder, worker->folder, sizeof(worker->folder)) == -1)
+		secret->folder, worker->folder, sizeof(worker->folder)) == -1 ||
+	    slice_copy(secret->pkcs11_module, worker->token_module,
+		sizeof(worker->token_module)) == -1 ||
+	    slice_copy(secret->pkcs11_folder, worker->token_folder,
+		sizeof(worker->token_folder)) == -1)
 		return -1;
 	memcpy(key.octets, secret->wrapping_key.p, sizeof(key.octets));
 	worker->context.keyring = keyring_new(worker->folder, &key);
