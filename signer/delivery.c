@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "common/forged_field.h"
 #include "common/from_header.h"
 #include "common/mime_value.h"
 #include "common/policy.h"
@@ -239,7 +240,7 @@ write_outer_field(const struct delivery *d, const struct headers *h,
 	if (d->entity != NULL && is_content_field(name))
 		return 0;
 	if (!d->is_later_step &&
-	    verdict_is_forged(
+	    forged_field(
 		name, header_field_value(&h->outer, field), d->authserv_id))
 		return 0;
 	if (removals_name_field(d->removals, name))

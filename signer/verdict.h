@@ -71,12 +71,4 @@ enum verdict_kind verdict_worse(enum verdict_kind a, enum verdict_kind b);
 int verdict_write(
     const struct verdict *verdict, struct slice authserv_id, struct buf *out);
 
-/*
- * Whether an incoming field claims to be ours: X-Postern-* and
- * Authentication-Results in our name (RFC 8601 §5).  Such are taken out before
- * ours are written.
- */
-bool verdict_is_forged(
-    struct slice name, struct slice value, struct slice authserv_id);
-
 #endif

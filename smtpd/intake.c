@@ -188,9 +188,7 @@ intake_finish_header(struct intake *intake, struct header *header)
 		    intake, 554, "5.6.0", "Trace header is too long");
 		goto out;
 	}
-	if (intake_drops_bcc(session))
-		intake_header_drop_bcc(
-		    header, &intake->content, INTAKE_HEADROOM);
+	intake_header_drop(session, header, &intake->content, INTAKE_HEADROOM);
 	if (prefix.n > INTAKE_HEADROOM) {
 		/* Rare: an account or a recipient of unusual length. */
 		size_t more = prefix.n - INTAKE_HEADROOM;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/forged_field.h"
 #include "common/from_header.h"
 #include "common/printable.h"
 #include "common/rfc5322_date.h"
@@ -21,12 +22,6 @@ static bool
 is_submission(const struct session *session)
 {
 	return session->listener != LISTENER_SMTP;
-}
-
-bool
-intake_drops_bcc(const struct session *session)
-{
-	return is_submission(session);
 }
 
 /* ---- facts ---- */
@@ -207,26 +202,39 @@ intake_header_lines(const struct session *session, const struct header *header,
 	return lines->overflowed ? -1 : 0;
 }
 
+/* Is it to reach nobody? */
+static bool
+is_dropped(const struct session *session, const struct header *header,
+    const struct header_field *field)
+{
+	if (is_submission(session))
+		return field->name == HDR_BCC || field->name == HDR_RESENT_BCC;
+	if (session->login != NULL || session->is_trusted)
+		return false;
+	return forged_field(header_field_name(header, field),
+	    header_field_value(header, field),
+	    slice_of(session_settings(session)->smtp_hostname));
+}
+
 void
-intake_header_drop_bcc(
-    const struct header *header, struct buf *content, size_t offset)
+intake_header_drop(const struct session *session, const struct header *header,
+    struct buf *content, size_t offset)
 {
 	size_t kept = offset; /* where the next kept octet goes */
 	size_t from = offset; /* what is not moved yet */
 
-	if (header_count(header, HDR_BCC) == 0 &&
-	    header_count(header, HDR_RESENT_BCC) == 0)
-		return;
 	for (size_t i = 0; i < header->field_count; i++) {
 		const struct header_field *field = &header->fields[i];
 		size_t n = offset + field->start - from;
 
-		if (field->name != HDR_BCC && field->name != HDR_RESENT_BCC)
+		if (!is_dropped(session, header, field))
 			continue;
 		memmove(content->p + kept, content->p + from, n);
 		kept += n;
 		from = offset + field->end;
 	}
+	if (from == kept)
+		return;
 	memmove(content->p + kept, content->p + from, content->n - from);
 	content->n -= from - kept;
 }

@@ -29,11 +29,12 @@ int intake_header_lines(const struct session *session,
     const struct header *header, uint64_t message_id, char **header_message_id,
     struct buf *lines);
 
-/* People submit here: their Bcc must not reach anybody. */
-bool intake_drops_bcc(const struct session *session);
-
-/* Takes Bcc and Resent-Bcc out of the content, which begins at offset. */
-void intake_header_drop_bcc(
+/*
+ * Takes fields out of the content, which begins at offset: Bcc of people who
+ * submit here, which must not reach anybody; of strangers, what they wrote in
+ * our name.
+ */
+void intake_header_drop(const struct session *session,
     const struct header *header, struct buf *content, size_t offset);
 
 /* queued's answer as a reply; one that is none becomes 451. */

@@ -182,6 +182,13 @@ static const struct data_row data_rows[] = {
 	"From: nobody\r\n\r\n"},
     {"Bcc stays where nobody submits", "Bcc: a@b.c\r\n\r\nx\r\n.\r\n", "250",
 	"Bcc: a@b.c\r\n\r\nx\r\n"},
+    {"results in our name go",
+	"Authentication-Results: GW.example;\r\n smime=pass\r\nSubject: x\r\n"
+	"X-Postern-Crypto: v=1\r\nAuthentication-Results: mx.away.example; "
+	"spf=pass\r\nauthentication-results: (\r\n\r\nx\r\n.\r\n",
+	"250",
+	" +0000\r\nSubject: x\r\nAuthentication-Results: mx.away.example; "
+	"spf=pass\r\n\r\nx\r\n"},
 };
 
 static void
@@ -528,6 +535,14 @@ test_trusted(struct smtp_host *host)
 	    "trusted networks send in our name, without checkd");
 	ok(starts(smtp_say(&client, "RCPT TO:<x@else.example>\r\n"), "250"),
 	    "and relay");
+	(void)smtp_say(&client, "DATA\r\n");
+	ok(starts(smtp_say(&client, "Authentication-Results: gw.example; "
+				    "none\r\n\r\nx\r\n.\r\n"),
+	       "250"),
+	    "what they found is taken,");
+	ok(ends_with(buf_slice(&smtp_host_mail(host)->content),
+	       "Authentication-Results: gw.example; none\r\n\r\nx\r\n"),
+	    "and stays as it is");
 	smtp_client_close(&client);
 	open_client(host, &client);
 	ok(starts(smtp_say(&client, MAIL), "451 4.4.3"),

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "common/forged_field.h"
 #include "signer/verdict.h"
 #include "tests/unit/tap.h"
 
@@ -52,7 +53,7 @@ main(void)
 	struct buf out;
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		is_int(verdict_is_forged(slice_of(fields[i].name),
+		is_int(forged_field(slice_of(fields[i].name),
 			   slice_of(fields[i].value), SLICE("gw.example")),
 		    fields[i].is_forged, "%s", fields[i].label);
 
