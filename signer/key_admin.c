@@ -350,6 +350,7 @@ key_reply(struct manage_request *request, int64_t id, const char *note)
 		(void)json_object_set_new(
 		    request->reply, "note", json_string(note));
 	signerd_keys_changed(request->signerd);
+	key_expiry_check(request->signerd);
 	return MANAGE_DONE;
 }
 

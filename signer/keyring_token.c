@@ -50,6 +50,12 @@ keyring_prepare_pkcs11(const char *module, struct err *err)
 	} else {
 		/* Stays initialised for the life of the process. */
 		(void)ENGINE_add(engine);
+		/*
+		 * The engine loads the module when it is first asked for a
+		 * key: now, while the module may be read.
+		 */
+		EVP_PKEY_free(ENGINE_load_public_key(
+		    engine, "pkcs11:object=none", NULL, NULL));
 		rc = 0;
 	}
 	ERR_clear_error();
