@@ -479,8 +479,7 @@ keystore_harvest(struct keystore *keystore,
 			   : 0;
 	rc = was_rejected(keystore, harvest, facts);
 	is_pending = (s.has_other && s.must_ask) || s.waiting > 0;
-	if (rc != 0 || facts->status == KEY_REVOKED ||
-	    s.waiting >= PENDING_MAX)
+	if (rc != 0 || facts->status == KEY_REVOKED || s.waiting >= PENDING_MAX)
 		return rc == -1 ? -1 : 0;
 	if (sql_begin(keystore->sql, err) == -1)
 		return -1;
