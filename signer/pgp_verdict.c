@@ -130,7 +130,9 @@ judge_one(gpgme_signature_t s, const struct work *work, bool has_list_id)
 
 	if (s->fpr == NULL)
 		return worth(VERDICT_FAIL, "nobody is named");
-	if (finding.kind == VERDICT_UNTRUSTED || finding.kind == VERDICT_FAIL)
+	/* Of these GnuPG tells no more than the key's id. */
+	if (finding.kind == VERDICT_UNTRUSTED || finding.kind == VERDICT_FAIL ||
+	    finding.kind == VERDICT_MODIFIED)
 		return finding;
 	if (!find_candidate(work, s->fpr, &finding))
 		return worth(VERDICT_UNTRUSTED, "by a key not known");
