@@ -3,6 +3,7 @@
  * Looks at the structure of a message and names its root.
  * Runs in: postern-signerd's workers.  Trusts: nothing in the octets.
  */
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -145,12 +146,8 @@ add_child(struct walk *w, const struct mime_part *part)
 		w->open[w->shape.child_count] = part->number;
 		child->start = part->start;
 		child->body_start = part->body_start;
-		(void)strncat(child->type, part->type,
-		    sizeof(child->type) - 1 - strlen(child->type));
-		(void)strncat(child->type, "/",
-		    sizeof(child->type) - 1 - strlen(child->type));
-		(void)strncat(child->type, part->subtype,
-		    sizeof(child->type) - 1 - strlen(child->type));
+		(void)snprintf(child->type, sizeof(child->type), "%s/%s",
+		    part->type, part->subtype);
 	}
 	w->shape.child_count++;
 }

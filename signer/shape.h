@@ -9,6 +9,7 @@
 #define SIGNER_SHAPE_H
 
 #include "common/header.h"
+#include "common/mime.h"
 #include "signer/content.h"
 
 enum shape_kind {
@@ -32,8 +33,8 @@ enum shape_kind {
 struct shape_child {
 	uint64_t start; /* of its header */
 	uint64_t body_start;
-	uint64_t body_end; /* without the delimiter's CR LF */
-	char type[80];     /* "application/pgp-encrypted" */
+	uint64_t body_end;                /* without the delimiter's CR LF */
+	char type[2 * MIME_NAME_MAX + 2]; /* "application/pgp-encrypted" */
 };
 
 struct shape {
