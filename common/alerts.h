@@ -35,18 +35,19 @@
 	    "Update the package, then restart Postern: what reads mail of " \
 	    "strangers has holes that are publicly known.") \
 	ALERT(SIGNER, "signer", 1, \
-	    "Mail waits to be signed, encrypted or opened. \"postern status\" " \
-	    "says whether postern-signerd runs, \"postern queue\" what it " \
-	    "said last.") \
+	    "Mail waits to be signed, encrypted or opened. \"postern " \
+	    "status\" says whether postern-signerd runs, \"postern " \
+	    "queue\" what it said last.") \
 	ALERT(PROTECTION, "protection", 1, \
 	    "The signer answered with less than the policy demands, which " \
 	    "must not happen; the message stays in the queue.") \
 	ALERT(KEY_EXPIRES, "key-expires", 2, \
-	    "Make or install a new one: \"postern key smime new\", \"csr\" or " \
-	    "\"import\", \"postern key pgp new\"; the old one still decrypts.") \
+	    "Make or install a new one: \"postern key smime new\", " \
+	    "\"csr\" or \"import\", \"postern key pgp new\"; the old one " \
+	    "still decrypts.") \
 	ALERT(KEY_CHANGED, "key-changed", 3, \
-	    "Ask the correspondent by telephone, then \"postern key approve\" " \
-	    "or \"reject\"; \"postern key pending\" shows it.")
+	    "Ask the correspondent by telephone, then \"postern key " \
+	    "approve\" or \"reject\"; \"postern key pending\" shows it.")
 
 #define ALERT_ENUM(suffix, name, severity, advice) ALERT_##suffix,
 enum alert { ALERTS(ALERT_ENUM) ALERT_COUNT };
