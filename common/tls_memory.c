@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A region of slots for the buffers of handshakes and records, in front of
+ * malloc; what does not fit, or comes when all are taken, is malloc's.
+ * Runs in: postern-smtpd, in the workers.  Trusts: nothing from outside comes
+ * here; OpenSSL's sizes.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <openssl/crypto.h>
+
+#include "common/tls_memory.h"
+
+/*
+ * A slot takes a record of 16 KB with what belongs to it, and the handshake's
+ * own buffer, which OpenSSL makes a third larger than that.  Whole pages.
+ */
+#define SLOT_SIZE (24 * 1024)
+/* Smaller ones are the heap's. */
+#define SLOT_LEAST (8 * 1024)
+/* As many as handshakes at once need; 96 MB of addresses, not of memory. */
+#define SLOT_COUNT 4096
+
+struct tls_memory {
+	char *slots;               /* NULL: all is malloc's */
+	uint16_t free[SLOT_COUNT]; /* a stack: the warmest is taken next */
+	size_t free_count;
+	bool is_touched[SLOT_COUNT]; /* since its pages were given back */
+};
+
+/* OpenSSL's hooks carry no context. */
+static struct tls_memory memory;
+
+static bool
+is_slot(const void *p)
+{
+	uintptr_t first = (uintptr_t)memory.slots;
+
+	return memory.slots != NULL && (uintptr_t)p >= first &&
+	       (uintptr_t)p - first < (size_t)SLOT_SIZE * SLOT_COUNT;
+}
+
+static void *
+take(size_t n, const char *file, int line)
+{
+	uint16_t slot;
+
+	(void)file;
+	(void)line;
+	if (n == 0)
+		return NULL;
+	if (n < SLOT_LEAST || n > SLOT_SIZE || memory.free_count == 0)
+		return malloc(n);
+	slot = memory.free[--memory.free_count];
+	memory.is_touched[slot] = true;
+	return memory.slots + (size_t)slot * SLOT_SIZE;
+}
+
+static void
+give_back(void *p, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	if (!is_slot(p))
+		free(p);
+	else
+		memory.free[memory.free_count++] =
+		    (uint16_t)((size_t)((char *)p - memory.slots) / SLOT_SIZE);
+}
+
+static void *
+resize(void *p, size_t n, const char *file, int line)
+{
+	void *other;
+
+	if (p == NULL)
+		return take(n, file, line);
+	if (n == 0) {
+		give_back(p, file, line);
+		return NULL;
+	}
+	if (!is_slot(p))
+		return realloc(p, n);
+	if (n <= SLOT_SIZE)
+		return p;
+	if ((other = malloc(n)) == NULL)
+		return NULL;
+	memcpy(other, p, SLOT_SIZE);
+	give_back(p, file, line);
+	return other;
+}
+
+void
+tls_memory_prepare(void)
+{
+	void *slots;
+
+	if (memory.slots != NULL ||
+	    CRYPTO_set_mem_functions(take, resize, give_back) != 1)
+		return;
+	slots =
+	    mmap(NULL, (size_t)SLOT_SIZE * SLOT_COUNT, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (slots == MAP_FAILED)
+		return;
+	/* Huge pages would not be given back slot by slot. */
+	(void)madvise(slots, (size_t)SLOT_SIZE * SLOT_COUNT, MADV_NOHUGEPAGE);
+	memory.slots = slots;
+	while (memory.free_count < SLOT_COUNT) {
+		memory.free[memory.free_count] =
+		    (uint16_t)(SLOT_COUNT - 1 - memory.free_count);
+		memory.free_count++;
+	}
+}
+
+void
+tls_memory_trim(void)
+{
+	for (size_t i = 0; i < memory.free_count; i++) {
+		uint16_t slot = memory.free[i];
+
+		if (memory.is_touched[slot] &&
+		    madvise(memory.slots + (size_t)slot * SLOT_SIZE, SLOT_SIZE,
+			MADV_DONTNEED) == 0)
+			memory.is_touched[slot] = false;
+	}
+}
