@@ -47,13 +47,23 @@ is_out_of_space(int code)
 	       (errno == EDQUOT || errno == ENOSPC);
 }
 
+static bool
+is_damage(int code)
+{
+	return (code & 0xff) == SQLITE_CORRUPT ||
+	       (code & 0xff) == SQLITE_NOTADB;
+}
+
 static int
 failed(struct sql *sql, const char *what, struct err *err)
 {
 	sql->last_failure = sqlite3_extended_errcode(sql->db);
 	sql->is_full = is_out_of_space(sql->last_failure);
-	return err_set(
-	    err, "%s: %s: %s", sql->path, what, sqlite3_errmsg(sql->db));
+	return err_set(err, "%s: %s: %s%s", sql->path, what,
+	    sqlite3_errmsg(sql->db),
+	    is_damage(sql->last_failure)
+		? "; see SALVAGE in the manual page of its program"
+		: "");
 }
 
 static int
@@ -180,10 +190,9 @@ refuse_unreadable(struct sql *sql, const char *reason, struct err *err)
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
 		return err_set(err,
-		    "%s: damaged, or not a database; it was not touched. Move "
-		    "it away and restore a backup, or salvage it with "
-		    "\"sqlite3 %s .recover\" (%s)",
-		    sql->path, sql->path, reason);
+		    "%s: damaged, or not a database; it was not touched. "
+		    "Restore a backup, or salvage it (%s)",
+		    sql->path, reason);
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 		return err_set(err,
@@ -426,10 +435,8 @@ sql_is_full(const struct sql *sql)
 bool
 sql_is_broken(const struct sql *sql)
 {
-	int primary = sql->last_failure & 0xff;
-
-	return (primary == SQLITE_IOERR && !sql->is_full) ||
-	       primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
+	return is_damage(sql->last_failure) ||
+	       ((sql->last_failure & 0xff) == SQLITE_IOERR && !sql->is_full);
 }
 
 int

@@ -18,10 +18,12 @@
 #include "relay/queue_refill.h"
 #include "relay/queue_result.h"
 #include "relay/queue_sign.h"
+#include "relay/queue_salvage.h"
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
 #include "relay/queued.h"
 #include "relay/route.h"
+#include "relay/spool_file.h"
 
 /* The clock, blocked destinations, due recipients are looked at this often. */
 #define TICK_MS 1000
@@ -314,6 +316,7 @@ start(struct daemon *daemon, struct err *err)
 	queued->dispatch = dispatch_new();
 	queue_delivery_init(queued);
 	if (sql_lock_directory(dir, err) == -1 ||
+	    spool_has_store(dir, err) == -1 ||
 	    queue_writer_new(queued->loop, dir, &queued->writer, err) == -1 ||
 	    meet_clock(queued, err) == -1 ||
 	    queue_store_open(dir, true, &queued->reader, err) == -1)
@@ -437,5 +440,11 @@ static const struct program program = {.role = ROLE_QUEUED,
 int
 main(int argc, char **argv)
 {
+	/* By hand, instead of a life as a daemon. */
+	if (argc == 2 && strcmp(argv[1], "--salvage") == 0)
+		return queue_salvage("", &confinement);
+	if (argc == 4 && strcmp(argv[1], "--root") == 0 &&
+	    strcmp(argv[3], "--salvage") == 0)
+		return queue_salvage(argv[2], &confinement);
 	return daemon_main(argc, argv, &program);
 }

@@ -91,14 +91,16 @@ spool_folders_open(
     struct spool_folders *folders, const char *state_dir, struct err *err)
 {
 	char path[600];
-	int spool_fd;
+	int spool_fd = -1;
 	int rc = -1;
 
 	for (unsigned i = 0; i < SPOOL_FOLDERS; i++)
 		folders->fds[i] = -1;
 	(void)snprintf(path, sizeof(path), "%s/spool", state_dir);
+	/* The names of queue.db and its log first: see spool_has_store(). */
+	if (sync_path(state_dir, err) == -1)
+		goto out;
 	spool_fd = open_folder(AT_FDCWD, path, err);
-	/* With it the names of queue.db and its log. */
 	if (spool_fd == -1 || sync_path(state_dir, err) == -1)
 		goto out;
 	for (unsigned i = 0; i < SPOOL_FOLDERS; i++) {
@@ -243,6 +245,42 @@ spool_file_remove(
 	format_name(id, output, name);
 	if (unlinkat(folder_fd(folders, id), name, 0) == -1 && errno != ENOENT)
 		return -1;
+	return 0;
+}
+
+int
+spool_file_set_aside(
+    const struct spool_folders *folders, uint64_t id, unsigned output)
+{
+	const int fd = folder_fd(folders, id);
+	char name[NAME_SIZE];
+	char aside[NAME_SIZE + sizeof(".lost")];
+
+	format_name(id, output, name);
+	(void)snprintf(aside, sizeof(aside), "%s.lost", name);
+	return renameat(fd, name, fd, aside);
+}
+
+int
+spool_has_store(const char *state_dir, struct err *err)
+{
+	char path[600];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/spool", state_dir);
+	if (lstat(path, &st) == -1)
+		return 0; /* a first start */
+	(void)snprintf(path, sizeof(path), "%s/queue.db", state_dir);
+	if (stat(path, &st) == -1 && errno == ENOENT)
+		return err_set(err,
+		    "%s is gone, but %s/spool is there; restore both from a "
+		    "backup, or begin anew with \"postern-queued --salvage\"",
+		    path, state_dir);
+	if (st.st_size == 0)
+		return err_set(err,
+		    "%s is empty, but was not; restore it and %s/spool from a "
+		    "backup, or begin anew with \"postern-queued --salvage\"",
+		    path, state_dir);
 	return 0;
 }
 

@@ -47,6 +47,16 @@ int spool_file_open(
 int spool_file_remove(
     const struct spool_folders *folders, uint64_t id, unsigned output);
 
+/* It gets a name that a scan leaves alone; -1 and errno. */
+int spool_file_set_aside(
+    const struct spool_folders *folders, uint64_t id, unsigned output);
+
+/*
+ * Where there is a spool there was a queue.db.  -1: it is gone, and what to
+ * do; to be asked before a new one is made, or the spool would be emptied.
+ */
+int spool_has_store(const char *state_dir, struct err *err);
+
 struct spool_scan {
 	uint64_t kept;
 	uint64_t removed; /* nobody knew them */

@@ -146,7 +146,8 @@ check_directory(const char *dir, struct err *err)
 	struct check check = {0};
 	struct spool_scan scan;
 
-	if (queue_store_open(dir, false, &check.writer, err) == -1 ||
+	if (spool_has_store(dir, err) == -1 ||
+	    queue_store_open(dir, false, &check.writer, err) == -1 ||
 	    queue_store_open(dir, true, &check.reader, err) == -1 ||
 	    check_pages(check.writer, err) == -1 ||
 	    spool_folders_open(&check.folders, dir, err) == -1 ||

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Rescue of a damaged queue.db.
+ * Runs in: postern-queued --salvage, as the owner of the state directory,
+ * confined like the program itself.  Trusts: nothing of the damaged file; a
+ * message counts as rescued when all of its rows make sense and its content
+ * is as long as they say.
+ *
+ * queue.db and its log move into damaged-<time>/.  Damage hides what a scan
+ * would find behind it, so keys are looked for in each table and index, from
+ * both ends, and every row is fetched by its key, into a sound file beside it
+ * (rows/queue.db).  Each message is then read from there as queued itself
+ * reads it, and committed into a new queue.db.  Files of the spool that no row
+ * names any more get the name <id>.lost, which queued leaves alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "common/ids.h"
+#include "relay/queue_salvage.h"
+#include "relay/queue_store.h"
+#include "relay/spool_file.h"
+
+/* The exit code of a check that found problems (DESIGN §5). */
+#define EXIT_PROBLEMS 7
+#define PATH_SIZE 600
+#define CONTENT_MAX (IPC_INLINE_MAX + IPC_TRACE_MAX)
+#define OUTBOX_ROW_MAX (16u * 1024 * 1024)
+
+struct salvage {
+	char dir[PATH_SIZE];
+	char folder[PATH_SIZE]; /* of what is damaged */
+	struct sql *damaged;
+	struct sql *rows; /* what can be read of it, in sound tables */
+	struct sql *new;
+	struct spool_folders folders;
+	uint64_t *ids;
+	size_t id_count;
+	size_t id_room;
+	uint64_t rescued;
+	uint64_t lost;
+	uint64_t lost_files;
+};
+
+/* ---- ids ---- */
+
+static const char *const id_queries[] = {"SELECT id FROM msg ORDER BY id",
+    "SELECT id FROM msg ORDER BY id DESC",
+    "SELECT msg FROM output ORDER BY msg",
+    "SELECT msg FROM output ORDER BY msg DESC",
+    "SELECT msg FROM rcpt ORDER BY msg, number",
+    "SELECT msg FROM rcpt ORDER BY msg DESC, number DESC",
+    "SELECT msg FROM rcpt INDEXED BY rcpt_due WHERE state=0 ORDER BY next_ms",
+    "SELECT msg FROM rcpt INDEXED BY rcpt_due WHERE state=0"
+    " ORDER BY next_ms DESC"};
+
+static void
+add_id(struct salvage *salvage, uint64_t id)
+{
+	if (salvage->id_count == salvage->id_room) {
+		salvage->id_room = salvage->id_room * 2 + 1024;
+		salvage->ids = xrealloc(
+		    salvage->ids, salvage->id_room * sizeof(*salvage->ids));
+	}
+	salvage->ids[salvage->id_count++] = id;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	const uint64_t *left = a;
+	const uint64_t *right = b;
+
+	return *left < *right ? -1 : *left > *right;
+}
+
+static void
+sort_ids(struct salvage *salvage)
+{
+	size_t count = 0;
+
+	if (salvage->id_count > 0)
+		qsort(salvage->ids, salvage->id_count, sizeof(*salvage->ids),
+		    compare_ids);
+	for (size_t i = 0; i < salvage->id_count; i++)
+		if (i == 0 || salvage->ids[i] != salvage->ids[i - 1])
+			salvage->ids[count++] = salvage->ids[i];
+	salvage->id_count = count;
+}
+
+/* Each query goes as far as it can. */
+static void
+find_ids(struct salvage *salvage, sqlite3 *db)
+{
+	for (size_t i = 0; i < sizeof(id_queries) / sizeof(id_queries[0]);
+	     i++) {
+		sqlite3_stmt *stmt = NULL;
+
+		if (sqlite3_prepare_v2(db, id_queries[i], -1, &stmt, NULL) ==
+		    SQLITE_OK)
+			while (sqlite3_step(stmt) == SQLITE_ROW)
+				add_id(salvage,
+				    (uint64_t)sqlite3_column_int64(stmt, 0));
+		(void)sqlite3_finalize(stmt);
+		sort_ids(salvage);
+	}
+}
+
+/* ---- rows ---- */
+
+/* Rows by a key; those of output have numbers of their own. */
+struct table {
+	const char *select;
+	const char *insert;
+};
+
+static const struct table tables[] = {
+    {"SELECT * FROM msg WHERE id=?1",
+	"INSERT OR IGNORE INTO msg VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"},
+    {"SELECT * FROM rcpt WHERE msg=?1",
+	"INSERT OR IGNORE INTO rcpt"
+	" VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+    {"SELECT * FROM protection WHERE msg=?1",
+	"INSERT OR IGNORE INTO protection VALUES(?,?,?,?,?,?,?)"},
+    {"SELECT * FROM demand WHERE msg=?1",
+	"INSERT OR IGNORE INTO demand VALUES(?,?,?,?,?,?,?,?)"}};
+static const struct table output_table = {
+    "SELECT * FROM output NOT INDEXED WHERE rowid=?1",
+    "INSERT OR IGNORE INTO output VALUES(?,?,?,?,?,?)"};
+
+static const char *const bound_queries[] = {
+    "SELECT min(rowid), max(rowid) FROM output NOT INDEXED",
+    "SELECT min(rowid), max(rowid) FROM output"
+    " INDEXED BY sqlite_autoindex_output_1",
+    "SELECT 1, max(rowid) FROM output NOT INDEXED"};
+
+struct copier {
+	sqlite3 *from_db;
+	sqlite3 *to_db;
+	sqlite3_stmt *from;
+	sqlite3_stmt *to;
+};
+
+static sqlite3_stmt *
+prepare(sqlite3 *db, const char *text)
+{
+	sqlite3_stmt *stmt = NULL;
+
+	if (sqlite3_prepare_v2(db, text, -1, &stmt, NULL) != SQLITE_OK)
+		fatal("%s: %s", text, sqlite3_errmsg(db));
+	return stmt;
+}
+
+static void
+begin_table(struct copier *copier, const struct table *table)
+{
+	copier->from = prepare(copier->from_db, table->select);
+	copier->to = prepare(copier->to_db, table->insert);
+}
+
+static void
+end_table(struct copier *copier)
+{
+	(void)sqlite3_finalize(copier->from);
+	(void)sqlite3_finalize(copier->to);
+}
+
+/* What cannot be read is passed over. */
+static void
+copy_key(struct copier *copier, int64_t key)
+{
+	(void)sqlite3_bind_int64(copier->from, 1, key);
+	while (sqlite3_step(copier->from) == SQLITE_ROW) {
+		for (int i = 0; i < sqlite3_column_count(copier->from); i++)
+			(void)sqlite3_bind_value(copier->to, i + 1,
+			    sqlite3_column_value(copier->from, i));
+		if (sqlite3_step(copier->to) != SQLITE_DONE)
+			fatal("%s: %s", sqlite3_sql(copier->to),
+			    sqlite3_errmsg(copier->to_db));
+		(void)sqlite3_reset(copier->to);
+	}
+	(void)sqlite3_reset(copier->from);
+}
+
+/* From the first to the last number of an output, as far as one can tell. */
+static void
+find_bounds(sqlite3 *db, int64_t *first_r, int64_t *last_r)
+{
+	*first_r = 1;
+	*last_r = 0;
+	for (size_t i = 0; i < sizeof(bound_queries) / sizeof(bound_queries[0]);
+	     i++) {
+		sqlite3_stmt *stmt = prepare(db, bound_queries[i]);
+
+		if (sqlite3_step(stmt) == SQLITE_ROW &&
+		    sqlite3_column_int64(stmt, 1) > *last_r) {
+			*first_r = sqlite3_column_int64(stmt, 0);
+			*last_r = sqlite3_column_int64(stmt, 1);
+		}
+		(void)sqlite3_finalize(stmt);
+	}
+}
+
+static void
+copy_rows(struct salvage *salvage, struct copier *copier)
+{
+	int64_t first;
+	int64_t last;
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		begin_table(copier, &tables[i]);
+		for (size_t k = 0; k < salvage->id_count; k++)
+			copy_key(copier, (int64_t)salvage->ids[k]);
+		end_table(copier);
+	}
+	find_bounds(copier->from_db, &first, &last);
+	begin_table(copier, &output_table);
+	for (int64_t number = first; number <= last; number++)
+		copy_key(copier, number);
+	end_table(copier);
+}
+
+/* Nothing rests on this file: it need not be durable, nor in order. */
+static int
+fetch_rows(struct salvage *salvage, struct err *err)
+{
+	struct copier copier = {.from_db = sql_handle(salvage->damaged)};
+	char rows[PATH_SIZE + 32];
+
+	(void)snprintf(rows, sizeof(rows), "%s/rows", salvage->folder);
+	if (mkdir(rows, 0700) == -1)
+		return err_set(err, "%s: %s", rows, strerror(errno));
+	if (queue_store_open(rows, false, &salvage->rows, err) == -1)
+		return -1;
+	copier.to_db = sql_handle(salvage->rows);
+	(void)sqlite3_exec(copier.to_db,
+	    "PRAGMA foreign_keys=OFF; PRAGMA synchronous=OFF", NULL, NULL,
+	    NULL);
+	if (sql_begin(salvage->rows, err) == -1)
+		return -1;
+	copy_rows(salvage, &copier);
+	return sql_commit(salvage->rows, err);
+}
+
+/* ---- one message ---- */
+
+/* *content_r is NULL for a file, which only has to be there. */
+static int
+read_output(struct salvage *salvage, uint64_t id, uint16_t output, bool is_file,
+    uint64_t size, char **content_r, struct err *err)
+{
+	struct buf content;
+	struct stat st;
+	int rc = 0;
+
+	if (is_file) {
+		int fd = spool_file_open(&salvage->folders, id, output);
+
+		if (fd == -1 || fstat(fd, &st) == -1 || st.st_size < 0 ||
+		    (uint64_t)st.st_size != size)
+			rc = err_set(err, "its spool file is gone or cut");
+		close_if_open(&fd);
+		return rc;
+	}
+	buf_init(&content, CONTENT_MAX);
+	rc = queue_store_content(
+	    salvage->rows, id, output, SIZE_MAX, &content, err);
+	if (rc == 0 && content.n != size)
+		rc = err_set(err, "its content has another length");
+	if (rc == 0) {
+		*content_r = xmalloc(content.n);
+		if (content.n > 0)
+			memcpy(*content_r, content.p, content.n);
+	}
+	buf_clear(&content);
+	return rc;
+}
+
+static int
+read_outputs(
+    struct salvage *salvage, struct queue_message *message, struct err *err)
+{
+	struct queue_protection *protection = message->protection;
+
+	if (read_output(salvage, message->id, 0, message->is_file,
+		message->size, &message->content, err) == -1)
+		return -1;
+	for (size_t i = 0; protection != NULL && i < protection->output_count;
+	     i++) {
+		struct queue_output *output = &protection->outputs[i];
+
+		if (read_output(salvage, message->id, output->number,
+			output->is_file, output->size, &output->content,
+			err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+write_message(
+    struct sql *store, const struct queue_message *message, struct err *err)
+{
+	if (sql_begin(store, err) == -1)
+		return -1;
+	if (queue_store_insert(store, message, err) == -1)
+		goto failed;
+	for (size_t i = 0; i < message->recipient_count; i++)
+		if (queue_store_defer(
+			store, message->id, &message->recipients[i], err) == -1)
+			goto failed;
+	return sql_commit(store, err);
+failed:
+	sql_rollback(store);
+	return -1;
+}
+
+static void
+rescue(struct salvage *salvage, uint64_t id)
+{
+	struct queue_message *message = NULL;
+	char text[ID_TEXT_SIZE];
+	struct err err;
+	int rc = queue_store_read(salvage->rows, id, &message, &err);
+
+	if (rc == 0)
+		(void)err_set(&err, "its row is gone");
+	if (rc == 1 && read_outputs(salvage, message, &err) == 0) {
+		/* A new file that cannot be written is no place to go on. */
+		if (write_message(salvage->new, message, &err) == -1)
+			fatal("%s", err.text);
+		salvage->rescued++;
+	} else {
+		id_format(id, text);
+		(void)printf("lost %s: %s\n", text, err.text);
+		salvage->lost++;
+	}
+	queue_message_unref(message);
+}
+
+/* ---- what belongs to no message ---- */
+
+/* Life events that the log does not have yet, as far as they can be read. */
+static void
+hand_on_outbox(struct salvage *salvage)
+{
+	struct ipc_list_writer events;
+	int64_t seq = 0;
+	struct err err;
+
+	ipc_list_writer_init(&events, OUTBOX_ROW_MAX);
+	while (queue_store_outbox_next(salvage->damaged, seq, &seq,
+		   &events.encoded, &events.count, NULL) == 1)
+		if (queue_store_outbox_add(salvage->new, seq, &events, &err) ==
+		    -1)
+			fatal("%s", err.text);
+	ipc_list_writer_clear(&events);
+}
+
+static void
+hand_on_clock(struct salvage *salvage)
+{
+	int64_t seen_ms;
+
+	if (queue_store_seen(salvage->damaged, &seen_ms, NULL) == 0)
+		(void)queue_store_see(salvage->new, seen_ms, NULL);
+}
+
+/* An answer to the scan that removes what is not known. */
+static bool
+keep_file(void *arg, uint64_t id, unsigned output)
+{
+	struct salvage *salvage = arg;
+
+	if (queue_store_knows_file(salvage->new, id, output))
+		return true;
+	if (spool_file_set_aside(&salvage->folders, id, output) == 0)
+		salvage->lost_files++;
+	return true;
+}
+
+/* ---- the way ---- */
+
+/* Files belong to whoever owns the directory. */
+static int
+become_owner(const char *dir, struct err *err)
+{
+	struct stat st;
+
+	if (stat(dir, &st) == -1)
+		return err_set(err, "%s: %s", dir, strerror(errno));
+	if (geteuid() != 0 || st.st_uid == 0)
+		return 0;
+	if (setgroups(0, NULL) == -1 ||
+	    setresgid(st.st_gid, st.st_gid, st.st_gid) == -1 ||
+	    setresuid(st.st_uid, st.st_uid, st.st_uid) == -1)
+		return err_set(
+		    err, "become the owner of %s: %s", dir, strerror(errno));
+	return 0;
+}
+
+static int
+move(const char *from, const char *to, const char *suffix, struct err *err)
+{
+	char old[PATH_SIZE + 32];
+	char new[PATH_SIZE + 32];
+
+	(void)snprintf(old, sizeof(old), "%s/queue.db%s", from, suffix);
+	(void)snprintf(new, sizeof(new), "%s/queue.db%s", to, suffix);
+	if (rename(old, new) == -1 && errno != ENOENT)
+		return err_set(err, "rename %s: %s", old, strerror(errno));
+	return 0;
+}
+
+/* Renamed between the two, both or none. */
+static int
+move_store(const char *from, const char *to, struct err *err)
+{
+	if (move(from, to, "", err) == -1)
+		return -1;
+	if (move(from, to, "-wal", err) == -1 ||
+	    move(from, to, "-shm", err) == -1) {
+		(void)move(to, from, "", NULL);
+		(void)move(to, from, "-wal", NULL);
+		return -1;
+	}
+	return 0;
+}
+
+/* What cannot be opened at all goes back: a backup may be at hand. */
+static int
+open_damaged(struct salvage *salvage, struct err *err)
+{
+	char path[PATH_SIZE + 32];
+
+	(void)snprintf(salvage->folder, sizeof(salvage->folder),
+	    "%.560s/damaged-%lld", salvage->dir, (long long)time(NULL));
+	if (mkdir(salvage->folder, 0700) == -1)
+		return err_set(err, "%s: %s", salvage->folder, strerror(errno));
+	if (move_store(salvage->dir, salvage->folder, err) == -1)
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/queue.db", salvage->folder);
+	if (access(path, F_OK) == -1) {
+		(void)printf("there is no queue.db\n");
+		return 0;
+	}
+	if (queue_store_open(salvage->folder, true, &salvage->damaged, err) ==
+	    0)
+		return 0;
+	(void)move_store(salvage->folder, salvage->dir, NULL);
+	(void)rmdir(salvage->folder);
+	return -1;
+}
+
+static int
+rescue_all(struct salvage *salvage, struct err *err)
+{
+	struct spool_scan scan;
+
+	if (salvage->damaged != NULL) {
+		find_ids(salvage, sql_handle(salvage->damaged));
+		if (fetch_rows(salvage, err) == -1)
+			return -1;
+	}
+	if (queue_store_open(salvage->dir, false, &salvage->new, err) == -1 ||
+	    spool_folders_open(&salvage->folders, salvage->dir, err) == -1)
+		return -1;
+	if (salvage->damaged != NULL) {
+		for (size_t i = 0; i < salvage->id_count; i++)
+			rescue(salvage, salvage->ids[i]);
+		hand_on_outbox(salvage);
+		hand_on_clock(salvage);
+	}
+	return spool_folders_scan(
+	    &salvage->folders, keep_file, salvage, &scan, err);
+}
+
+static int
+run(struct salvage *salvage, const struct confinement *confinement,
+    struct err *err)
+{
+	if (become_owner(salvage->dir, err) == -1 ||
+	    sql_lock_directory(salvage->dir, err) == -1 ||
+	    open_damaged(salvage, err) == -1 ||
+	    confine(confinement, salvage->dir, err) == -1)
+		return -1;
+	return rescue_all(salvage, err);
+}
+
+int
+queue_salvage(const char *root, const struct confinement *confinement)
+{
+	struct salvage salvage = {0};
+	struct err err;
+
+	(void)umask(077);
+	(void)snprintf(salvage.dir, sizeof(salvage.dir),
+	    "%.400s%s/lib/postern/queued", root, LOCALSTATEDIR);
+	/* No other folder is open to us. */
+	if (setenv("SQLITE_TMPDIR", salvage.dir, 1) == -1)
+		fatal("out of memory for the environment");
+	if (run(&salvage, confinement, &err) == -1) {
+		(void)fprintf(stderr, "postern-queued: %s\n", err.text);
+		return 1;
+	}
+	(void)printf("%llu messages are rescued, %llu are lost, %llu files of "
+		     "spool/ belong to none of them and are named .lost now\n"
+		     "what was damaged is in %s\n",
+	    (unsigned long long)salvage.rescued,
+	    (unsigned long long)salvage.lost,
+	    (unsigned long long)salvage.lost_files, salvage.folder);
+	sql_close(salvage.damaged);
+	sql_close(salvage.rows);
+	sql_close(salvage.new);
+	spool_folders_close(&salvage.folders);
+	free(salvage.ids);
+	return salvage.lost + salvage.lost_files > 0 ? EXIT_PROBLEMS : 0;
+}
