@@ -13,3 +13,5 @@ sign_cost_SOURCES = signer/content.c signer/protect.c signer/work.c \
 # A worker for OpenPGP on the command line.
 pgp_work_SOURCES = signer/content.c signer/work.c $(pgp_SOURCES) \
 	$(smime_SOURCES) $(keyring_SOURCES)
+# A worker for S/MIME on the command line.
+smime_work_SOURCES = signer/content.c signer/work.c $(smime_SOURCES)
