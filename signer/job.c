@@ -67,14 +67,10 @@ find_job(struct jobs *jobs, uint64_t message_id)
 	return at;
 }
 
+/* It is in no bucket any more. */
 static void
-job_free(struct job *job)
+release(struct job *job)
 {
-	struct job **at = bucket_of(job->jobs, job->message_id);
-
-	while (*at != job)
-		at = &(*at)->next;
-	*at = job->next;
 	job->jobs->count--;
 	for (size_t i = 0; i < job->track_count; i++)
 		track_clear(&job->tracks[i]);
@@ -86,6 +82,17 @@ job_free(struct job *job)
 	buf_clear(&job->removals);
 	close_if_open(&job->fd);
 	free(job);
+}
+
+static void
+job_free(struct job *job)
+{
+	struct job **at = bucket_of(job->jobs, job->message_id);
+
+	while (*at != job)
+		at = &(*at)->next;
+	*at = job->next;
+	release(job);
 }
 
 /* ---- the result ---- */
@@ -428,8 +435,12 @@ void
 jobs_drop_all(struct jobs *jobs)
 {
 	for (size_t i = 0; i < BUCKETS; i++)
-		while (jobs->buckets[i] != NULL)
-			job_free(jobs->buckets[i]);
+		while (jobs->buckets[i] != NULL) {
+			struct job *job = jobs->buckets[i];
+
+			jobs->buckets[i] = job->next;
+			release(job);
+		}
 }
 
 size_t

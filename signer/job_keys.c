@@ -181,7 +181,8 @@ static bool
 can_add_self(enum plan_method method, const struct plan_key *self,
     const struct key *recipient)
 {
-	return self->result == KEYSTORE_FOUND && self->key != recipient &&
+	return self->key != NULL && recipient != NULL &&
+	       self->key != recipient &&
 	       (method == PLAN_PGP || is_rsa(self->key) == is_rsa(recipient));
 }
 
