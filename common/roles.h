@@ -30,7 +30,7 @@
 	ROLE(WORKER, "worker", false, "a worker of the program itself") \
 	ROLE(SPAWNER, "spawner", false, "starts a program's workers") \
 	ROLE(SIGNERD, "signerd", true, "signs, encrypts, opens, verifies") \
-	ROLE(FETCHD, "fetchd", false, "looks up keys and revocations")
+	ROLE(FETCHD, "fetchd", true, "looks up keys and revocations")
 
 #define ROLE_ENUM(suffix, name, is_daemon, what) ROLE_##suffix,
 enum role { ROLES(ROLE_ENUM) ROLE_COUNT };
@@ -49,6 +49,7 @@ enum role { ROLES(ROLE_ENUM) ROLE_COUNT };
 	CHANNEL(CONFD, RELAYD) \
 	CHANNEL(CONFD, LOGHUB) \
 	CHANNEL(CONFD, SIGNERD) \
+	CHANNEL(CONFD, FETCHD) \
 	CHANNEL(CONFD, ADMIN) \
 	CHANNEL(BINDD, SMTPD) \
 	CHANNEL(AUTHD, SMTPD) \
@@ -56,9 +57,11 @@ enum role { ROLES(ROLE_ENUM) ROLE_COUNT };
 	CHANNEL(AUTHD, RELAYD) \
 	CHANNEL(CHECKD, SMTPD) \
 	CHANNEL(CHECKD, RELAYD) \
+	CHANNEL(CHECKD, FETCHD) \
 	CHANNEL(QUEUED, SMTPD) \
 	CHANNEL(QUEUED, RELAYD) \
 	CHANNEL(QUEUED, SIGNERD) \
+	CHANNEL(FETCHD, SIGNERD) \
 	CHANNEL(LOGHUB, QUEUED)
 
 struct channel_row {

@@ -245,6 +245,27 @@
 	S(crypto_pkcs11_folder, "crypto.pkcs11_folder", TEXT, "", \
 	    READS(SIGNERD), "Folder that the PKCS #11 module may write", \
 	    "Where it keeps tokens or locks; all others are closed to it.") \
+	S(fetch_wkd, "fetch.wkd", BOOL, "on", READS(FETCHD) | READS(SIGNERD), \
+	    "Look up OpenPGP keys in the recipients' domains", \
+	    "By WKD, at the web server of the domain, where a policy wants " \
+	    "encryption and no key is known. The domain can see that.") \
+	S(fetch_vks, "fetch.vks", TEXT, "", READS(FETCHD) | READS(SIGNERD), \
+	    "Key server to look up OpenPGP keys at", \
+	    "A URL such as https://keys.openpgp.org, asked when the domain " \
+	    "has no key (VKS). Empty: none. It sees who writes to whom.") \
+	S(fetch_crl, "fetch.crl", BOOL, "on", \
+	    READS(FETCHD) | READS(SIGNERD), "Renew revocation lists", \
+	    "From where they came from, before they end.") \
+	S(fetch_ca_file, "fetch.ca_file", TEXT, \
+	    "/etc/ssl/certs/ca-certificates.crt", READS(FETCHD), \
+	    "Authorities trusted for fetching", "A PEM file.") \
+	S(fetch_port, "fetch.port", NUMBER(1, 65535), "443", READS(FETCHD), \
+	    "Port of web servers with keys", \
+	    "Anything but 443 is for tests and closed networks.") \
+	S(fetch_allow_private, "fetch.allow_private", BOOL, "off", \
+	    READS(FETCHD), "Fetch from private networks", \
+	    "Off: a name or URL that leads to this host, its network or " \
+	    "a private one is not followed.") \
 	S(log_retention_days, "log.retention_days", NUMBER(1, 3650), "90", \
 	    READS(LOGHUB), "Days that the log is kept", "") \
 	S(log_min_free, "log.min_free", OCTETS(0, 1099511627776), "128M", \

@@ -234,6 +234,11 @@
 	    .owners = SIGNED, \
 	    .help = "a CA's list of revoked certificates", \
 	    .arguments = {KEY_FILE}}, \
+	{.words = "key crl fetch", \
+	    .request = "key.crl.fetch", \
+	    .owners = SIGNED, \
+	    .help = "a CA's list from the web, renewed before it ends", \
+	    .arguments = {{"url", "URL", CLI_TEXT, false}}}, \
 	{.words = "key crl list", \
 	    .request = "key.crl.list", \
 	    .owners = NEEDS(SIGNERD), \

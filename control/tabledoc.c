@@ -141,6 +141,7 @@ static const struct {
     {"relay", "Delivery"},
     {"queue", "The queue"},
     {"crypto", "Encryption and signatures"},
+    {"fetch", "Keys and revocation lists from the web"},
     {"log", "The log"},
     {"alert", "Alerts"},
     {"web", "Web pages"},

@@ -12,6 +12,7 @@
 #include "common/header.h"
 #include "common/mailbox_list.h"
 #include "signer/job_parts.h"
+#include "signer/lookup.h"
 
 static const enum key_kind kind_of[PLAN_METHOD_COUNT] = {
     [PLAN_SMIME] = KEY_SMIME, [PLAN_PGP] = KEY_PGP};
@@ -101,41 +102,35 @@ demands_method(const struct job *job, bool *encrypts_r)
 	return signs || *encrypts_r;
 }
 
-static bool
-is_asked_for(const struct job *job, const char *address)
-{
-	static const char *const sources[] = {"wkd", "vks"};
-	struct keystore *keystore = job_signerd(job)->keystore;
-
-	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
-		enum lookup_result result = keystore_lookup(
-		    keystore, slice_of(address), sources[i], job->now_s);
-
-		if (result == LOOKUP_PENDING)
-			return true;
-	}
-	return false;
-}
-
 static void
 look_up_recipient(const struct job *job, struct job_recipient *recipient)
 {
-	struct keystore *keystore = job_signerd(job)->keystore;
+	struct signerd *signerd = job_signerd(job);
+	const struct slice address = slice_of(recipient->address);
 	struct plan_recipient *demand = &recipient->demand;
+	bool is_found = false;
 
+	demand->is_asked = false;
 	for (size_t i = 0; i < PLAN_METHOD_COUNT; i++) {
 		struct key_binding binding = {0};
 
 		demand->keys[i] = (struct plan_key){KEYSTORE_NONE, NULL};
 		if (demand->encrypt == ENCRYPT_NEVER)
 			continue;
-		demand->keys[i].result = keystore_recipient(keystore,
-		    kind_of[i], slice_of(recipient->address),
-		    recipient->min_trust, job->now_s, &binding);
+		demand->keys[i].result =
+		    keystore_recipient(signerd->keystore, kind_of[i], address,
+			recipient->min_trust, job->now_s, &binding);
 		demand->keys[i].key = binding.key;
+		if (demand->keys[i].result != KEYSTORE_FOUND)
+			continue;
+		is_found = true;
+		lookup_refresh(
+		    signerd->lookup, address, binding.source, job->now_s);
 	}
-	demand->is_asked = demand->encrypt != ENCRYPT_NEVER &&
-			   is_asked_for(job, recipient->address);
+	if (demand->encrypt != ENCRYPT_NEVER && !is_found &&
+	    demand->method != METHOD_SMIME)
+		demand->is_asked = lookup_is_awaited(
+		    signerd->lookup, address, job->now_s);
 }
 
 static void

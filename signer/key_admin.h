@@ -66,6 +66,7 @@ void key_expiry_clear(struct signerd *signerd, const char *fingerprint);
 	V("key.anchor.list", key_anchor_list)     \
 	V("key.crl.import", key_crl_import)       \
 	V("key.crl.list", key_crl_list)           \
+	V("key.crl.fetch", key_crl_fetch)         \
 	V("ca.new", ca_new)                       \
 	V("ca.issue", ca_issue)                   \
 	V("ca.revoke", ca_revoke)                 \

@@ -24,6 +24,7 @@
 #include "common/alerts.h"
 #include "signer/job.h"
 #include "signer/key_admin.h"
+#include "signer/lookup.h"
 #include "signer/manage.h"
 #include "signer/signerd.h"
 #include "signer/worker.h"
@@ -230,6 +231,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	if (++signerd->ticks % SLOW_TICKS == 0) {
 		/* A key's time may have come without a change. */
 		send_ready(signerd);
+		lookup_tick(signerd->lookup, (int64_t)time(NULL));
 		if (keystore_flush(signerd->keystore, &err) == -1)
 			log_notice("uses of keys: %s", err.text);
 	}
@@ -277,6 +279,8 @@ start(struct daemon *daemon, struct err *err)
 	judge_versions(signerd);
 	if (!daemon_is_managing(daemon))
 		signerd->queued = daemon_link(daemon, ROLE_QUEUED);
+	if (!daemon_is_managing(daemon))
+		signerd->lookup = lookup_new(signerd);
 	return 0;
 }
 
@@ -296,6 +300,7 @@ status(struct daemon *daemon, struct status_writer *out)
 		    signerd->versions[i].is_old ? " (too old)" : "");
 	jobs_status(signerd->jobs, out);
 	pools_status(signerd->pools, out);
+	lookup_status(signerd->lookup, out);
 }
 
 /* What runs is not waited for: its messages are in the queue. */
@@ -308,6 +313,8 @@ stop(struct daemon *daemon)
 	link_free(signerd->queued);
 	signerd->queued = NULL;
 	jobs_drop_all(signerd->jobs);
+	lookup_free(signerd->lookup);
+	signerd->lookup = NULL;
 	if (keystore_flush(signerd->keystore, &err) == -1)
 		log_notice("uses of keys: %s", err.text);
 	pools_stop(signerd->pools);

@@ -19,6 +19,7 @@
 #include "signer/versions.h"
 
 struct jobs;
+struct lookup;
 
 struct signerd {
 	struct daemon *daemon;
@@ -28,6 +29,7 @@ struct signerd {
 	struct pools *pools;
 	struct jobs *jobs;
 	struct link *queued;
+	struct lookup *lookup; /* NULL when managing */
 	struct manage_request *requests; /* that wait for their answer */
 	unsigned processors;
 	struct software_version versions[SOFTWARE_COUNT];

@@ -52,7 +52,8 @@ fuzz_smime_open_SOURCES = $(smime_world_SOURCES)
 # ---- the broker and its workers ----
 dkim_SOURCES = signer/dkim.c signer/dkim_canon.c
 broker_SOURCES = signer/job.c signer/job_keys.c signer/job_track.c \
-	signer/manage.c signer/plan.c signer/pools.c signer/versions.c
+	signer/lookup.c signer/manage.c signer/plan.c signer/pools.c \
+	signer/versions.c
 PROGRAMS += postern-signerd
 postern-signerd_SOURCES = signer/signerd.c signer/worker.c signer/work.c \
 	signer/content.c signer/protect.c signer/master_key.c \
@@ -65,3 +66,12 @@ MANUALS += signer/postern-signerd.8
 test_dkim_SOURCES = $(dkim_SOURCES) signer/content.c
 test_versions_SOURCES = signer/versions.c
 test_plan_SOURCES = signer/plan.c $(keystore_SOURCES)
+
+# ---- keys and revocation lists from the web ----
+PROGRAMS += postern-fetchd
+postern-fetchd_SOURCES = signer/fetchd.c signer/fetch_job.c \
+	signer/fetch_url.c signer/fetch_web.c signer/pgp_wkd.c
+postern-fetchd_LIBS = $(EVENT_LIBS) $(CURL_LIBS) $(OPENSSL_LIBS) \
+	$(IDN2_LIBS) $(SECCOMP_LIBS)
+MANUALS += signer/postern-fetchd.8
+test_fetch_url_SOURCES = signer/fetch_url.c signer/pgp_wkd.c

@@ -4,8 +4,8 @@
  * stranger who sends mail.
  * Runs in: postern-checkd.  Trusts: neither its peers' questions nor the DNS.
  *
- * Sockets: checkd-from-smtpd, checkd-from-relayd.  Talks to: confd, loghub,
- * and name servers.
+ * Sockets: checkd-from-smtpd, checkd-from-relayd, checkd-from-fetchd.  Talks
+ * to: confd, loghub, and name servers.
  */
 #include "common/alerts.h"
 #include "smtpd/checkd.h"
@@ -99,6 +99,7 @@ static const struct channel_handler handlers[] = {
     {ROLE_SMTPD, MSG_DNS_QUERY, checkd_on_dns_query},
     {ROLE_SMTPD, MSG_CHECK_MAIL, checkd_on_check_mail},
     {ROLE_RELAYD, MSG_DNS_QUERY, checkd_on_dns_query},
+    {ROLE_FETCHD, MSG_DNS_QUERY, checkd_on_dns_query},
     {ROLE_NONE, MSG_COUNT, NULL},
 };
 

@@ -26,6 +26,7 @@ allowed()
 	postern-confd) echo "$base|libcrypto|libsqlite3|libjansson|libidn" ;;
 	postern | postern-run) echo "$base|libcrypto|libssl|libjansson" ;;
 	postern-signerd) echo "$base|libcrypto|libssl|libsqlite3|libgpgme|libjansson" ;;
+	postern-fetchd) echo "$base|libcrypto|libcurl" ;;
 	postern.cgi) echo "$base|libcrypto|libjansson" ;;
 	*) echo "no-row-for-this-program" ;;
 	esac

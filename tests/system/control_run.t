@@ -20,7 +20,8 @@ from lib import gateway, tap  # noqa: E402
 RUN = os.path.join(gateway.BUILD, "postern-run")
 SANITIZED = b"__asan_init" in open(RUN, "rb").read()
 IS_ROOT = os.getuid() == 0
-NAMES = ("bindd smtpd authd checkd queued relayd signerd loghub confd").split()
+NAMES = ("bindd smtpd authd checkd queued relayd signerd fetchd loghub "
+         "confd").split()
 PROGRAMS = [n for n in NAMES if os.access(
     os.path.join(gateway.BUILD, "postern-" + n), os.X_OK)]
 
