@@ -41,8 +41,9 @@ struct delivery {
 #define FACT_VERDICT "verdict" /* verdict_text() */
 #define FACT_CIPHER "cipher"
 #define FACT_SIGNER "signer" /* address */
-#define FACT_SHAPE "shape"   /* shape_text() of the root that is left */
-#define FACT_TAGS "tags"     /* of a work: "on" when Subjects get tags */
+/* shape_text(): what is left at the root for the other method, or plain. */
+#define FACT_SHAPE "shape"
+#define FACT_TAGS "tags" /* of a work: "on" when Subjects get tags */
 
 /* The whole message.  -1 and err when something cannot be read or written. */
 int delivery_write(

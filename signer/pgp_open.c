@@ -478,6 +478,16 @@ write_output(struct opening *o, struct err *err)
 	return delivery_write(&delivery, &sink, err);
 }
 
+/* OpenPGP that is still there was verified, or stays closed. */
+static enum shape_kind
+left_for_others(enum shape_kind kind)
+{
+	return kind == SHAPE_PGP_SIGNED || kind == SHAPE_PGP_ENCRYPTED ||
+		       kind == SHAPE_PGP_MIXED_UP || kind == SHAPE_PGP_INLINE
+		   ? SHAPE_PLAIN
+		   : kind;
+}
+
 static void
 tell(struct opening *o, const struct shape *shape)
 {
@@ -493,7 +503,8 @@ tell(struct opening *o, const struct shape *shape)
 		work_answer_fact(answer, FACT_CIPHER, "%s", o->verdict.cipher);
 	if (o->verdict.signer[0] != '\0')
 		work_answer_fact(answer, FACT_SIGNER, "%s", o->verdict.signer);
-	work_answer_fact(answer, FACT_SHAPE, "%s", shape_text(shape->kind));
+	work_answer_fact(
+	    answer, FACT_SHAPE, "%s", shape_text(left_for_others(shape->kind)));
 	work_note(answer, "pgp %s%s%s", verdict_text(o->verdict.kind),
 	    o->is_opened ? ", decrypted" : "",
 	    o->verdict.is_signed ? ", signed" : "");

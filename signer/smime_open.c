@@ -266,11 +266,12 @@ finish_signed(struct opener *o, const struct verdict *v, bool fits,
 static int
 fail_structure(struct opener *o, const char *reason)
 {
+	const struct content nothing = {.fd = -1};
 	struct verdict v = {
 	    .kind = VERDICT_FAIL, .method = VERDICT_SMIME, .is_signed = true};
 
 	(void)snprintf(v.reason, sizeof(v.reason), "%s", reason);
-	return finish_signed(o, &v, false, NULL);
+	return finish_signed(o, &v, false, &nothing);
 }
 
 static bool

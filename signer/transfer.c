@@ -277,7 +277,8 @@ qd_high(struct qp_decoder *d, unsigned char c, struct err *err)
 			return -1;
 		return qd_text(d, c, err);
 	}
-	octet = (unsigned char)(digit_of(d->high) << 4 | digit_of(c));
+	octet = (unsigned char)((unsigned)digit_of(d->high) << 4 |
+				(unsigned)digit_of(c));
 	return qd_add(d, &octet, 1, err);
 }
 
