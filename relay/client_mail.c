@@ -359,6 +359,11 @@ client_dot_reply(struct client *c, const struct smtp_reply *reply)
 {
 	struct client_mail *mail = c->mail;
 
+	/* What came along with the 354 is no answer to what is still here. */
+	if (stream_output_pending(c->stream) > 0) {
+		client_early_reply(c, reply);
+		return;
+	}
 	if (!is_answer(c, reply))
 		return;
 	if (c->config.is_lmtp && c->at < mail->recipient_count) {
