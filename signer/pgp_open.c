@@ -22,6 +22,7 @@
 
 #include "signer/canon_scan.h"
 #include "signer/delivery.h"
+#include "signer/line_sink.h"
 #include "signer/pgp_armor.h"
 #include "signer/pgp_data.h"
 #include "signer/pgp_decrypt.h"
@@ -295,39 +296,21 @@ read_armored(const struct opening *o, const struct shape *shape,
 	    part->body_end, text, err);
 }
 
-/* Bare CR and LF, which no hop takes, become CR LF. */
+/*
+ * Bare CR and LF, which no hop takes, become CR LF, and a NUL goes: now, so
+ * that the reader finds the parts that are judged here and no others.
+ */
 static int
 write_lines(
     const struct content *content, const struct sink *sink, struct err *err)
 {
-	char in[16384];
-	char out[2 * sizeof(in)];
-	bool was_cr = false;
-	ssize_t n;
+	struct line_sink lines;
+	struct sink in = sink_of_lines(&lines);
 
-	for (uint64_t at = 0; at < content->size; at += (uint64_t)n) {
-		size_t used = 0;
-
-		if ((n = content_read(content, at, in, sizeof(in))) <= 0)
-			return err_set(err, "cannot read a content");
-		for (ssize_t i = 0; i < n; i++) {
-			if (was_cr && in[i] != '\n')
-				out[used++] = '\n';
-			if (in[i] == '\n' && !was_cr)
-				out[used++] = '\r';
-			was_cr = in[i] == '\r';
-			out[used++] = in[i];
-			/* Two more at most come before the next look. */
-			if (used > sizeof(out) - 4) {
-				if (sink_write(sink, out, used, err) == -1)
-					return -1;
-				used = 0;
-			}
-		}
-		if (sink_write(sink, out, used, err) == -1)
-			return -1;
-	}
-	return was_cr ? sink_text(sink, "\n", err) : 0;
+	line_sink_init(&lines, *sink);
+	if (sink_range(&in, content, 0, content->size, err) == -1)
+		return -1;
+	return line_sink_finish(&lines, err);
 }
 
 /*

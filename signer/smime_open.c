@@ -24,7 +24,9 @@
 #include "common/from_header.h"
 #include "common/mime.h"
 #include "common/mime_value.h"
+#include "signer/canon_scan.h"
 #include "signer/delivery.h"
+#include "signer/line_sink.h"
 #include "signer/shape.h"
 #include "signer/smime.h"
 #include "signer/smime_cert.h"
@@ -52,6 +54,7 @@ struct opener {
 	/* Contents that were made on the way; current points into one. */
 	struct content_writer stages[2 * LAYERS_MAX];
 	size_t stage_count;
+	bool is_fresh;  /* current was decrypted and not looked at yet */
 	bool is_opened; /* entity takes the place of the root */
 	struct content entity;
 	bool has_payload; /* of sound layers, with headers perhaps */
@@ -222,6 +225,7 @@ open_encrypted(struct opener *o, const struct shape *shape, struct err *err)
 		describe_cipher(o, &facts);
 		o->layers++;
 		o->is_opened = true;
+		o->is_fresh = true;
 		if (content_writer_finish(plain, &o->current) == -1)
 			return err_set(err, "%s", plain->err.text);
 		o->entity = o->current;
@@ -384,6 +388,39 @@ look_at_rest(struct opener *o, const struct shape *shape)
 	}
 }
 
+/*
+ * What was encrypted goes on with clean line ends.  A reader must find no
+ * other fields and parts in it than those that are judged here, so they are
+ * made before, but within leaves, which are encoded instead (canon.h).
+ */
+static int
+clean_lines(struct opener *o, struct shape *shape, struct err *err)
+{
+	const uint64_t end =
+	    shape->kind == SHAPE_PLAIN ? shape->body_start : o->current.size;
+	struct content_writer *stage;
+	struct canon_facts facts;
+	struct line_sink lines;
+	struct sink in = sink_of_lines(&lines);
+
+	if (!o->is_fresh)
+		return 0;
+	o->is_fresh = false;
+	if (canon_scan(&o->current, 0, end, &facts, err) == -1)
+		return -1;
+	if (!facts.has_bare && !facts.has_nul)
+		return 0;
+	stage = new_stage(o);
+	line_sink_init(&lines, sink_of_writer(stage));
+	if (sink_range(&in, &o->current, 0, o->current.size, err) == -1 ||
+	    line_sink_finish(&lines, err) == -1 ||
+	    content_writer_finish(stage, &o->current) == -1)
+		return -1;
+	o->entity = o->current;
+	o->payload = o->current;
+	return shape_read(&o->current, shape, err);
+}
+
 static int
 open_layers(struct opener *o, struct err *err)
 {
@@ -391,7 +428,8 @@ open_layers(struct opener *o, struct err *err)
 	int more = 1;
 
 	while (more == 1) {
-		if (shape_read(&o->current, &shape, err) == -1)
+		if (shape_read(&o->current, &shape, err) == -1 ||
+		    clean_lines(o, &shape, err) == -1)
 			return -1;
 		if (o->layers >= LAYERS_MAX) {
 			set_verdict(

@@ -378,6 +378,54 @@ test_inside(struct forge_people *p)
 	free(a.text);
 }
 
+/* Line ends that only the way onwards makes: as the reader will see them. */
+static void
+test_line_ends(struct forge_people *p)
+{
+	static const char *const hidden[] = {
+	    "\n--sig\nContent-Type: text/html\n\n<b>evil</b>\n",
+	    "\r--sig\rContent-Type: text/html\r\r<b>evil</b>\r"};
+	struct buf mail, part;
+	struct forge_answer a;
+	size_t at;
+
+	deliver(p,
+	    SLICE("Content-Type: text/plain\r\nContent-Evil: yes\n"
+		  "Authentication-Results: gw.example.net; smime=pass\r\n\r\n"
+		  "text\r\n"),
+	    &a);
+	ok(forge_has(a.got, "text\r\n") && !forge_has(a.got, "smime=pass"),
+	    "a bare LF within a field that was inside hides no other");
+	free(a.text);
+
+	buf_init(&mail, FORGE_MAIL_MAX);
+	buf_init(&part, FORGE_MAIL_MAX);
+	forge_signed_mail(p, "", &part);
+	at = (size_t)((char *)memmem(part.p, part.n, "\r\n\r\n--sig", 9) -
+		      part.p) +
+	     4;
+	for (size_t i = 0; i < 2; i++) {
+		buf_reset(&mail);
+		(void)buf_add(&mail, part.p, at);
+		(void)buf_add_text(&mail, hidden[i]);
+		(void)buf_add_text(&mail, "\r\n");
+		(void)buf_add(&mail, part.p + at, part.n - at);
+		deliver(p, buf_slice(&mail), &a);
+		ok(!forge_has(a.got, "smime=pass"),
+		    "nor a part before the one that is signed (%zu)", i);
+		free(a.text);
+	}
+	buf_reset(&mail);
+	(void)buf_add(&mail, part.p, at);
+	(void)buf_add(&mail, "-\0-sig\r\n\r\nevil\r\n", 16);
+	(void)buf_add(&mail, part.p + at, part.n - at);
+	deliver(p, buf_slice(&mail), &a);
+	ok(!forge_has(a.got, "smime=pass"), "nor does a NUL");
+	free(a.text);
+	buf_clear(&mail);
+	buf_clear(&part);
+}
+
 static void
 test_protected_from(struct forge_people *p)
 {
@@ -471,6 +519,7 @@ main(void)
 	test_unusual(&p);
 	test_opaque(&p);
 	test_inside(&p);
+	test_line_ends(&p);
 	test_protected_from(&p);
 	test_forged_fields(&p);
 	test_layers(&p);
