@@ -62,7 +62,8 @@ choose_session_keys(struct sealed *sealed, const struct pgp_private *private,
 	    with_anonymous ? 0 : private->key_id_count, with_anonymous,
 	    &chosen);
 	start = sealed->facts.first_data - chosen.n;
-	memcpy(sealed->binary.p + start, chosen.p, chosen.n);
+	if (chosen.n > 0)
+		memcpy(sealed->binary.p + start, chosen.p, chosen.n);
 	buf_clear(&chosen);
 	*content_r = content_of(
 	    (struct slice){sealed->binary.p + start, sealed->binary.n - start});

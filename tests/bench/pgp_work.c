@@ -107,6 +107,16 @@ path_of(const struct tool *tool, const char *folder, const char *name)
 	return xstrdup(path);
 }
 
+/* The public key of that name. */
+static void
+read_public(struct tool *tool, const char *name, struct buf *out)
+{
+	char *path = path_of(tool, "public", name);
+
+	read_path(tool, path, out);
+	free(path);
+}
+
 /* ---- keys ---- */
 
 static void
@@ -184,7 +194,7 @@ verb_public(struct tool *tool, int argc, char **argv)
 
 	if (argc != 1)
 		return 2;
-	read_path(tool, path_of(tool, "public", argv[0]), &binary);
+	read_public(tool, argv[0], &binary);
 	buf_init(&armored, INPUT_MAX);
 	(void)pgp_armor_write(
 	    PGP_ARMOR_PUBLIC_KEY, buf_slice(&binary), &armored);
@@ -258,7 +268,7 @@ add_private(struct tool *tool, enum work_key_use use, const char *name)
 	struct pgp_key_shape shape;
 	struct buf binary;
 
-	read_path(tool, path_of(tool, "public", name), &binary);
+	read_public(tool, name, &binary);
 	if (pgp_key_shape_read(buf_slice(&binary), &shape, &tool->err) == -1)
 		die(tool, name);
 	record.fingerprint = slice_of(shape.primary.fingerprint);
@@ -413,19 +423,16 @@ now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static struct slice
-test_message(void)
+static void
+test_message(struct buf *text)
 {
-	struct buf text;
-
-	buf_init(&text, (size_t)2 * TEST_MESSAGE_OCTETS);
-	(void)buf_add_text(&text, "From: <a@a.example>\r\nTo: <b@b.example>\r\n"
-				  "Subject: speed\r\nMIME-Version: 1.0\r\n"
-				  "Content-Type: text/plain\r\n\r\n");
-	while (text.n < TEST_MESSAGE_OCTETS)
-		(void)buf_add_text(&text,
+	buf_init(text, (size_t)2 * TEST_MESSAGE_OCTETS);
+	(void)buf_add_text(text, "From: <a@a.example>\r\nTo: <b@b.example>\r\n"
+				 "Subject: speed\r\nMIME-Version: 1.0\r\n"
+				 "Content-Type: text/plain\r\n\r\n");
+	while (text->n < TEST_MESSAGE_OCTETS)
+		(void)buf_add_text(text,
 		    "The quick brown fox jumps over the lazy dog, again.\r\n");
-	return buf_slice(&text);
 }
 
 static int
@@ -513,9 +520,13 @@ run_bare(struct tool *tool, struct slice message, bool encrypts)
 static unsigned
 loop(struct tool *tool, bool encrypts, double seconds)
 {
-	const struct slice message = test_message();
+	struct buf text;
+	struct slice message;
 	unsigned count = 0;
 	double end;
+
+	test_message(&text);
+	message = buf_slice(&text);
 
 	/* The first ones make the home and take the keys in. */
 	if (ours(tool, message) == -1 ||

@@ -118,7 +118,7 @@ export_for_user(
 {
 	char words[PGP_WORDS_SIZE];
 	struct pgp_home *home = NULL;
-	gpgme_ctx_t context;
+	gpgme_ctx_t context = NULL;
 	gpgme_data_t data = NULL;
 	gpgme_key_t key = NULL;
 	struct slice sign = key_of_blob(&pair->signing, words);
