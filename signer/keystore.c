@@ -583,10 +583,15 @@ is_decryptor(const struct cache_item *item)
 	       key->status != KEY_DISABLED && key->status != KEY_PENDING;
 }
 
+/*
+ * A key that came with a mail says nothing of who sent the next one: anybody
+ * may write an address into From and bring a key for it along.
+ */
 static bool
 is_candidate(const struct cache_item *item)
 {
 	return (item->key.uses & KEY_SIGNS) != 0 && !item->is_pending &&
+	       item->trust > TRUST_HARVESTED &&
 	       item->key.status != KEY_DISABLED &&
 	       item->key.status != KEY_PENDING;
 }

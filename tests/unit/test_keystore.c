@@ -225,6 +225,7 @@ static void
 test_harvest(struct fixture *f)
 {
 	const char *who = "dora@d.example";
+	struct key_list list;
 	struct err err;
 
 	ok(!knows(f, who, "P1", 30), "a new key is new");
@@ -232,8 +233,16 @@ test_harvest(struct fixture *f)
 	    "the first key of an address is taken");
 	ok(knows(f, who, "P1", 30), "then it is known");
 	ok(!knows(f, who, "P1", 70), "with more trust it would be new");
+	ok(keystore_candidates(
+	       f->keystore, KEY_PGP, slice_of(who), &list, &err) == 0 &&
+		list.count == 0,
+	    "a key that came with a mail vouches for no other mail");
 	is_int(harvest(f, who, "P1", KEY_PGP, 70, NOW_S), HARVEST_REFRESHED,
 	    "the same key from a better source gains trust");
+	ok(keystore_candidates(
+	       f->keystore, KEY_PGP, slice_of(who), &list, &err) == 0 &&
+		list.count == 1,
+	    "with that it does");
 	is_int(harvest(f, who, "P2", KEY_PGP, 70, NOW_S), HARVEST_PENDING,
 	    "another key waits, whatever its trust");
 	is_str(recipient(f, KEY_PGP, who, 0, NOW_S), "P1",
