@@ -258,14 +258,41 @@ send_output(struct track *track, const struct task_result *result)
 	return channel_send(queued, MSG_SIGN_OUTPUT_FILE, &file, &result->fd);
 }
 
-/* Keys that came with the mail; they are read while it goes on its way. */
+static bool
+is_of_sender(const struct job *job, struct slice text)
+{
+	struct address one;
+	struct address other;
+
+	return address_parse(text, ADDRESS_MAY_BE_UTF8, &one, NULL) == 0 &&
+	       address_parse(slice_of(job->header_from), ADDRESS_MAY_BE_UTF8,
+		   &other, NULL) == 0 &&
+	       address_equals_folded(&one, &other);
+}
+
+/*
+ * Keys that came with the mail; they are read while it goes on its way.  A
+ * worker that such a mail took over names no other address than its From, and
+ * is believed no more than a mail can be.
+ */
 static void
 harvest(const struct track *track, struct ipc_list harvested)
 {
+	const struct job *job = track->job;
 	struct ipc_record_harvest record;
 
-	while (ipc_harvest_next(&harvested, &record))
-		key_harvest(job_signerd(track->job), &record, NULL, NULL);
+	while (ipc_harvest_next(&harvested, &record)) {
+		const unsigned most = slice_equals(record.kind, SLICE("smime"))
+					  ? TRUST_CHAIN
+					  : TRUST_HARVESTED;
+
+		if (job->direction != DIRECTION_IN ||
+		    !is_of_sender(job, record.address))
+			continue;
+		if (record.trust > most)
+			record.trust = (uint16_t)most;
+		key_harvest(job_signerd(job), &record, NULL, NULL);
+	}
 }
 
 static void
