@@ -242,7 +242,7 @@ def attempt(p, kind, number=0):
 
 # What each may do of what the others may not.
 MAY_READ = {"confd": {"/etc/passwd"}}
-MAY_CONNECT = {"checkd", "relayd"}
+MAY_CONNECT = {"checkd", "relayd", "fetchd"}
 FAMILIES = {"AF_NETLINK": socket.AF_NETLINK, "AF_PACKET": socket.AF_PACKET,
             "AF_VSOCK": socket.AF_VSOCK, "AF_ALG": socket.AF_ALG,
             "AF_BLUETOOTH": 31, "AF_TIPC": socket.AF_TIPC}
