@@ -187,6 +187,7 @@ int cli_run_key_import(struct cli *cli);
 int cli_run_key_pkcs12(struct cli *cli);
 int cli_run_pgp_export(struct cli *cli);
 int cli_run_dkim(struct cli *cli);
+int cli_run_explain(struct cli *cli);
 int cli_run_queue_summary(struct cli *cli);
 int cli_run_queue_change(struct cli *cli);
 int cli_run_trace(struct cli *cli);

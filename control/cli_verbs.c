@@ -262,6 +262,19 @@ const struct cli_verb cli_verbs[] = {
 	    .table = {"policies", "sender:SENDER,recipient:RECIPIENT,"
 				  "rule:RULE"}},
 
+	{.words = "explain",
+	    .request = "explain",
+	    .owners = NEEDS(SIGNERD),
+	    .help = "what policy makes of a mail, by which rules and keys",
+	    .options = {{"--from", "from", "ADDRESS", CLI_TEXT,
+			    "who sends, as in From"},
+		{"--to", "to", "ADDRESS", CLI_TEXT, "one recipient"},
+		{"--subject", "subject", "TEXT", CLI_TEXT,
+		    "a Subject that may have triggers"},
+		{"--header", "headers", "NAME:VALUE", CLI_LIST,
+		    "a header field that may be a trigger"}},
+	    .run = cli_run_explain},
+
 	CLI_KEY_VERBS
 
 	{.words = "user add",

@@ -81,6 +81,7 @@ const struct mgmt_verb mgmt_verbs[] = {
     {"queue.release", RIGHT_CHANGE, ROLE_QUEUED, NULL},
     {"queue.delete", RIGHT_CHANGE, ROLE_QUEUED, NULL},
     {"queue.bounce", RIGHT_CHANGE, ROLE_QUEUED, NULL},
+    {"explain", RIGHT_READ, ROLE_SIGNERD, NULL},
     {"key.dkim.new", RIGHT_CHANGE, ROLE_SIGNERD, NULL},
     {"key.dkim.rotate", RIGHT_CHANGE, ROLE_SIGNERD, NULL},
     {"key.dkim.activate", RIGHT_CHANGE, ROLE_SIGNERD, NULL},

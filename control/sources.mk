@@ -28,7 +28,7 @@ postern.conf.5: tabledoc
 postern-events.7: tabledoc
 	./tabledoc events >$@
 
-cli_SOURCES = control/cli_args.c control/cli_help.c control/cli_key.c \
+cli_SOURCES = control/cli_args.c control/cli_explain.c control/cli_help.c control/cli_key.c \
 	control/cli_log.c \
 	control/cli_output.c control/cli_prompt.c control/cli_queue.c \
 	control/cli_run.c control/cli_secret.c control/cli_show.c \

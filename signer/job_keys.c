@@ -220,7 +220,9 @@ fill_track(struct track *track, const struct plan_input *input,
 		rc |= add_key(&track->keys[method], input->signers[method].key,
 		    WORK_KEY_SIGN, job->header_from);
 	for (size_t i = 0; output->encrypts && i < job->recipient_count; i++) {
-		if (plan->parts[i].output != index)
+		/* Who is refused has no output; 0 would be the first one. */
+		if (plan->parts[i].outcome != SIGNED_DONE ||
+		    plan->parts[i].output != index)
 			continue;
 		last = input->recipients[i].keys[method].key;
 		rc |= add_key(&track->keys[method], last, WORK_KEY_ENCRYPT,

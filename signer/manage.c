@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/utf8.h"
+#include "signer/explain.h"
 #include "signer/key_admin.h"
 #include "signer/manage.h"
 #include "signer/signerd.h"
@@ -28,6 +29,7 @@ static const struct {
 #define VERB(name, run) {name, run},
     KEY_VERBS(VERB)
 #undef VERB
+	{"explain", signer_explain},
 	{NULL, NULL},
 };
 

@@ -56,7 +56,7 @@ fuzz_smime_open_SOURCES = $(smime_world_SOURCES)
 
 # ---- the broker and its workers ----
 dkim_SOURCES = signer/dkim.c signer/dkim_canon.c
-broker_SOURCES = signer/job.c signer/job_keys.c signer/job_track.c \
+broker_SOURCES = signer/explain.c signer/job.c signer/job_keys.c signer/job_track.c \
 	signer/lookup.c signer/manage.c signer/plan.c signer/pools.c \
 	signer/versions.c
 PROGRAMS += postern-signerd
