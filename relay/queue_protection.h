@@ -43,6 +43,8 @@ struct queue_protection {
 	uint8_t direction; /* enum sign_direction */
 	uint8_t dkim;      /* enum protect_dkim */
 	uint32_t attempts; /* so far, of this message */
+	/* The signer ended while it had the message: it may do so again. */
+	bool is_suspect;
 	char *header_from; /* "": none that can be read */
 	char *removals;    /* lines "subject WORDS" or "header NAME" */
 	struct queue_demand *demands;

@@ -95,6 +95,8 @@ sign_job_end_attempt(struct sign_job *job)
 	if (!job->is_out)
 		return;
 	job->is_out = false;
+	if (job->message->protection->is_suspect)
+		job->sign->has_suspect = false;
 	job->sign->out--;
 	job->sign->out_octets -= job->octets;
 	job->octets = 0;
@@ -160,12 +162,31 @@ pop_queued(struct queue_sign *sign)
 	return job;
 }
 
+/*
+ * The next job that may start.  Of messages over which the signer ended one
+ * is there at a time: then it is known which one it was, and the others of
+ * that moment are not held up by it for long.
+ */
+static struct sign_job *
+next_queued(struct queue_sign *sign)
+{
+	for (size_t left = sign->queued_count; left > 0; left--) {
+		struct sign_job *job = pop_queued(sign);
+
+		if (!sign->has_suspect || !job->message->protection->is_suspect)
+			return job;
+		push_queued(job);
+	}
+	return NULL;
+}
+
 static void
 start(struct sign_job *job)
 {
 	struct err err;
 
 	job->state = SIGN_OUT;
+	job->sign->has_suspect |= job->message->protection->is_suspect;
 	if (sign_send(job, &err) == -1)
 		sign_settle_temporary(job, "4.3.0", err.text);
 }
@@ -177,7 +198,7 @@ pump(void *arg)
 	struct sign_job *job;
 
 	while (has_room(sign) && !sign->queued->is_held &&
-	       (job = pop_queued(sign)) != NULL)
+	       (job = next_queued(sign)) != NULL)
 		start(job);
 }
 
@@ -324,12 +345,15 @@ is_same(const struct sign_job *job, const struct queue_message *message)
 static void
 go_on(struct sign_job *job, struct queue_message *message)
 {
+	const bool is_suspect = job->message->protection->is_suspect;
+
 	/* The refill may have been faster: one struct numbers the events. */
 	if (job->message != message) {
 		queue_message_unref(job->message);
 		job->message = message;
 		message->references++;
 		message->protection->attempts = job->attempt;
+		message->protection->is_suspect = is_suspect;
 	}
 	job->claim = dispatch_claim(job->sign->queued->dispatch, message);
 	job->state = SIGN_OUT;
@@ -508,9 +532,12 @@ queue_sign_channel_closed(
 
 		for (job = sign->buckets[i]; job != NULL; job = next) {
 			next = job->next;
-			if (job->is_out)
-				sign_settle_temporary(job, "4.7.5",
-				    "The signer ended while it worked on it");
+			if (!job->is_out)
+				continue;
+			sign_job_end_attempt(job);
+			job->message->protection->is_suspect = true;
+			sign_settle_temporary(job, "4.7.5",
+			    "The signer ended while it worked on it");
 		}
 	}
 	while ((job = pop_queued(sign)) != NULL)

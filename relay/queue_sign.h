@@ -56,6 +56,10 @@
  *   SETTLING   committed                  delivered, or waits       (none)
  *   any        this process ends          waiting or protected, as on disk
  *
+ * A message over which the signer ended is tried again alone of its kind, and
+ * not at once when the signer is back: if it was the cause, it keeps others
+ * for no longer than the signer takes to start.
+ *
  * Only SIGNED_DONE with everything that was demanded lets a message go on;
  * each other way out of this table leaves it waiting.
  */

@@ -98,6 +98,7 @@ struct queue_sign {
 	size_t jobs;
 	size_t out;        /* attempts at the signer */
 	size_t out_octets; /* of their contents in frames */
+	bool has_suspect;  /* one of them is of a suspect message */
 	struct sign_job *queued_first;
 	struct sign_job **queued_last;
 	size_t queued_count;

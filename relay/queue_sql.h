@@ -46,6 +46,14 @@ enum msg_flag {
 	MSG_FLAG_WAIT_SIGN = 32 /* nothing leaves before the signer had it */
 };
 
+/* protection.waits */
+enum protection_waits {
+	PROTECTION_DONE,
+	PROTECTION_WAITS,   /* msg has MSG_FLAG_WAIT_SIGN */
+	PROTECTION_SUSPECT, /* likewise; the signer ended over it */
+	PROTECTION_WAITS_COUNT
+};
+
 /* output.kind */
 enum output_kind {
 	OUTPUT_SUBMITTED,
@@ -102,7 +110,7 @@ static const char *const queue_migrations[] = {
     " msg INTEGER PRIMARY KEY,"       /* msg.id */
     " direction INTEGER NOT NULL,"    /* enum sign_direction */
     " dkim INTEGER NOT NULL,"         /* enum protect_dkim */
-    " waits INTEGER NOT NULL,"        /* 1: msg has MSG_FLAG_WAIT_SIGN */
+    " waits INTEGER NOT NULL,"        /* enum protection_waits */
     " attempts INTEGER NOT NULL,"
     " header_from TEXT NOT NULL,"
     " removals TEXT NOT NULL);"       /* lines "subject WORDS" ... */
@@ -185,11 +193,10 @@ static const char *const queue_migrations[] = {
 	    "INSERT INTO protection(msg, direction, dkim, waits, attempts," \
 	    " header_from, removals) VALUES(?1,?2,?3,?4,?5,?6,?7)") \
 	Q(PROTECTION_ATTEMPT, \
-	    "UPDATE protection SET attempts=?2 WHERE msg=?1") \
-	Q(PROTECTION_DONE, "UPDATE protection SET waits=0 WHERE msg=?1") \
+	    "UPDATE protection SET attempts=?2, waits=?3 WHERE msg=?1") \
 	Q(PROTECTION_DELETE, "DELETE FROM protection WHERE msg=?1") \
 	Q(PROTECTION_GET, \
-	    "SELECT direction, dkim, attempts, header_from, removals" \
+	    "SELECT direction, dkim, attempts, header_from, removals, waits" \
 	    " FROM protection WHERE msg=?1") \
 	Q(DEMAND_INSERT, \
 	    "INSERT INTO demand(msg, number, sign, encrypt, method," \

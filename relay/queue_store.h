@@ -38,8 +38,9 @@ int queue_store_set_state(struct sql *store, uint64_t id, enum rcpt_state state,
 
 int queue_store_delete_protection(
     struct sql *store, uint64_t id, struct err *err);
-int queue_store_attempt(
-    struct sql *store, uint64_t id, uint32_t attempts, struct err *err);
+/* How many attempts there were, and whether it waits for another one. */
+int queue_store_attempt(struct sql *store, uint64_t id,
+    const struct queue_protection *protection, bool waits, struct err *err);
 
 /*
  * The message was signed or opened: its protection's outputs and what was
@@ -50,7 +51,7 @@ int queue_store_signed(
 
 /*
  * Some recipients of messages that wait for the signer become due at now_ms;
- * how many they were, 0: there are no more.
+ * how many they were, 0: there are no more.  Not those over which it ended.
  */
 int queue_store_sign_pull_in(
     struct sql *store, int64_t now_ms, struct err *err);

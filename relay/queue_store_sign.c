@@ -88,13 +88,17 @@ queue_store_delete_protection(struct sql *store, uint64_t id, struct err *err)
 }
 
 int
-queue_store_attempt(
-    struct sql *store, uint64_t id, uint32_t attempts, struct err *err)
+queue_store_attempt(struct sql *store, uint64_t id,
+    const struct queue_protection *protection, bool waits, struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_PROTECTION_ATTEMPT);
 
 	sql_bind_i64(stmt, 1, (int64_t)id);
-	sql_bind_i64(stmt, 2, attempts);
+	sql_bind_i64(stmt, 2, protection->attempts);
+	sql_bind_i64(stmt, 3,
+	    !waits                   ? PROTECTION_DONE
+	    : protection->is_suspect ? PROTECTION_SUSPECT
+				     : PROTECTION_WAITS);
 	return sql_run(store, stmt, err);
 }
 
@@ -134,11 +138,8 @@ queue_store_signed(
 	sql_bind_i64(stmt, 1, (int64_t)message->id);
 	if (sql_run(store, stmt, err) == -1)
 		return -1;
-	stmt = sql_use(store, Q_PROTECTION_DONE);
-	sql_bind_i64(stmt, 1, (int64_t)message->id);
-	if (sql_run(store, stmt, err) == -1 ||
-	    queue_store_attempt(
-		store, message->id, protection->attempts, err) == -1 ||
+	if (queue_store_attempt(store, message->id, protection, false, err) ==
+		-1 ||
 	    insert_outputs(store, message, err) == -1)
 		return -1;
 	for (size_t i = 0; i < protection->demand_count; i++)
@@ -182,12 +183,14 @@ read_protection_row(struct sql *store, uint64_t id,
 	}
 	if (!in_range(sql_i64(stmt, 0), 0, DIRECTION_COUNT - 1) ||
 	    !in_range(sql_i64(stmt, 1), 0, DKIM_COUNT - 1) ||
-	    !in_range(sql_i64(stmt, 2), 0, UINT32_MAX)) {
+	    !in_range(sql_i64(stmt, 2), 0, UINT32_MAX) ||
+	    !in_range(sql_i64(stmt, 5), 0, PROTECTION_WAITS_COUNT - 1)) {
 		rc = err_set(err, "its row in protection makes no sense");
 	} else {
 		protection->direction = (uint8_t)sql_i64(stmt, 0);
 		protection->dkim = (uint8_t)sql_i64(stmt, 1);
 		protection->attempts = (uint32_t)sql_i64(stmt, 2);
+		protection->is_suspect = sql_i64(stmt, 5) == PROTECTION_SUSPECT;
 		protection->header_from = take_string(stmt, 3);
 		protection->removals = take_string(stmt, 4);
 	}

@@ -182,7 +182,7 @@ apply_result(struct sql *store, struct queue_job *job, struct err *err)
 		return -1;
 	if (job->has_attempt &&
 	    queue_store_attempt(store, job->message->id,
-		job->message->protection->attempts, err) == -1)
+		job->message->protection, true, err) == -1)
 		return -1;
 	for (size_t i = 0; i < job->change_count; i++)
 		if (apply_change(store, job, &job->changes[i], err) == -1)

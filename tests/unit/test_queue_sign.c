@@ -414,6 +414,47 @@ test_channel_lost(void)
 	signer_world_clear(&world);
 }
 
+/* One of two messages ends the signer each time. */
+static void
+test_poison(void)
+{
+	struct signer_world world;
+	const struct signer_says says = {
+	    SIGNED_DONE, APPLIED_ENCRYPTED, 1, "2.0.0", ""};
+	uint64_t poison;
+
+	start(&world, MUST_ENCRYPT);
+	poison = signer_world_submit(&world, true, one, 1, MAIL);
+	(void)signer_world_submit(&world, true, one, 1, MAIL);
+	SIGNER_WAIT(&world, world.jobs == 2);
+	signer_world_disconnect(&world);
+	SIGNER_WAIT(&world, world.answers == 2);
+	world_settle(&world.world);
+	world.jobs = 0;
+	signer_world_connect(&world, "");
+	(void)has_tried(&world, 1);
+	world_settle(&world.world);
+	is_int(world.jobs, 0,
+	    "messages over which the signer ended are not tried at once");
+	make_due_and_wait(&world);
+	is_int(world.jobs, 1, "and then one at a time");
+	while (world.message_id == poison) {
+		signer_world_disconnect(&world);
+		world.jobs = 0;
+		signer_world_connect(&world, "");
+		world_sql(&world.world,
+		    "UPDATE rcpt SET next_ms=1 WHERE msg=(SELECT max(id) FROM"
+		    " msg)");
+		queue_refill_missed(world.world.queued.refill);
+		SIGNER_WAIT(&world, has_tried(&world, 1));
+	}
+	signer_world_output(&world, 1, SEALED);
+	signer_world_result(&world, 0, SIGNED_DONE, "", &says, 1);
+	SIGNER_WAIT(&world, dispatch_waiting(world.world.queued.dispatch) == 1);
+	is_int(waits(&world), 1, "so the other one goes on");
+	signer_world_clear(&world);
+}
+
 static const struct {
 	const char *label;
 	const char *rules;
@@ -725,6 +766,7 @@ main(void)
 	test_temporary();
 	test_double_answer();
 	test_channel_lost();
+	test_poison();
 	test_less_than_demanded();
 	test_breaches();
 	test_restart();
