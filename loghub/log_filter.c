@@ -22,6 +22,8 @@ static const struct {
 	{"queued", TYPE_BIT(EV_ACCEPTED) | TYPE_BIT(EV_RECIPIENT)},
 	{"delivered", TYPE_BIT(EV_DELIVERED)},
 	{"deferred", TYPE_BIT(EV_DEFERRED)},
+	{"waiting", TYPE_BIT(EV_WAITING)},
+	{"protected", TYPE_BIT(EV_PROTECTED) | TYPE_BIT(EV_OPENED)},
 	{"failed", TYPE_BIT(EV_FAILED)},
 	{"bounced", TYPE_BIT(EV_FAILED) | TYPE_BIT(EV_NOTIFIED)},
 	{"refused",
@@ -81,8 +83,8 @@ read_status(struct reading *r, struct slice value)
 			return 0;
 		}
 	return err_set(r->err,
-	    "status=%.*s: there are accepted, queued, delivered, deferred, "
-	    "failed, bounced and refused",
+	    "status=%.*s: there are accepted, queued, waiting, protected, "
+	    "delivered, deferred, failed, bounced and refused",
 	    SLICE_ARG(value));
 }
 

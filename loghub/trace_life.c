@@ -32,6 +32,7 @@ struct life {
 	json_t *dsns;
 	json_t *numbers_seen; /* life numbers that were told */
 	bool is_finished;
+	bool is_waiting; /* for the signer */
 };
 
 static void
@@ -165,6 +166,55 @@ note_notified(struct life *life, const struct log_event_view *event)
 		(void)json_array_append_new(life->dsns, link);
 }
 
+/* What the signer did, for one recipient or several. */
+static void
+note_signer(struct life *life, const char *kind, uint32_t recipient_count,
+    struct slice to, struct slice applied, struct slice method)
+{
+	json_t *list = json_object_get(life->trace, "protection");
+	json_t *one = json_object();
+
+	if (list == NULL) {
+		list = json_array();
+		(void)json_object_set_new(life->trace, "protection", list);
+	}
+	(void)json_object_set_new(one, "kind", json_string(kind));
+	(void)json_object_set_new(
+	    one, "recipients", json_integer(recipient_count));
+	set_text(one, "to", to);
+	set_text(one, "applied", applied);
+	set_text(one, "method", method);
+	(void)json_array_append_new(list, one);
+}
+
+static void
+note_protected(struct life *life, const struct log_event_view *event)
+{
+	const struct event_protected *e = &event->fields.protected;
+
+	note_signer(life, "protected", e->recipient_count, e->to, e->applied,
+	    e->method);
+	life->is_waiting = false;
+}
+
+static void
+note_opened(struct life *life, const struct log_event_view *event)
+{
+	const struct event_opened *e = &event->fields.opened;
+
+	note_signer(life, "opened", e->recipient_count, e->to, e->applied,
+	    e->method);
+	life->is_waiting = false;
+}
+
+static void
+note_waiting(struct life *life, const struct log_event_view *event)
+{
+	life->is_waiting = true;
+	set_text(
+	    life->trace, "waits_for_signer", event->fields.waiting.reason);
+}
+
 static void
 note_finished(struct life *life, const struct log_event_view *event)
 {
@@ -181,6 +231,9 @@ static void (*const notes[EVENT_TYPE_COUNT])(
 	[EV_FAILED] = note_failed,
 	[EV_NOTIFIED] = note_notified,
 	[EV_FINISHED] = note_finished,
+	[EV_PROTECTED] = note_protected,
+	[EV_OPENED] = note_opened,
+	[EV_WAITING] = note_waiting,
 };
 
 /* A life event that queued sent twice is told once. */
@@ -298,7 +351,9 @@ status_of(const struct life *life)
 		deferred += strcmp(status, "deferred") == 0;
 	}
 	if (!life->is_finished && failed + delivered < count)
-		return deferred > 0 ? "deferred" : "queued";
+		return life->is_waiting ? "waiting"
+		       : deferred > 0   ? "deferred"
+		                        : "queued";
 	if (failed > 0)
 		return delivered > 0 ? "partly failed" : "failed";
 	if (delivered < count)

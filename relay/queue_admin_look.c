@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/policy.h"
 #include "relay/queue_admin_parts.h"
 #include "relay/queue_store.h"
 
@@ -17,6 +18,55 @@
 #define SUMMARY_GROUPS 200
 
 /* ---- messages as JSON ---- */
+
+static json_t *
+words_json(unsigned applied)
+{
+	struct buf words;
+	json_t *value;
+
+	buf_init(&words, 64);
+	queue_applied_text(applied, &words);
+	value = json_string(buf_text(&words));
+	buf_clear(&words);
+	return value;
+}
+
+/* What policy demands for the recipient, and what the signer did. */
+static void
+add_demand(json_t *json, const struct queue_message *message, uint32_t number)
+{
+	const struct queue_demand *demand =
+	    queue_protection_demand(message->protection, number);
+	char text[POLICY_VALUE_TEXT_MAX];
+
+	if (demand == NULL)
+		return;
+	if (message->protection->direction == DIRECTION_OUT) {
+		(void)json_object_set_new(json, "sign",
+		    json_string(
+			policy_value_name(POLICY_SIGN, demand->sign, text)));
+		(void)json_object_set_new(json, "encrypt",
+		    json_string(policy_encrypt_name(
+			(enum protect_encrypt)demand->encrypt)));
+	}
+	(void)json_object_set_new(json, "applied", words_json(demand->applied));
+}
+
+static json_t *
+protection_json(const struct queue_message *message)
+{
+	const struct queue_protection *protection = message->protection;
+	const bool waits = (message->flags & MSG_FLAG_WAIT_SIGN) != 0;
+	char text[POLICY_VALUE_TEXT_MAX];
+
+	return json_pack("{s:s, s:b, s:I, s:s, s:i}", "direction",
+	    protection->direction == DIRECTION_OUT ? "out" : "in",
+	    "waits_for_signer", waits, "attempts",
+	    (json_int_t)protection->attempts, "dkim",
+	    policy_value_name(POLICY_DKIM, protection->dkim, text), "outputs",
+	    (int)protection->output_count);
+}
 
 static json_t *
 recipient_json(const struct queue_recipient *recipient)
@@ -39,18 +89,28 @@ message_json(const struct queue_message *message)
 	json_t *recipients = json_array();
 	char id[ID_TEXT_SIZE];
 	char session[ID_TEXT_SIZE];
+	json_t *json;
 
-	for (size_t i = 0; i < message->recipient_count; i++)
-		(void)json_array_append_new(
-		    recipients, recipient_json(&message->recipients[i]));
+	for (size_t i = 0; i < message->recipient_count; i++) {
+		json_t *recipient = recipient_json(&message->recipients[i]);
+
+		if (message->protection != NULL)
+			add_demand(
+			    recipient, message, message->recipients[i].number);
+		(void)json_array_append_new(recipients, recipient);
+	}
 	id_format(message->id, id);
 	id_format(message->session_id, session);
-	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:I, s:s, s:o}", "id",
+	json = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:I, s:s, s:o}", "id",
 	    id, "session", session, "created",
 	    (json_int_t)(message->created_ms / 1000), "from", message->sender,
 	    "account", message->account, "client", message->client, "size",
 	    (json_int_t)message->size, "message_id", message->header_message_id,
 	    "recipients", recipients);
+	if (message->protection != NULL)
+		(void)json_object_set_new(
+		    json, "protection", protection_json(message));
+	return json;
 }
 
 /* ---- looking ---- */
