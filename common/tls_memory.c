@@ -20,13 +20,22 @@
  * own buffer, which OpenSSL makes a third larger than that.  Whole pages.
  */
 #define SLOT_SIZE (24 * 1024)
-/* Smaller ones are the heap's. */
+/*
+ * What lives in slots: records and the handshake's buffer, and the two halves
+ * of its output buffer.  Between the two is the connection itself, which
+ * stays, and is the heap's like all that is smaller.
+ */
 #define SLOT_LEAST (8 * 1024)
-/* As many as handshakes at once need; 96 MB of addresses, not of memory. */
-#define SLOT_COUNT 4096
+#define OUTPUT_HALF 4096
+/*
+ * Five for each handshake that waits for its client's next word; 192 MB of
+ * addresses, not of memory.
+ */
+#define SLOT_COUNT 8192
 
 struct tls_memory {
 	char *slots;               /* NULL: all is malloc's */
+	size_t used_count;         /* those behind were never taken */
 	uint16_t free[SLOT_COUNT]; /* a stack: the warmest is taken next */
 	size_t free_count;
 	bool is_touched[SLOT_COUNT]; /* since its pages were given back */
@@ -44,18 +53,30 @@ is_slot(const void *p)
 	       (uintptr_t)p - first < (size_t)SLOT_SIZE * SLOT_COUNT;
 }
 
+/* A slot's number, or -1. */
+static int
+take_slot(void)
+{
+	if (memory.free_count > 0)
+		return memory.free[--memory.free_count];
+	if (memory.slots == NULL || memory.used_count == SLOT_COUNT)
+		return -1;
+	return (int)memory.used_count++;
+}
+
 static void *
 take(size_t n, const char *file, int line)
 {
-	uint16_t slot;
+	int slot = -1;
 
 	(void)file;
 	(void)line;
 	if (n == 0)
 		return NULL;
-	if (n < SLOT_LEAST || n > SLOT_SIZE || memory.free_count == 0)
+	if ((n >= SLOT_LEAST && n <= SLOT_SIZE) || n == OUTPUT_HALF)
+		slot = take_slot();
+	if (slot == -1)
 		return malloc(n);
-	slot = memory.free[--memory.free_count];
 	memory.is_touched[slot] = true;
 	return memory.slots + (size_t)slot * SLOT_SIZE;
 }
@@ -107,14 +128,9 @@ tls_memory_prepare(void)
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (slots == MAP_FAILED)
 		return;
-	/* Huge pages would not be given back slot by slot. */
+	/* A huge page would not be given back slot by slot. */
 	(void)madvise(slots, (size_t)SLOT_SIZE * SLOT_COUNT, MADV_NOHUGEPAGE);
 	memory.slots = slots;
-	while (memory.free_count < SLOT_COUNT) {
-		memory.free[memory.free_count] =
-		    (uint16_t)(SLOT_COUNT - 1 - memory.free_count);
-		memory.free_count++;
-	}
 }
 
 void

@@ -451,6 +451,7 @@ on_secured(void *arg)
 
 	tls_describe(stream_ssl(session->stream), text, sizeof(text));
 	session->tls = xstrdup(text);
+	worker_trim_soon(session->worker);
 	if (!session->is_greeted) {
 		greet(session);
 		return;

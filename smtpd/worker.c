@@ -14,6 +14,7 @@
 
 #include "common/confine.h"
 #include "common/tls.h"
+#include "common/tls_memory.h"
 #include "smtpd/intake.h"
 #include "smtpd/session.h"
 #include "smtpd/workers.h"
@@ -80,6 +81,7 @@ on_trim(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
+	tls_memory_trim();
 	(void)malloc_trim(0);
 }
 
@@ -396,6 +398,7 @@ smtp_worker(int channel_fd)
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	(void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
+	tls_memory_prepare();
 	tls_prepare();
 	tzset(); /* reads its file now or never */
 	loop = loop_new();
