@@ -230,12 +230,18 @@ check_offer(const struct session *session, const char *mechanism,
 	return 0;
 }
 
+/* PLAIN and LOGIN have no use for them, and they cost two hashes and a KDF. */
+static bool
+knows_bindings(const char *mechanism)
+{
+	return strncmp(mechanism, "SCRAM-", strlen("SCRAM-")) == 0;
+}
+
 static void
 start_exchange(
     struct session *session, const struct smtp_auth *auth, struct slice initial)
 {
-	SSL *ssl = stream_ssl(session->stream);
-	struct tls_bindings bindings;
+	struct tls_bindings bindings = {.exporter_n = 0};
 	char client[NETADDR_TEXT_MAX];
 	struct ipc_auth_start message = {.session_id = session->id,
 	    .mechanism = slice_of(auth->mechanism),
@@ -244,7 +250,8 @@ start_exchange(
 	    .client = session_client_text(session, client),
 	    .is_tls = true};
 
-	tls_bindings_get(ssl, &bindings);
+	if (knows_bindings(auth->mechanism))
+		tls_bindings_get(stream_ssl(session->stream), &bindings);
 	message.tls_exporter =
 	    (struct slice){bindings.exporter, bindings.exporter_n};
 	message.tls_unique = (struct slice){bindings.unique, bindings.unique_n};
