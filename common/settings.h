@@ -56,7 +56,8 @@
 	    "printers. Everything from them is taken in their name; keep " \
 	    "it short.") \
 	S(smtp_max_message_size, "smtp.max_message_size", \
-	    OCTETS(65536, 1073741824), "50M", READS(SMTPD) | READS(QUEUED), \
+	    OCTETS(65536, 1073741824), "50M", \
+	    READS(SMTPD) | READS(QUEUED) | READS(SIGNERD), \
 	    "Largest message", \
 	    "Larger ones are refused with 552.") \
 	S(smtp_max_recipients, "smtp.max_recipients", NUMBER(100, 2000), \

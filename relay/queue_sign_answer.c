@@ -76,8 +76,17 @@ queue_sign_on_output(struct channel *channel, const struct channel_frame *frame)
 
 	if (job == NULL)
 		return 0;
-	if (m->content.n == 0 || job->memory + m->content.n > MEMORY_MAX ||
-	    (output = add_output(job, m->number)) == NULL)
+	if (m->content.n == 0)
+		return -1;
+	/* Of many recipients each may have his own: no breach. */
+	if (job->memory + m->content.n > MEMORY_MAX) {
+		sign_send_forget(job);
+		sign_settle_temporary(job, "4.3.4",
+		    "What it becomes for all its recipients is too much at "
+		    "once");
+		return 0;
+	}
+	if ((output = add_output(job, m->number)) == NULL)
 		return -1;
 	output->content = xmalloc(m->content.n);
 	memcpy(output->content, m->content.p, m->content.n);

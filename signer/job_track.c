@@ -30,6 +30,8 @@
 #define GROWTH_IN 20
 #define LIMIT_LEAST ((uint64_t)1 << 20)
 #define LIMIT_IN_LEAST ((uint64_t)64 << 20)
+/* Of the largest message: what queued takes at most (queue_sign_answer.c). */
+#define GROWTH_MOST 4
 
 static void on_step_done(struct task *task, struct task_result *result);
 
@@ -115,12 +117,18 @@ keys_for(const struct track *track, enum work_op op)
 static uint64_t
 output_limit(const struct job *job)
 {
-	uint64_t limit;
+	const struct settings *settings =
+	    daemon_settings(job_signerd(job)->daemon);
+	const uint64_t most =
+	    settings->smtp_max_message_size * GROWTH_MOST + LIMIT_LEAST;
+	uint64_t limit = job->size * GROWTH_OUT + LIMIT_LEAST;
 
-	if (job->direction == DIRECTION_OUT)
-		return job->size * GROWTH_OUT + LIMIT_LEAST;
-	limit = job->size * GROWTH_IN;
-	return limit > LIMIT_IN_LEAST ? limit : LIMIT_IN_LEAST;
+	if (job->direction == DIRECTION_IN) {
+		limit = job->size * GROWTH_IN;
+		if (limit < LIMIT_IN_LEAST)
+			limit = LIMIT_IN_LEAST;
+	}
+	return limit < most ? limit : most;
 }
 
 static void
@@ -186,6 +194,19 @@ complete(struct track *track, struct task_result *result)
 	result->content = buf_slice(&track->whole);
 	result->size_octets = track->whole.n;
 	return 0;
+}
+
+/* What queued would take for a breach, and end the channel of all jobs. */
+static bool
+is_output(const struct track *track, const struct task_result *result)
+{
+	struct content content = content_of(result->content);
+
+	if (result->fd != -1 &&
+	    content_of_file(result->fd, &content, NULL) == -1)
+		return false;
+	return content.size > 0 && content.size == result->size_octets &&
+	       content.size <= track->task.message.output_limit;
 }
 
 static int
@@ -311,6 +332,11 @@ on_step_done(struct task *task, struct task_result *result)
 	if (result->is_prefix && complete(track, result) == -1) {
 		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
 		    SLICE("an output could not be put together"));
+		return;
+	}
+	if (!is_output(track, result)) {
+		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
+		    SLICE("a worker's output is odd"));
 		return;
 	}
 	track->steps++;
