@@ -180,26 +180,39 @@ contains_nocase(struct slice text, struct slice part)
 	return false;
 }
 
-/* Tags of ours that a stranger put into his Subject. */
-static void
-find_tags(const struct header *header, struct ipc_list_writer *removals)
+/* Has a stranger put one of our tags into his Subject? */
+static bool
+has_tag(const struct header *header)
 {
 	const struct header_field *field;
 	struct buf subject;
+	bool has = false;
 
 	buf_init(&subject, SUBJECT_MAX);
 	for (field = header_first(header, HDR_SUBJECT); field != NULL;
 	     field = header_next(header, field))
 		(void)mime_word_decode(
 		    header_field_value(header, field), &subject, NULL);
+	for (int i = 0; i < POLICY_TAG_COUNT; i++)
+		has |= contains_nocase(
+		    buf_slice(&subject), slice_of(policy_tag_texts[i]));
+	buf_clear(&subject);
+	return has;
+}
+
+/*
+ * All of them: one may come together when another is cut out of it, and a
+ * Subject that was encrypted or signed with the text takes this one's place.
+ */
+static void
+add_tags(struct ipc_list_writer *removals)
+{
 	for (int i = 0; i < POLICY_TAG_COUNT; i++) {
 		struct ipc_record_fact fact = {.name = SLICE("subject"),
 		    .value = slice_of(policy_tag_texts[i])};
 
-		if (contains_nocase(buf_slice(&subject), fact.value))
-			(void)ipc_fact_add(removals, &fact, NULL);
+		(void)ipc_fact_add(removals, &fact, NULL);
 	}
-	buf_clear(&subject);
 }
 
 /* Takes a line with those that continue it off the text. */
@@ -296,16 +309,16 @@ need_of_stranger(const struct sign_rules *rules,
     const struct queue_message *message, const struct header *header,
     struct slice start)
 {
+	const bool is_crypto = rules->verifies && is_crypto_root(header, start);
 	struct queue_protection *protection = NULL;
 	struct ipc_list_writer removals;
 	struct address from;
 	char text[ADDRESS_TEXT_MAX] = "";
 
 	ipc_list_writer_init(&removals, REMOVALS_MAX);
-	if (rules->has_tags)
-		find_tags(header, &removals);
-	if (removals.count > 0 ||
-	    (rules->verifies && is_crypto_root(header, start))) {
+	if (rules->has_tags && (is_crypto || has_tag(header)))
+		add_tags(&removals);
+	if (removals.count > 0 || is_crypto) {
 		if (read_from(message, header, &from) == 0)
 			(void)address_format(&from, text);
 		protection = new_protection(

@@ -147,6 +147,20 @@ fill_content(struct track *track)
 	}
 }
 
+/* The step that takes forged tags out puts ours in. */
+static void
+add_wishes(struct track *track)
+{
+	const struct settings *settings =
+	    daemon_settings(job_signerd(track->job)->daemon);
+	const struct ipc_record_fact tags = {
+	    .name = SLICE(FACT_TAGS), .value = SLICE("on")};
+
+	if (track->job->direction == DIRECTION_IN &&
+	    settings->crypto_subject_tags)
+		(void)ipc_fact_add(&track->facts, &tags, NULL);
+}
+
 int
 track_start(struct track *track, struct err *err)
 {
@@ -167,8 +181,11 @@ track_start(struct track *track, struct err *err)
 	    .output_limit = output_limit(job),
 	    .facts = ipc_list_of(&track->facts),
 	    .keys = keys_for(track, op)};
-	if (track->steps == 0)
+	if (track->steps == 0) {
 		message->removals = job_removals(job);
+		add_wishes(track);
+		message->facts = ipc_list_of(&track->facts);
+	}
 	fill_content(track);
 	if (pools_submit(job_signerd(job)->pools, &track->task, err) == -1)
 		return -1;

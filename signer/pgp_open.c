@@ -456,7 +456,9 @@ write_output(struct opening *o, struct err *err)
 	    .verdict = &o->verdict,
 	    .authserv_id = o->work->authserv_id,
 	    .removals = o->work->removals,
-	    .is_later_step = work_fact(o->work, FACT_VERDICT).n > 0};
+	    .is_later_step = work_fact(o->work, FACT_VERDICT).n > 0,
+	    .writes_tag =
+		slice_equals(work_fact(o->work, FACT_TAGS), SLICE("on"))};
 
 	return delivery_write(&delivery, &sink, err);
 }
