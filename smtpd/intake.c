@@ -188,6 +188,12 @@ intake_finish_header(struct intake *intake, struct header *header)
 		    intake, 554, "5.6.0", "Trace header is too long");
 		goto out;
 	}
+	if (intake_header_end(header, &intake->content, INTAKE_HEADROOM) ==
+	    -1) {
+		intake_refuse_with(
+		    intake, 554, "5.6.0", "A line of the header is no field");
+		goto out;
+	}
 	intake_header_drop(session, header, &intake->content, INTAKE_HEADROOM);
 	if (prefix.n > INTAKE_HEADROOM) {
 		/* Rare: an account or a recipient of unusual length. */

@@ -216,6 +216,22 @@ is_dropped(const struct session *session, const struct header *header,
 	    slice_of(session_settings(session)->smtp_hostname));
 }
 
+int
+intake_header_end(
+    const struct header *header, struct buf *content, size_t offset)
+{
+	const size_t at = offset + header->body_offset;
+
+	if (header->end != HEADER_END_NOT_A_FIELD || header->field_count == 0)
+		return 0;
+	if (buf_reserve(content, 2) == NULL)
+		return -1;
+	memmove(content->p + at + 2, content->p + at, content->n - at);
+	memcpy(content->p + at, "\r\n", 2);
+	buf_extend(content, 2);
+	return 0;
+}
+
 void
 intake_header_drop(const struct session *session, const struct header *header,
     struct buf *content, size_t offset)
@@ -223,6 +239,12 @@ intake_header_drop(const struct session *session, const struct header *header,
 	size_t kept = offset; /* where the next kept octet goes */
 	size_t from = offset; /* what is not moved yet */
 
+	/*
+	 * Before the first field an mbox line or a fold may stand: behind our
+	 * lines it would end the header, or go on with the last of them.
+	 */
+	if (header->field_count > 0)
+		from += header->fields[0].start;
 	for (size_t i = 0; i < header->field_count; i++) {
 		const struct header_field *field = &header->fields[i];
 		size_t n = offset + field->start - from;

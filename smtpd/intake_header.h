@@ -30,6 +30,14 @@ int intake_header_lines(const struct session *session,
     struct buf *lines);
 
 /*
+ * An empty line goes before one that is no field, as it ended the header here:
+ * programs that pass over it would find fields behind it that nobody judged.
+ * -1: there is no room for it.
+ */
+int intake_header_end(
+    const struct header *header, struct buf *content, size_t offset);
+
+/*
  * Takes fields out of the content, which begins at offset: Bcc of people who
  * submit here, which must not reach anybody; of strangers, what they wrote in
  * our name.

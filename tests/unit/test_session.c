@@ -189,6 +189,17 @@ static const struct data_row data_rows[] = {
 	"250",
 	" +0000\r\nSubject: x\r\nAuthentication-Results: mx.away.example; "
 	"spf=pass\r\n\r\nx\r\n"},
+    {"what follows a line that is no field is text for everybody",
+	"Subject: x\r\nno field\r\nFrom: x@any.example\r\nX-Postern-Crypto: "
+	"v=1\r\n\r\nx\r\n.\r\n",
+	"250",
+	" +0000\r\nSubject: x\r\n\r\nno field\r\nFrom: x@any.example\r\n"
+	"X-Postern-Crypto: v=1\r\n\r\nx\r\n"},
+    {"a line of an mbox goes", "From a@b.c Sun\r\nSubject: x\r\n\r\nx\r\n.\r\n",
+	"250", " +0000\r\nSubject: x\r\n\r\nx\r\n"},
+    {"nor does a fold go on with our line",
+	" by evil\r\nSubject: x\r\n\r\nx\r\n.\r\n", "250",
+	" +0000\r\nSubject: x\r\n\r\nx\r\n"},
 };
 
 static void
