@@ -113,7 +113,7 @@ add_protection(const struct job *job, const struct job_recipient *recipient,
 	if (has_output) {
 		const struct track *track = &job->tracks[recipient->track];
 
-		record.output = (uint16_t)(recipient->track + 1);
+		record.output = track->number;
 		record.applied |= (uint16_t)track->applied;
 		record.method = slice_of(track->method_text);
 	}

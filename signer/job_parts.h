@@ -53,6 +53,7 @@ struct track {
 	uint64_t size;
 	bool has_content;
 	struct buf whole; /* an output put together from its parts */
+	uint16_t number;  /* for queued, once it was sent: from 1 */
 	unsigned applied;
 	char method_text[512];
 };
@@ -76,6 +77,7 @@ struct job {
 	size_t recipient_count;
 	struct track *tracks;
 	size_t track_count;
+	uint16_t outputs_sent;
 	size_t running;
 };
 

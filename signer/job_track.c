@@ -273,13 +273,17 @@ keep_method(struct track *track, struct slice method)
 	    sizeof(track->method_text) - used);
 }
 
-/* Right from the worker's frame when it is the last step. */
+/*
+ * Right from the worker's frame when it is the last step.  Outputs are
+ * numbered as they leave: one may be ready before those that were planned
+ * before it, and one that fails has no number.
+ */
 static int
 send_output(struct track *track, const struct task_result *result)
 {
 	struct job *job = track->job;
 	struct channel *queued = link_channel(job_signerd(job)->queued);
-	uint16_t number = (uint16_t)(track - job->tracks + 1);
+	uint16_t number = (uint16_t)(job->outputs_sent + 1);
 	struct ipc_sign_output message = {.message_id = job->message_id,
 	    .attempt = job->attempt,
 	    .number = number,
@@ -289,11 +293,15 @@ send_output(struct track *track, const struct task_result *result)
 	    .number = number,
 	    .size_octets = result->size_octets};
 
-	if (queued == NULL)
+	if (queued == NULL ||
+	    (result->fd == -1
+		    ? channel_send(queued, MSG_SIGN_OUTPUT, &message, NULL)
+		    : channel_send(queued, MSG_SIGN_OUTPUT_FILE, &file,
+			  &result->fd)) == -1)
 		return -1;
-	if (result->fd == -1)
-		return channel_send(queued, MSG_SIGN_OUTPUT, &message, NULL);
-	return channel_send(queued, MSG_SIGN_OUTPUT_FILE, &file, &result->fd);
+	track->number = number;
+	job->outputs_sent++;
+	return 0;
 }
 
 static bool
