@@ -155,12 +155,16 @@ obscures(const struct entity *e, const struct entity_wishes *wishes)
 	       protects(e, wishes);
 }
 
-/* Keywords and Comments tell as much as the Subject (hcp_baseline). */
+/*
+ * Keywords and Comments tell as much as the Subject (hcp_baseline); Outlook's
+ * Thread-Topic is the Subject itself.
+ */
 static bool
 is_hidden(enum header_name name, struct slice text)
 {
 	return name == HDR_OTHER &&
-	       (slice_equals_nocase(text, SLICE("Keywords")) ||
+	       (slice_equals_nocase(text, SLICE("Thread-Topic")) ||
+		   slice_equals_nocase(text, SLICE("Keywords")) ||
 		   slice_equals_nocase(text, SLICE("Comments")));
 }
 

@@ -193,6 +193,14 @@ test_entities(void)
 	    "\r\n"
 	    "text=20\r\n",
 	    "encrypted with its header");
+	check("Subject: gold\r\nThread-Topic: gold\r\n\r\nplain\r\n",
+	    &(struct entity_wishes){
+		.is_encrypted = true, .obscures_subject = true},
+	    "Subject: [...]\r\n",
+	    "Content-Type: text/plain; charset=us-ascii;\r\n\thp=\"cipher\"\r\n"
+	    "Subject: gold\r\nHP-Outer: Subject: [...]\r\n"
+	    "Thread-Topic: gold\r\n\r\nplain\r\n",
+	    "encrypted, with the Subject in two fields");
 	check("From: a@b.example\r\n\r\nplain\r\n",
 	    &(struct entity_wishes){.is_encrypted = false},
 	    "From: a@b.example\r\n",
