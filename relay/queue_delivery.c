@@ -202,6 +202,20 @@ list_recipients(const struct delivery *delivery, struct ipc_list_writer *writer,
 	return 0;
 }
 
+/*
+ * What was decrypted goes back to nobody, least of all to who sent it: he may
+ * have it from somebody else, and not be able to read it.
+ */
+static unsigned
+ret_of(const struct queue_message *message, const struct content *body)
+{
+	const bool is_opened = body->output != 0 &&
+			       message->protection != NULL &&
+			       message->protection->direction == DIRECTION_IN;
+
+	return is_opened ? (unsigned)DSN_RET_HDRS : message->ret;
+}
+
 /* The fields that both forms of a job share. */
 #define FILL_JOB(job, delivery, body, attempt_number, list)          \
 	do {                                                         \
@@ -212,7 +226,7 @@ list_recipients(const struct delivery *delivery, struct ipc_list_writer *writer,
 		(job)->domain = slice_of((delivery)->domain);        \
 		(job)->reverse_path = slice_of(m->sender);           \
 		(job)->envid = slice_of(m->envid);                   \
-		(job)->ret = m->ret;                                 \
+		(job)->ret = (uint16_t)ret_of(m, body);              \
 		(job)->is_8bit = (body)->is_8bit;                    \
 		(job)->is_utf8 = (m->flags & MSG_FLAG_UTF8) != 0;    \
 		(job)->size_octets = (body)->size;                   \
@@ -472,8 +486,8 @@ static void
 put_off(struct queued *queued, struct delivery *delivery)
 {
 	struct ipc_list_writer results;
-	struct ipc_relay_result result = {.job_id = delivery->job_id,
-	    .message_id = delivery->message->id};
+	struct ipc_relay_result result = {
+	    .job_id = delivery->job_id, .message_id = delivery->message->id};
 	char id[ID_TEXT_SIZE];
 
 	id_format(delivery->message->id, id);
@@ -505,8 +519,8 @@ queue_delivery_give_up(struct queued *queued)
 	    queued_now_ms(queued) - deadline_ms - OVERDUE_MS;
 	struct delivery *delivery;
 
-	while ((delivery = dispatch_overdue(queued->dispatch, since_ms)) !=
-	       NULL)
+	while (
+	    (delivery = dispatch_overdue(queued->dispatch, since_ms)) != NULL)
 		put_off(queued, delivery);
 }
 
