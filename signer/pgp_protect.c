@@ -4,7 +4,7 @@
  * both in one OpenPGP message.
  *
  *	WORK_KEY_SIGN     ref, fingerprint
- *	WORK_KEY_ENCRYPT  public, fingerprint, address; no keyring is involved
+ *	WORK_KEY_ENCRYPT  public, fingerprint, address
  *	fact "hidden"     any value: the message does not say for which keys
  *
  * Runs in: postern-signerd's pgp-sign workers.  Trusts: the task for its keys;
@@ -26,7 +26,7 @@
 /* A detached signature: some hundred octets, with RSA a few more. */
 #define SIGNATURE_MAX 16384
 
-/* Paths of keys, one on a line, for gpg's --file. */
+/* Fingerprints and paths of keys, one on a line. */
 #define RECIPIENTS_MAX (512u * 600)
 
 struct protection {
@@ -50,14 +50,13 @@ static int
 add_recipient(struct protection *p, const struct ipc_record_work_key *key,
     struct err *err)
 {
-	char path[600];
+	struct pgp_recipient recipient;
 
-	if (pgp_worker_public_file(p->context, key, path, sizeof(path), err) ==
-	    -1)
+	if (pgp_worker_recipient(p->context, key, &recipient, err) == -1)
 		return -1;
-	if (p->recipients.n == 0)
-		(void)buf_add_text(&p->recipients, "--file");
-	(void)buf_addf(&p->recipients, "\n%s", path);
+	(void)buf_addf(&p->recipients, "%s%s\n%s",
+	    p->recipients.n > 0 ? "\n" : "",
+	    recipient.is_file ? "--file" : "--no-file", recipient.text);
 	(void)buf_addf(&p->fingerprints, " %.*s", SLICE_ARG(key->fingerprint));
 	return p->recipients.overflowed ? err_set(err, "too many recipients")
 					: 0;

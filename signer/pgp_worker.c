@@ -246,13 +246,16 @@ pgp_worker_public(struct worker_context *context, struct pgp_home *home,
 	return 0;
 }
 
+/* *is_old_r: it was there already. */
 static int
-write_public(const char *path, struct slice public, struct err *err)
+write_public(
+    const char *path, struct slice public, bool *is_old_r, struct err *err)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	size_t done = 0;
 
-	if (fd == -1 && errno == EEXIST)
+	*is_old_r = fd == -1 && errno == EEXIST;
+	if (*is_old_r)
 		return 0;
 	while (fd != -1 && done < public.n) {
 		ssize_t n = write(fd, public.p + done, public.n - done);
@@ -271,18 +274,29 @@ write_public(const char *path, struct slice public, struct err *err)
 }
 
 int
-pgp_worker_public_file(struct worker_context *context,
-    const struct ipc_record_work_key *key, char *path_r, size_t size,
+pgp_worker_recipient(struct worker_context *context,
+    const struct ipc_record_work_key *key, struct pgp_recipient *recipient_r,
     struct err *err)
 {
 	struct pgp_worker *worker = context->pgp;
 	char sum[SUM_SIZE];
+	bool is_old;
 
 	if (check_public(key, err) == -1)
 		return -1;
 	sum_of(key->public, sum);
-	worker->file_count++;
-	if (pgp_home_path(worker->home, sum, path_r, size) == -1)
+	recipient_r->is_file = true;
+	if (pgp_home_path(worker->home, sum, recipient_r->text,
+		sizeof(recipient_r->text)) == -1)
 		return err_set(err, "a path is too long");
-	return write_public(path_r, key->public, err);
+	if (write_public(recipient_r->text, key->public, &is_old, err) == -1)
+		return -1;
+	worker->file_count += is_old ? 0 : 1;
+	if (!is_old || worker->public_count == PUBLIC_MAX)
+		return 0;
+	recipient_r->is_file = false;
+	if (pgp_worker_public(context, worker->home, key, err) == -1)
+		return -1;
+	return slice_copy(
+	    key->fingerprint, recipient_r->text, sizeof(recipient_r->text));
 }

@@ -56,12 +56,18 @@ void pgp_private_clear(struct pgp_private *private);
 int pgp_worker_public(struct worker_context *context, struct pgp_home *home,
     const struct ipc_record_work_key *key, struct err *err);
 
+/* How gpg is told to whom to encrypt. */
+struct pgp_recipient {
+	bool is_file; /* text is a path, for --file; else a fingerprint */
+	char text[600];
+};
+
 /*
- * The path of a file with that public key, for gpg's --file; good until the
- * home goes.
+ * A key is first used from a file, which costs no import but is checked anew
+ * each time; from its second use on it lies in the home.
  */
-int pgp_worker_public_file(struct worker_context *context,
-    const struct ipc_record_work_key *key, char *path_r, size_t size,
+int pgp_worker_recipient(struct worker_context *context,
+    const struct ipc_record_work_key *key, struct pgp_recipient *recipient_r,
     struct err *err);
 
 #endif
