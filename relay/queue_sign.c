@@ -590,9 +590,15 @@ queue_sign_free(struct queue_sign *sign)
 	if (sign == NULL)
 		return;
 	sign->is_ending = true;
-	for (size_t i = 0; i < SIGN_BUCKETS; i++)
-		while (sign->buckets[i] != NULL)
-			sign_job_free(sign->buckets[i]);
+	for (size_t i = 0; i < SIGN_BUCKETS; i++) {
+		struct sign_job *next;
+
+		for (struct sign_job *job = sign->buckets[i]; job != NULL;
+		     job = next) {
+			next = job->next;
+			sign_job_free(job);
+		}
+	}
 	event_free(sign->timer);
 	policy_free(sign->policy);
 	sign_domains_clear(&sign->domains);

@@ -361,18 +361,30 @@ sign_settle_late(struct sign_job *job)
 	let_client_go(job);
 }
 
+/* One to three digits (RFC 3463 §2), from there on. */
+static size_t
+count_digits(const char *text)
+{
+	const size_t n = strspn(text, "0123456789");
+
+	return n <= 3 ? n : 0;
+}
+
 /* "5.7.3", of the class that the other one has. */
 static const char *
 usable_enhanced(const char *enhanced, const char *otherwise)
 {
-	unsigned subject;
-	unsigned detail;
-	char end;
+	size_t subject;
+	size_t detail;
 
-	if (enhanced[0] != otherwise[0] || enhanced[1] != '.' ||
-	    sscanf(enhanced + 2, "%3u.%3u%c", &subject, &detail, &end) != 2)
+	if (enhanced[0] != otherwise[0] || enhanced[1] != '.')
 		return otherwise;
-	return enhanced;
+	subject = count_digits(enhanced + 2);
+	if (subject == 0 || enhanced[2 + subject] != '.')
+		return otherwise;
+	detail = count_digits(enhanced + 3 + subject);
+	return detail > 0 && enhanced[3 + subject + detail] == '\0' ? enhanced
+								    : otherwise;
 }
 
 static void

@@ -187,6 +187,8 @@ with tap.group("domains, routes, entries, running"):
     run("policy", "add", "*", "x@example.com", "sign", "required")
     tap.equal([r[:2] for r in rows("policy", "list")],
               [["*", "x@example.com"]], "rules of protection")
+    tap.contains(run("explain", "--from", "a@example.org", "--to",
+                     "x@example.com"), "sign\trequired", "explain")
     run("policy", "remove", "*", "x@example.com")
     for verb in ("block", "allow"):
         run(verb, "add", "192.0.2.1", "--until", "1h")
