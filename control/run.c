@@ -69,6 +69,7 @@ struct child {
 	bool is_ready;
 	bool was_ready;
 	unsigned failures;   /* ends in a row, each before it was healthy */
+	unsigned stillborn;  /* the latest of them, each before it was ready */
 	struct event *timer; /* restart, or health */
 };
 
@@ -208,9 +209,13 @@ plan_restart(struct child *child, bool was_ready, const char *end)
 	const uint64_t most_ms =
 	    was_ready ? RESTART_READY_MAX_MS : RESTART_MAX_MS;
 	uint64_t wait_ms = 0;
+	unsigned ends;
 
 	child->failures++;
-	for (unsigned i = 1; i < child->failures; i++)
+	child->stillborn = was_ready ? 0 : child->stillborn + 1;
+	/* One bad start after many good ones is no reason for a long pause. */
+	ends = was_ready ? child->failures : child->stillborn;
+	for (unsigned i = 1; i < ends; i++)
 		if (wait_ms < most_ms)
 			wait_ms = wait_ms == 0 ? RESTART_MIN_MS : wait_ms * 2;
 	if (wait_ms > most_ms)
