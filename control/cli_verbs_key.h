@@ -228,7 +228,8 @@
 	    .owners = NEEDS(SIGNERD), \
 	    .help = "CAs that are believed or blocked", \
 	    .table = {"anchors", "subject:SUBJECT,not_after:ENDS:t," \
-				 "is_blocked:BLOCKED,fingerprint:FINGERPRINT"}}, \
+				 "is_blocked:BLOCKED," \
+				 "fingerprint:FINGERPRINT"}}, \
 	{.words = "key crl import", \
 	    .request = "key.crl.import", \
 	    .owners = SIGNED, \
