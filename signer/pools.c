@@ -420,6 +420,9 @@ send_task(struct pool_worker *worker, struct task *task)
 
 	take_out(pool, task);
 	task->message.task_id = ++pool->pools->last_task_id;
+	/* The snapshot may be another one than when the task was made. */
+	task->message.authserv_id = slice_of(
+	    daemon_settings(pool->pools->signerd->daemon)->smtp_hostname);
 	if (task->fd == -1)
 		rc = channel_send(
 		    worker->channel, MSG_WORK, &task->message, NULL);
