@@ -52,15 +52,15 @@ struct salvage {
 
 /* ---- ids ---- */
 
+#define DUE_ROWS "SELECT msg FROM rcpt INDEXED BY rcpt_due WHERE state=0"
+
 static const char *const id_queries[] = {"SELECT id FROM msg ORDER BY id",
     "SELECT id FROM msg ORDER BY id DESC",
     "SELECT msg FROM output ORDER BY msg",
     "SELECT msg FROM output ORDER BY msg DESC",
     "SELECT msg FROM rcpt ORDER BY msg, number",
     "SELECT msg FROM rcpt ORDER BY msg DESC, number DESC",
-    "SELECT msg FROM rcpt INDEXED BY rcpt_due WHERE state=0 ORDER BY next_ms",
-    "SELECT msg FROM rcpt INDEXED BY rcpt_due WHERE state=0"
-    " ORDER BY next_ms DESC"};
+    DUE_ROWS " ORDER BY next_ms", DUE_ROWS " ORDER BY next_ms DESC"};
 
 static void
 add_id(struct salvage *salvage, uint64_t id)

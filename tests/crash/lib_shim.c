@@ -58,6 +58,8 @@ shim_map(size_t size)
 		return NULL;
 	block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	(void)close(fd);
+	/* It is there as long as the process. */
+	/* cppcheck-suppress memleak */
 	return block != MAP_FAILED ? block : NULL;
 }
 

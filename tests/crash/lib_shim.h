@@ -17,7 +17,10 @@
 /* Names the file that shim_map() maps. */
 #define SHIM_CONTROL "POSTERN_SHIM_CONTROL"
 
-/* The libc's own function behind ours, looked up once. */
+/*
+ * The libc's own function behind ours, looked up once.  The pointer is a
+ * static of the wrapper, since nothing else may use it.
+ */
 #define SHIM_REAL(pointer, name)                                       \
 	do {                                                           \
 		if ((pointer) == NULL)                                 \
