@@ -129,8 +129,8 @@ look_up_recipient(const struct job *job, struct job_recipient *recipient)
 	}
 	if (demand->encrypt != ENCRYPT_NEVER && !is_found &&
 	    demand->method != METHOD_SMIME)
-		demand->is_asked = lookup_is_awaited(
-		    signerd->lookup, address, job->now_s);
+		demand->is_asked =
+		    lookup_is_awaited(signerd->lookup, address, job->now_s);
 }
 
 static void
@@ -473,9 +473,11 @@ group_by_keys(struct job *job)
 static enum sign_outcome
 plan_in(struct job *job, char enhanced_r[16], char reason_r[512])
 {
+	const struct settings *settings =
+	    daemon_settings(job_signerd(job)->daemon);
 	int rc;
 
-	if (job->size > IN_SIZE_MAX) {
+	if (job->size > IN_SIZE_MAX || job->size > settings->crypto_max_size) {
 		for (size_t i = 0; i < job->recipient_count; i++) {
 			job->recipients[i].track = TRACK_NONE;
 			job->recipients[i].outcome = SIGNED_DONE;

@@ -46,6 +46,8 @@ struct track {
 	unsigned options;
 	size_t recipient;             /* one of those that get it */
 	enum shape_kind shape;        /* of the root that is left (incoming) */
+	bool is_undecryptable;        /* a step said so */
+	bool is_forged;               /* a signature does not fit */
 	struct ipc_list_writer facts; /* from step to step */
 	/* What the last step made; before the first it is the job's. */
 	struct buf memory;

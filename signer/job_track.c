@@ -239,6 +239,15 @@ keep_content(struct track *track, struct task_result *result)
 			       : 0;
 }
 
+static void
+keep_verdict(struct track *track, struct slice text)
+{
+	if (slice_equals(text, slice_of(verdict_text(VERDICT_UNDECRYPTABLE))))
+		track->is_undecryptable = true;
+	if (slice_equals(text, slice_of(verdict_text(VERDICT_FAIL))))
+		track->is_forged = true;
+}
+
 /* Its facts are those of the next step; the shape is for us. */
 static void
 keep_facts(struct track *track, struct ipc_list facts)
@@ -249,6 +258,8 @@ keep_facts(struct track *track, struct ipc_list facts)
 	track->facts.count = 0;
 	track->shape = SHAPE_PLAIN;
 	while (ipc_fact_next(&facts, &fact)) {
+		if (slice_equals(fact.name, SLICE(FACT_VERDICT)))
+			keep_verdict(track, fact.value);
 		if (!slice_equals(fact.name, SLICE(FACT_SHAPE))) {
 			(void)ipc_fact_add(&track->facts, &fact, NULL);
 			continue;
@@ -341,6 +352,45 @@ harvest(const struct track *track, struct ipc_list harvested)
 	}
 }
 
+/* "deliver", "hold" or "reject": what is wanted of mail with that verdict. */
+static const char *
+wanted(const struct track *track)
+{
+	const struct settings *settings =
+	    daemon_settings(job_signerd(track->job)->daemon);
+
+	if (track->is_forged &&
+	    strcmp(settings->crypto_bad_signature, "deliver") != 0)
+		return settings->crypto_bad_signature;
+	return track->is_undecryptable ? settings->crypto_undecryptable
+				       : "deliver";
+}
+
+/* The last step was done. */
+static void
+end_track(struct track *track, const struct task_result *result)
+{
+	const char *wish = wanted(track);
+	enum sign_outcome outcome = result->outcome;
+
+	/* Held by a worker: of that the sender learns nothing. */
+	if (outcome != SIGNED_HOLD && strcmp(wish, "reject") == 0) {
+		job_track_failed(track, SIGNED_PERMANENT,
+		    track->is_forged ? SLICE("5.7.7") : SLICE("5.7.5"),
+		    track->is_forged
+			? SLICE("the signature is not valid")
+			: SLICE("the message cannot be decrypted"));
+		return;
+	}
+	if (strcmp(wish, "hold") == 0)
+		outcome = SIGNED_HOLD;
+	if (send_output(track, result) == -1)
+		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
+		    SLICE("an output could not be sent"));
+	else
+		job_track_done(track, outcome);
+}
+
 static void
 on_step_done(struct task *task, struct task_result *result)
 {
@@ -370,12 +420,7 @@ on_step_done(struct task *task, struct task_result *result)
 	keep_facts(track, result->facts);
 	harvest(track, result->harvested);
 	if (result->outcome == SIGNED_HOLD || next_op(track) == WORK_OP_COUNT) {
-		if (send_output(track, result) == -1)
-			job_track_failed(track, SIGNED_TEMPORARY,
-			    SLICE("4.3.0"),
-			    SLICE("an output could not be sent"));
-		else
-			job_track_done(track, result->outcome);
+		end_track(track, result);
 		return;
 	}
 	if (keep_content(track, result) == -1 || track_start(track, &err) == -1)
