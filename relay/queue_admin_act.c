@@ -187,7 +187,10 @@ queue_admin_act_bounce(
 	    false);
 }
 
-/* Delivered, or put off, while it was read: it is not as it was found. */
+/*
+ * Delivered, or put off, while it was read: it may not be as it was found.
+ * The marks are few, so one that stands beside such a message looks so, too.
+ */
 static bool
 has_changed(
     const struct queue_request *request, const struct queue_message *message)
@@ -196,20 +199,68 @@ has_changed(
 	    request->queued->dispatch, message->id, request->mark);
 }
 
+/* Puts those that may have changed behind the others; how many others. */
+static size_t
+part_changed(struct queue_request *request)
+{
+	size_t part = request->acted_count;
+
+	for (size_t i = part; i < request->found_count; i++) {
+		struct queue_message *message = request->found[i];
+
+		if (has_changed(request, message))
+			continue;
+		request->found[i] = request->found[part];
+		request->found[part++] = message;
+	}
+	return part;
+}
+
+static void act_on_rest(struct queue_request *request);
+
+static void
+run_again(struct pool_task *task)
+{
+	queue_admin_look_again((struct queue_request *)task);
+}
+
+static void
+done_again(struct pool_task *task)
+{
+	act_on_rest((struct queue_request *)task);
+}
+
+/* Acting leaves marks of its own, so all are parted before the first. */
+static void
+act_on_rest(struct queue_request *request)
+{
+	size_t part = part_changed(request);
+
+	while (request->acted_count < part)
+		request->verb->act(
+		    request, request->found[request->acted_count++]);
+	if (part < request->found_count) {
+		request->task.run = run_again;
+		request->task.done = done_again;
+		request->mark = dispatch_mark(request->queued->dispatch);
+		pool_submit(request->queued->reader_pool, &request->task);
+		return;
+	}
+	request->pending--;
+	finish_if_done(request);
+}
+
 void
 queue_admin_act_on_all(struct queue_request *request)
 {
-	bool is_dry =
-	    json_is_true(json_object_get(request->arguments, "dry_run"));
-
 	request->changed_ids = json_array();
 	request->pending = 1; /* so that nothing ends before the last one */
-	for (size_t i = 0; i < request->found_count; i++) {
-		if (is_dry)
-			count_change(request, request->found[i]->id);
-		else if (!has_changed(request, request->found[i]))
-			request->verb->act(request, request->found[i]);
+	if (!json_is_true(json_object_get(request->arguments, "dry_run"))) {
+		act_on_rest(request);
+		return;
 	}
+	for (size_t i = 0; i < request->found_count; i++)
+		count_change(request, request->found[i]->id);
 	request->pending--;
 	finish_if_done(request);
 }

@@ -205,6 +205,28 @@ look_by_ids(struct queue_request *request, const json_t *ids)
 }
 
 void
+queue_admin_look_again(struct queue_request *request)
+{
+	struct sql *store = request->queued->reader;
+	size_t kept = request->acted_count;
+
+	for (size_t i = request->acted_count; i < request->found_count; i++) {
+		struct queue_message *message;
+		uint64_t id = request->found[i]->id;
+
+		queue_message_unref(request->found[i]);
+		if (queue_store_read(store, id, &message, NULL) != 1)
+			continue;
+		if (queue_filter_matches(
+			&request->filter, message, request->now_ms))
+			request->found[kept++] = message;
+		else
+			queue_message_unref(message);
+	}
+	request->found_count = kept;
+}
+
+void
 queue_admin_look_messages(struct queue_request *request)
 {
 	const json_t *ids = json_object_get(request->arguments, "ids");

@@ -49,7 +49,8 @@ struct queue_request {
 
 	struct queue_message **found;
 	size_t found_count;
-	size_t recipients; /* of all that was found */
+	size_t acted_count; /* of those found, from the first on */
+	size_t recipients;  /* of all that was found */
 	size_t limit;
 	uint64_t cursor; /* out: go on after this id; 0: all was seen */
 
@@ -72,6 +73,8 @@ void queue_admin_answer(struct queue_request *request);
 /* ---- queue_admin_look.c: in the reader's thread ---- */
 
 void queue_admin_look_messages(struct queue_request *request);
+/* Those that were not acted on, anew; what is gone or fits no more is left. */
+void queue_admin_look_again(struct queue_request *request);
 void queue_admin_look_one(struct queue_request *request);
 void queue_admin_look_list(struct queue_request *request);
 void queue_admin_look_summary(struct queue_request *request);
