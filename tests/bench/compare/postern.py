@@ -63,7 +63,7 @@ class Postern:
         if sign_for:
             if "key dkim new" not in cli("help"):
                 raise Absent("this build has no verb \"key dkim new\"")
-            cli("key", "dkim", "new", sign_for)
+            cli("key", "dkim", "new", sign_for, "--algorithm", "rsa")
 
     def port(self, kind="smtp"):
         return self.ports[kind]
