@@ -608,8 +608,8 @@ queue_sign_free(struct queue_sign *sign)
 void
 queue_sign_status(const struct queue_sign *sign, struct status_writer *out)
 {
-	status_fact(out, "signer", "%s",
-	    has_signer(sign) ? "is there" : "is not there");
+	status_fact(out, "signerd", "%s",
+	    has_signer(sign) ? "connected" : "not connected");
 	status_counter(out, "signing", (int64_t)sign->out);
 	status_counter(out, "waiting_to_sign", (int64_t)sign->queued_count);
 	status_counter(out, "protected_total", (int64_t)sign->protected_total);

@@ -387,6 +387,7 @@ status(struct daemon *daemon, struct status_writer *out)
 	status_counter(out, "log_behind", queue_outbox_behind(queued->outbox));
 	status_fact(out, "relayd", "%s",
 	    queued->relay != NULL ? "connected" : "not connected");
+	queue_sign_status(queued->sign, out);
 }
 
 /*
