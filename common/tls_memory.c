@@ -118,18 +118,19 @@ resize(void *p, size_t n, const char *file, int line)
 void
 tls_memory_prepare(void)
 {
+	const size_t size = (size_t)SLOT_SIZE * SLOT_COUNT;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	void *slots;
 
 	if (memory.slots != NULL ||
 	    CRYPTO_set_mem_functions(take, resize, give_back) != 1)
 		return;
-	slots =
-	    mmap(NULL, (size_t)SLOT_SIZE * SLOT_COUNT, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* cppcheck-suppress invalidFunctionArg ; MAP_ANONYMOUS wants -1 */
+	slots = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
 	if (slots == MAP_FAILED)
 		return;
 	/* A huge page would not be given back slot by slot. */
-	(void)madvise(slots, (size_t)SLOT_SIZE * SLOT_COUNT, MADV_NOHUGEPAGE);
+	(void)madvise(slots, size, MADV_NOHUGEPAGE);
 	memory.slots = slots;
 }
 
