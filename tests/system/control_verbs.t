@@ -276,6 +276,70 @@ with tap.group("an alias leads on"):
     run("queue", "delete", "-", "--yes", input=ids)
     run("queue", code=3)
 
+with tap.group("keys"):
+    def key_id(kind, match):
+        return str(gw.json("key", kind, "list", "--match",
+                           match)["keys"][0]["id"])
+
+    tap.contains(run("key", "dkim", "new", "example.org", "--selector", "a"),
+                 "a._domainkey.example.org", "the record to publish")
+    run("key", "dkim", "rotate", "example.org", "--selector", "b")
+    run("key", "dkim", "activate", "example.org")
+    tap.equal({r["selector"]: r["phase"] for r in gw.json(
+        "key", "dkim", "list", "example.org")["keys"]}["b"], "signs",
+        "the next key signs")
+    old = str([r["id"] for r in gw.json("key", "dkim", "list")["keys"]
+               if r["selector"] == "a"][0])
+    run("key", "dkim", "list")
+    run("key", "dkim", "show", old)
+    run("key", "dkim", "export", old)
+    run("key", "dkim", "retire", old)
+
+    run("ca", "show", code=3)
+    run("ca", "new", "Example Ltd")
+    run("ca", "show")
+    run("ca", "crl")
+    run("ca", "revoke", "00ff", code=3)
+    run("ca", "issue", "nobody", code=2)
+    run("key", "smime", "new", "anna@example.org")
+    anna = key_id("smime", "anna@example.org")
+    run("key", "smime", "list")
+    run("key", "smime", "show", anna)
+    tap.contains(run("key", "smime", "export", anna), "BEGIN CERTIFICATE",
+                 "a certificate")
+    run("key", "smime", "aead", anna, "yes")
+    run("key", "smime", "retire", anna)
+    run("key", "smime", "remove", anna, code=2)
+    run("key", "smime", "import", cert, code=2)
+    tap.contains(run("key", "smime", "csr", "bea@example.org"),
+                 "CERTIFICATE REQUEST", "a request")
+    run("key", "smime", "install", cert, code=3)
+
+    run("key", "pgp", "new", "anna@example.org")
+    anna = key_id("pgp", "anna@example.org")
+    run("key", "pgp", "list")
+    run("key", "pgp", "show", anna)
+    tap.contains(run("key", "pgp", "export", anna), "BEGIN PGP PUBLIC",
+                 "a public key")
+    run("key", "pgp", "import", cert, code=2)
+    run("key", "pgp", "retire", anna)
+    run("key", "pgp", "remove", anna, code=2)
+
+    run("key", "pending")
+    run("key", "approve", "4711", code=3)
+    run("key", "reject", "4711", code=3)
+    run("key", "anchor", "add", cert, code=2)
+    tap.contains(run("key", "anchor", "list"), "Example Ltd", "our CA")
+    run("key", "anchor", "remove", "ab" * 32, code=3)
+    tap.contains(run("key", "crl", "list"), "built-in", "its list")
+    run("key", "crl", "import", cert, code=2)
+    run("key", "crl", "fetch", "gopher://example.org/", code=2)
+
+    run("policy", "add", "*", "*", "sign", "required")
+    tap.contains(run("explain", "--from", "anna@example.org", "--to",
+                     "x@example.com"), "required", "what a rule demands")
+    run("policy", "remove", "*", "*")
+
 with tap.group("how things are"):
     tap.equal({r[1] for r in rows("status") if r[0] != "alert"}, {"running"},
               "status")
