@@ -394,13 +394,13 @@ clear_alert(void *arg, const struct binding_row *row)
 static enum manage_code
 resolve(struct manage_request *request, bool is_approved)
 {
-	const struct key *key;
+	const struct key *key = NULL;
 	enum keystore_change change;
 	enum manage_code code = key_named(request, KEY_KIND_COUNT, &key);
 	struct err err;
 	int64_t id;
 
-	if (code != MANAGE_DONE)
+	if (key == NULL)
 		return code;
 	id = key->id;
 	change = keystore_resolve(request->signerd->keystore, id, is_approved,
@@ -451,7 +451,7 @@ enum manage_code
 key_retire(struct manage_request *request, enum key_kind kind,
     enum pool_class signing_class)
 {
-	const struct key *key;
+	const struct key *key = NULL;
 	enum manage_code code = key_named(request, kind, &key);
 	char ref[KEY_REF_MAX + 1];
 	char fingerprint[KEY_FINGERPRINT_MAX + 1];
@@ -459,7 +459,7 @@ key_retire(struct manage_request *request, enum key_kind kind,
 	struct err err;
 	int64_t id;
 
-	if (code != MANAGE_DONE)
+	if (key == NULL)
 		return code;
 	if (key->secret_ref[0] == '\0')
 		return manage_fail(request, MANAGE_USAGE, NULL,
@@ -485,12 +485,12 @@ key_retire(struct manage_request *request, enum key_kind kind,
 enum manage_code
 key_remove(struct manage_request *request, enum key_kind kind)
 {
-	const struct key *key;
+	const struct key *key = NULL;
 	enum manage_code code = key_named(request, kind, &key);
 	enum keystore_change change;
 	struct err err;
 
-	if (code != MANAGE_DONE)
+	if (key == NULL)
 		return code;
 	if (key->secret_ref[0] != '\0')
 		return manage_fail(request, MANAGE_USAGE, NULL,

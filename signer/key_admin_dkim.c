@@ -539,14 +539,14 @@ key_dkim_retire(struct manage_request *request)
 {
 	struct keystore *keystore = request->signerd->keystore;
 	const int64_t now_s = (int64_t)time(NULL);
-	const struct key *key;
+	const struct key *key = NULL;
 	struct dkim_selector selector;
 	char ref[KEY_REF_MAX + 1];
 	enum manage_code code = find_named(request, &key);
 	struct err err;
 	int64_t id;
 
-	if (code != MANAGE_DONE)
+	if (key == NULL)
 		return code;
 	id = key->id;
 	memcpy(ref, key->secret_ref, sizeof(ref));

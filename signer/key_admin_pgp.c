@@ -287,7 +287,7 @@ static enum manage_code
 wkd_next(
     struct signerd *signerd, struct manage_request *request, struct wkd *wkd)
 {
-	struct key_binding binding;
+	struct key_binding binding = {0};
 	struct key_call *call;
 	struct wkd_step *step;
 
@@ -296,7 +296,7 @@ wkd_next(
 		   slice_of(wkd->addresses[wkd->at]), 0, (int64_t)time(NULL),
 		   &binding) != KEYSTORE_FOUND)
 		wkd->at++;
-	if (wkd->at == wkd->count)
+	if (wkd->at == wkd->count || binding.key == NULL)
 		return wkd_end(request, wkd);
 	call = key_call_new(signerd, request, KEY_OP_PARSE);
 	step = xmalloc(sizeof(*step));

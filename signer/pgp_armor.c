@@ -3,6 +3,7 @@
  * ASCII armor, read strictly in one pass and written.
  * Runs in: postern-signerd's workers.  Trusts: nothing of the text.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,7 +113,7 @@ starts(struct slice line, const char *word)
 bool
 pgp_armor_is(struct slice text)
 {
-	struct slice line;
+	struct slice line = {NULL, 0};
 
 	while (next_line(&text, &line))
 		if (starts(line, begin))
@@ -126,15 +127,10 @@ kind_of(struct slice line, const char *marker)
 {
 	for (int kind = 0; kind < PGP_ARMOR_KIND_COUNT; kind++) {
 		char whole[64];
-		struct buf text;
 
-		buf_init(&text, sizeof(whole));
-		(void)buf_addf(
-		    &text, "%s%s%s", marker, kind_names[kind], dashes);
-		bool is_it = slice_equals(line, buf_slice(&text));
-
-		buf_clear(&text);
-		if (is_it)
+		(void)snprintf(whole, sizeof(whole), "%s%s%s", marker,
+		    kind_names[kind], dashes);
+		if (slice_equals(line, slice_of(whole)))
 			return (enum pgp_armor_kind)kind;
 	}
 	return PGP_ARMOR_KIND_COUNT;
@@ -144,7 +140,7 @@ kind_of(struct slice line, const char *marker)
 static int
 skip_headers(struct slice *text, struct err *err)
 {
-	struct slice line;
+	struct slice line = {NULL, 0};
 
 	while (next_line(text, &line)) {
 		if (line.n == 0)
@@ -176,7 +172,7 @@ read_body(struct slice *text, enum pgp_armor_kind kind, struct buf *out,
     struct err *err)
 {
 	struct buf digits;
-	struct slice line;
+	struct slice line = {NULL, 0};
 	struct slice sum = {NULL, 0};
 	size_t start = out->n;
 	size_t n;
@@ -224,7 +220,7 @@ pgp_armor_read(struct slice text, enum pgp_armor_kind *kind_r, struct buf *out,
     struct slice *rest_r, struct err *err)
 {
 	enum pgp_armor_kind kind;
-	struct slice line;
+	struct slice line = {NULL, 0};
 
 	do {
 		if (!next_line(&text, &line))

@@ -131,7 +131,7 @@ static void
 add_address(gpgme_user_id_t uid, struct pgp_key_facts *facts_r)
 {
 	struct slice text = pgp_user_id_address(slice_of(uid->uid));
-	char *out = facts_r->addresses[facts_r->address_count];
+	char *out;
 	struct address address;
 	char formatted[ADDRESS_TEXT_MAX];
 
@@ -140,6 +140,7 @@ add_address(gpgme_user_id_t uid, struct pgp_key_facts *facts_r)
 	    address_parse(text, ADDRESS_MAY_BE_UTF8, &address, NULL) == -1)
 		return;
 	text = slice_of(address_format(&address, formatted));
+	out = facts_r->addresses[facts_r->address_count];
 	if (!pgp_key_has_address(facts_r, text) &&
 	    slice_copy(text, out, PGP_ADDRESS_SIZE) == 0)
 		facts_r->address_count++;

@@ -281,7 +281,7 @@ pgp_key_import(const char *scratch_dir, struct slice file,
 {
 	char *old_words = slice_dup(passphrase);
 	char words[PGP_WORDS_SIZE] = "";
-	struct pgp_key_shape shape;
+	struct pgp_key_shape shape = {0};
 	struct pgp_home *home = NULL;
 	const char *fingerprint = shape.primary.fingerprint;
 	struct buf binary;

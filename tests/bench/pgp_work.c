@@ -558,8 +558,10 @@ run_process(struct tool *tool, bool encrypts, double seconds, int fd)
 	    count / tool->spent_s[0], count / tool->spent_s[1]};
 
 	pgp_worker_free(tool->context.pgp);
-	_exit(count == 0 ||
-	      write(fd, &figures, sizeof(figures)) != (ssize_t)sizeof(figures));
+	if (count == 0 ||
+	    write(fd, &figures, sizeof(figures)) != (ssize_t)sizeof(figures))
+		_exit(1);
+	_exit(0);
 }
 
 static int
