@@ -45,7 +45,9 @@
 
 /*
  * A signature that says more than it must is a leak; a key that is fetched
- * or an agent that is started is not ours.
+ * or an agent that is started is not ours.  One gpg runs in a home at a time,
+ * so there are no locks: one that is killed would leave its own, and the next
+ * wait for it until the task is overdue.
  */
 static const char gpg_conf[] = "batch\n"
 			       "no-tty\n"
@@ -62,6 +64,7 @@ static const char gpg_conf[] = "batch\n"
 			       "no-emit-version\n"
 			       "no-comments\n"
 			       "no-random-seed-file\n"
+			       "lock-never\n"
 			       "no-permission-warning\n"
 			       "exit-on-status-write-error\n";
 
