@@ -1,0 +1,476 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+# tests/run: release
+"""Programs of the signer, gpg, its agent and the queue die or hang at each
+transition of the tables in relay/queue_sign.h and signer/job.h: what must be
+signed or encrypted arrives so, or its sender is told without its content;
+nothing that was accepted is lost, and nothing ever leaves as it came."""
+
+import collections
+import concurrent.futures
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib import people, scene, smtp, tap  # noqa: E402
+
+KILLS = int(os.environ.get("POSTERN_KILLS", "24"))
+SEED = int(os.environ.get("POSTERN_SEED", "1"))
+ANNA, SIGNED = "anna@example.test", "signed@dest.test"
+BOB, CARL, NOBODY = "bob@dest.test", "carl@dest.test", "nobody@dest.test"
+POSTMASTER = "postmaster@example.test"
+KINDS = {"signed": [SIGNED], "sealed": [BOB], "pgp": [CARL], "large": [BOB],
+         "half": [BOB, NOBODY]}
+# Of each client, while programs are killed: what is sent is looked at later.
+PAUSE_S = 0.04
+# What the signer has at a time (relay/queue_sign.c), and some more.
+OUT_MAX = 200
+FLOOD = OUT_MAX + 20
+
+s = scene.Scene(settings={"smtp.client_rate": 100000,
+                          "smtp.network_rate": 100000,
+                          "smtp.client_connections": 1000,
+                          "smtp.network_connections": 1000,
+                          "fetch.wkd": "off"}, user=False).start()
+gw = s.gw
+gw.expect_alarm("fatal: the spawner is gone")
+# Killed when a worker asked it for its version.
+gw.expect_alarm("fatal: no usable gpg")
+p = people.People()
+ca = None
+random.seed(SEED)
+
+
+# ---- mails ----
+
+class Mail:
+    count = 0
+
+    def __init__(self, kind):
+        Mail.count += 1
+        self.kind = kind
+        self.token = f"token{Mail.count}x"
+        self.code = 0
+        self.arrived = collections.Counter()
+        secret = f"secret text {self.token}\r\n"
+        if kind == "large":
+            secret *= 12000
+        self.content = (
+            f"From: {ANNA}\r\nTo: {', '.join(KINDS[kind])}\r\n"
+            f"Subject: secret subject {self.token}\r\n"
+            f"Message-ID: <{self.token}@test.invalid>\r\n\r\n{secret}"
+            ).encode()
+
+    def send(self):
+        """Whatever becomes of it; taken only if the client is told so."""
+        try:
+            with s.trusted() as c:
+                reply = c.submit(ANNA, KINDS[self.kind], self.content)
+                self.code = reply.code
+                self.id = smtp.message_id(reply)
+        except (OSError, smtp.Disconnected):
+            self.code = 421
+        return self
+
+
+mails = {}
+
+
+def new_mail(kind):
+    mail = Mail(kind)
+    mails[mail.token] = mail
+    return mail
+
+
+def send(kinds):
+    """Each by a client of its own; futures of the mails."""
+    return [pool.submit(new_mail(kind).send) for kind in kinds]
+
+
+def taken(futures):
+    return [f.result() for f in futures]
+
+
+# ---- what arrived ----
+
+def inside_of(message):
+    """What its recipient reads; None: it is not protected as it must be."""
+    content, [to] = message.content, message.recipients
+    if to == SIGNED:
+        return p.smime_verifies(content, ca)
+    if b"secret text" in content:
+        return None
+    if to == CARL:
+        return p.pgp_decrypts(content, "carl", ANNA)
+    entity = p.smime_decrypts(content, "bob")
+    return entity and p.smime_verifies(entity, ca)
+
+
+def look_at(message):
+    """The mail that it is, and what is wrong with it."""
+    if message.sender == "":
+        found = re.search(rb"Message-ID: <(token\d+x)@", message.content)
+        mail = mails.get(found[1].decode()) if found else None
+        if b"secret" in message.content:
+            return mail, "a notification tells the secret"
+        return mail, None
+    found = re.search(rb"(?m)^Message-ID: <(token\d+x)@", message.content)
+    mail = mails[found[1].decode()]
+    inside = inside_of(message)
+    if inside is None:
+        return mail, "it came unprotected: " + repr(message.content[:400])
+    if f"secret text {mail.token}".encode() not in inside:
+        return mail, "another content is in it"
+    return mail, None
+
+
+wrong = []
+
+
+def collect():
+    """Looks at all that came until now."""
+    for sink in (s.world, s.inner):
+        came = [m for m in sink.take(0) if m.recipients != [POSTMASTER]]
+        for message, (mail, problem) in zip(came, pool.map(look_at, came)):
+            if problem:
+                wrong.append(f"{mail and mail.token}: {problem}")
+            if mail:
+                mail.arrived[message.recipients[0]] += 1
+
+
+def is_there(mail):
+    if mail.kind == "half":
+        return mail.arrived[BOB] > 0 and mail.arrived[ANNA] > 0
+    return mail.arrived[KINDS[mail.kind][0]] > 0
+
+
+def retry():
+    gw.run_cli("queue", "retry", "--match", "domain=dest.test", "--yes")
+
+
+def arrive(what, some, doubles=0):
+    """All of these come, protected; what waits is tried again at once."""
+    def all_there():
+        collect()
+        missing = [m for m in some if m.code == 250 and not is_there(m)]
+        if not missing and gw.json("queue", "summary")["messages"] == 0:
+            return True
+        retry()
+        return False
+
+    try:
+        tap.wait_until(all_there, what="all mails", step=0.2)
+    except TimeoutError:
+        pass
+    collect()
+    tap.equal([m.token for m in some if m.code == 250 and not is_there(m)],
+              [], f"{what}: nothing is lost")
+    tap.equal(wrong, [], f"{what}: each came as it must, none unprotected")
+    wrong.clear()
+    more = sum(n - 1 for m in some for n in m.arrived.values())
+    tap.ok(more <= doubles, f"{what}: {more} came twice, {doubles} may")
+
+
+def nothing_left(what):
+    tap.equal((s.world.messages, told()), ([], 0),
+              f"{what}: nothing has left")
+
+
+# ---- programs ----
+
+def signer():
+    """(broker, spawner, {pid: worker}) as they are now."""
+    workers, others = {}, []
+    for pid, words in gw.pids("signerd").items():
+        if "--worker" in words:
+            workers[pid] = words.rpartition(" ")[2]
+        else:
+            others.append(pid)
+    return (others + [None])[0], (others + [None, None])[1], workers
+
+
+def gpgs(name="gpg"):
+    return [pid for pid, words in gw.pids().items()
+            if os.path.basename(words.split(" ")[0]) == name]
+
+
+def hit(pids, sig=signal.SIGKILL):
+    count = 0
+    for pid in pids:
+        try:
+            os.kill(pid, sig)
+            count += 1
+        except (ProcessLookupError, TypeError):
+            pass
+    return count
+
+
+class Held:
+    """They hang: they are there, and do nothing."""
+
+    def __init__(self, pids):
+        self.pids = list(pids)
+
+    def __enter__(self):
+        hit(self.pids, signal.SIGSTOP)
+        return self
+
+    def __exit__(self, *_):
+        hit(self.pids, signal.SIGCONT)
+
+
+def workers_held():
+    """All workers of the signer, and who would start others."""
+    _, spawner, workers = tap.wait_until(
+        lambda: signer() if signer()[1] else None, what="the spawner")
+    return Held([spawner, *workers])
+
+
+def at_signer(count):
+    """Until queued has that many of its messages there."""
+    tap.wait_until(lambda: gw.program("queued")["signing"] == count,
+                   what=f"{count} messages at the signer")
+
+
+def signer_is_there():
+    tap.wait_until(lambda: gw.program("queued")["signerd"] == "connected",
+                   what="the signer")
+
+
+# ---- the tests ----
+
+def set_up():
+    global ca
+    gw.cli("ca", "new", "Example CA")
+    ca = p.file(gw.cli("ca", "show").encode())
+    gw.cli("key", "smime", "new", ANNA)
+    key = gw.json("key", "pgp", "new", ANNA)
+    p.pgp_knows(gw.cli("key", "pgp", "export", str(key["id"])).encode())
+    p.new_smime("bob", BOB)
+    p.new_pgp("carl", CARL)
+    p.introduce(gw)
+    gw.cli("policy", "add", ANNA, SIGNED, "sign", "required")
+    for to in (BOB, CARL, NOBODY):
+        gw.cli("policy", "add", ANNA, to, "sign", "required", "encrypt",
+               "required")
+
+
+def early():
+    """EARLY, working: a client waits."""
+    kinds = ["signed", "sealed", "pgp", "large", "half"]
+    first = taken(send(kinds))
+    arrive("before", first)
+    with tap.group("a client waits, and the workers die"):
+        with workers_held():
+            futures = send(kinds)
+            at_signer(len(kinds))
+            hit(signer()[2])
+            some = taken(futures)
+        tap.equal({m.code for m in some}, {250}, "all are taken")
+        nothing_left("they wait")
+        arrive("the workers died", some)
+    with tap.group("a client waits, and the signer dies"):
+        with workers_held():
+            futures = send(kinds)
+            at_signer(len(kinds))
+            hit([signer()[0]])
+            some = taken(futures)
+        tap.equal({m.code for m in some}, {250}, "all are taken")
+        arrive("the signer died", some)
+    with tap.group("a client waits, and the queue dies"):
+        signer_is_there()
+        with workers_held():
+            futures = send(kinds)
+            at_signer(len(kinds))
+            gw.kill("queued")
+            some = taken(futures)
+        tap.ok(250 not in {m.code for m in some}, "none is taken")
+        signer_is_there()
+        gw.wait_for_queue(0)
+        collect()
+        tap.equal([m.token for m in some if m.arrived], [],
+                  "so none of them comes")
+
+
+def waiting():
+    """COMMITTING, OUT, SETTLING, QUEUED: nobody waits for them any more."""
+    kinds = ["signed", "sealed", "pgp", "large", "half"]
+    with tap.group("mail that waits"):
+        with workers_held():
+            some = taken(send(kinds))
+            tap.equal({m.code for m in some}, {250},
+                      "the signer hangs: all are taken")
+            at_signer(len(kinds))
+            nothing_left("it hangs")
+        arrive("it goes on", some)
+        with workers_held():
+            some = taken(send(kinds))
+            hit(signer()[2])
+            # What was behind those at hand waits for other workers.
+            tap.wait_until(
+                lambda: gw.program("queued")["signing"] < len(kinds),
+                what="some to be given back")
+            nothing_left("the workers died")
+            hit([signer()[0]])
+            at_signer(0)
+        signer_is_there()
+        nothing_left("the signer died")
+        with workers_held():
+            retry()
+            # Those over which it died are tried one at a time.
+            tap.wait_until(lambda: gw.program("queued")["signing"] > 0,
+                           what="one at the signer")
+            gw.kill("queued")
+            signer_is_there()
+            nothing_left("the queue died")
+        arrive("they are back", some)
+
+
+def with_gpg():
+    with tap.group("gpg and its agent"):
+        with Held(gpgs("gpg-agent")) as held:
+            tap.ok(held.pids, "the agent hangs")
+            futures = send(["pgp"])
+            pids = tap.wait_until(gpgs, what="gpg")
+            hit(pids)
+            some = taken(futures)
+            tap.equal(some[0].code, 250, "gpg dies: taken")
+            nothing_left("gpg died")
+        arrive("gpg died", some)
+        with Held(gpgs("gpg-agent")) as held:
+            futures = send(["pgp"])
+            tap.wait_until(gpgs, what="gpg")
+            hit(held.pids)
+            some = taken(futures)
+            tap.equal(some[0].code, 250, "the agent dies: taken")
+        arrive("the agent died", some)
+        with Held(gpgs("gpg-agent")):
+            futures = send(["pgp", "signed"])
+            tap.wait_until(gpgs, what="gpg")
+            hit(pid for pid, name in signer()[2].items()
+                if name == "pgp-sign")
+            some = taken(futures)
+            tap.equal({m.code for m in some}, {250},
+                      "the worker dies with gpg under way: taken")
+        arrive("the worker died", some)
+
+
+def away():
+    """(none) without a signer, QUEUED, and SETTLING of many at once."""
+    with tap.group("the signer is away"):
+        with Held([gw.process.pid]):
+            gw.kill("signerd")
+            some = taken(send(["signed"] * (FLOOD - 4)
+                              + ["sealed", "pgp", "large", "half"]))
+            tap.equal({m.code for m in some}, {250}, "all are taken")
+            nothing_left("without a signer")
+            gw.cli("queue", "hold", "--match", "domain=dest.test", "--yes")
+        signer_is_there()
+        with workers_held():
+            gw.cli("queue", "release", "--match", "domain=dest.test",
+                   "--yes")
+            at_signer(OUT_MAX)
+            row = gw.program("queued")
+            tap.equal(row["waiting_to_sign"], FLOOD - OUT_MAX,
+                      "there is room for some, the others wait")
+            hit([signer()[0]])
+            at_signer(0)
+            nothing_left("it died with all of them")
+        arrive("it is back", some)
+
+
+def told():
+    """Notifications that came, those to the postmaster aside."""
+    return len([m for m in list(s.inner.messages)
+                if m.recipients == [ANNA]])
+
+
+def expired():
+    with tap.group("the time of a mail is over"):
+        with workers_held():
+            some = taken(send(["sealed", "pgp"]))
+            gw.set(**{"queue.lifetime": "1s", "queue.bounce_lifetime": "1s"})
+            old = time.monotonic() + 1
+            tap.wait_until(lambda: time.monotonic() > old, what="its end")
+            hit(signer()[2])
+            at_signer(0)
+        tap.wait_until(lambda: retry() or told() >= 2, what="notifications")
+        tap.equal(s.world.messages, [], "nothing has left")
+        gw.cli("config", "unset", "queue.lifetime", "queue.bounce_lifetime")
+        gw.wait_for_queue(0)
+        collect()
+        tap.equal([dict(m.arrived) for m in some], [{ANNA: 1}] * 2,
+                  "once of each")
+        tap.equal(wrong, [], "without the content and the subject")
+
+
+def stream():
+    """Kills while mail flows; each state is met, and nobody knows when."""
+    targets = ["sign", "pgp-sign", "agent", "broker", "gpg", "sign",
+               "queued", "spawner", "pgp-sign", "relayd"]
+    lock = threading.Condition()
+    done = [0]
+    is_over = threading.Event()
+
+    def client():
+        while not is_over.is_set():
+            with lock:
+                mail = new_mail(random.choice(list(KINDS)))
+            mail.send()
+            with lock:
+                done[0] += mail.code == 250
+                lock.notify_all()
+            is_over.wait(PAUSE_S)
+
+    def kill_one(what):
+        broker, spawner, workers = signer()
+        pids = {"broker": [broker], "spawner": [spawner],
+                "agent": gpgs("gpg-agent"), "gpg": gpgs(),
+                "sign": [pid for pid, name in workers.items()
+                         if name == "sign"],
+                "pgp-sign": [pid for pid, name in workers.items()
+                             if name == "pgp-sign"]}.get(what)
+        if pids is None:
+            pids = gw.pids(what)
+        return hit(pids)
+
+    with tap.group("kills while mail flows"):
+        before = set(mails)
+        killed = collections.Counter()
+        clients = [threading.Thread(target=client) for _ in range(4)]
+        for c in clients:
+            c.start()
+        for i in range(KILLS):
+            with lock:
+                goal = done[0] + random.randint(1, 4)
+                lock.wait_for(lambda goal=goal: done[0] >= goal,
+                              tap.PATIENCE_S)
+            what = targets[i % len(targets)]
+            # It may be on its way back from its last death.
+            tap.wait_until(lambda what=what: kill_one(what), what=what)
+            killed[what] += 1
+        is_over.set()
+        for c in clients:
+            c.join()
+        some = [m for t, m in mails.items() if t not in before]
+        tap.diag(f"{len(some)} mails, {done[0]} taken; killed: "
+                 + ", ".join(f"{k} {n}" for k, n in sorted(killed.items())))
+        # What was sent and not yet noted when the queue or relayd died.
+        arrive("after kills", some,
+               doubles=8 * (killed["queued"] + killed["relayd"]))
+
+
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    set_up()
+    early()
+    waiting()
+    with_gpg()
+    away()
+    expired()
+    stream()
+tap.done()
