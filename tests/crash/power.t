@@ -137,7 +137,7 @@ def look(disk, duties, rng, position):
     try:
         disk.crash(path, rng)
         found, wrong = ask(path)
-        torn = [w for w, verdict in found.items() if verdict != "whole"]
+        torn = [w for w, verdict in found.items() if verdict == "torn"]
         gone = [w for w in duties.owed if w not in found]
         if wrong is None and torn:
             wrong = f"torn: {torn[:3]}"
