@@ -264,13 +264,11 @@ write_public(
 			break;
 		done += (size_t)n;
 	}
-	if (fd == -1 || done < public.n || close(fd) == -1) {
-		(void)err_set(
-		    err, "cannot write %s: %s", path, strerror(errno));
-		(void)unlink(path);
-		return -1;
-	}
-	return 0;
+	if (fd != -1 && close(fd) == 0 && done == public.n)
+		return 0;
+	(void)err_set(err, "cannot write %s: %s", path, strerror(errno));
+	(void)unlink(path);
+	return -1;
 }
 
 int

@@ -18,9 +18,11 @@
 
 #include "common/confine.h"
 #include "common/log.h"
+#include "signer/dkim.h"
 #include "signer/keyring.h"
 #include "signer/pgp_worker.h"
 #include "signer/pools.h"
+#include "signer/smime_cert.h"
 #include "signer/work.h"
 #include "signer/worker.h"
 
@@ -321,6 +323,8 @@ serve(enum pool_class class, int channel_fd)
 	worker.broker = channel_new(&config, channel_fd);
 	loop_run(worker.loop);
 	pgp_worker_free(worker.context.pgp);
+	smime_certs_free(worker.context.certs);
+	dkim_free(worker.context.dkim);
 	keyring_free(worker.context.keyring);
 	loop_free(worker.loop);
 	return 0;
