@@ -254,9 +254,11 @@ write_public(
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	size_t done = 0;
 
-	*is_old_r = fd == -1 && errno == EEXIST;
-	if (*is_old_r)
+	*is_old_r = false;
+	if (fd == -1 && errno == EEXIST) {
+		*is_old_r = true;
 		return 0;
+	}
 	while (fd != -1 && done < public.n) {
 		ssize_t n = write(fd, public.p + done, public.n - done);
 
