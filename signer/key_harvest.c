@@ -57,12 +57,15 @@ tell(struct signerd *signerd, const struct harvest *harvest,
 						 : SLICE("key.harvest"),
 	    .revision = keystore_revision(signerd->keystore)};
 
-	if (harvested != HARVEST_ADDED && harvested != HARVEST_PENDING)
+	if (harvested != HARVEST_ADDED && harvested != HARVEST_PENDING &&
+	    harvested != HARVEST_REPLACED)
 		return;
 	(void)snprintf(what, sizeof(what), "%s key %s of %s from %s%s",
 	    harvest->kind, key->fingerprint, harvest->address, harvest->source,
 	    harvested == HARVEST_PENDING
 		? " is another one than before and waits for approval"
+	    : harvested == HARVEST_REPLACED
+		? " takes the place of one that came with mail"
 		: "");
 	event.what = slice_of(what);
 	log_event(daemon_log(signerd->daemon), (struct log_context){0, 0},
@@ -72,6 +75,13 @@ tell(struct signerd *signerd, const struct harvest *harvest,
 		    harvest->address,
 		    "%s sent another %s key (%s) than the one that is known",
 		    harvest->address, harvest->kind, key->fingerprint);
+	else if (harvested == HARVEST_REPLACED)
+		daemon_alert_raise(signerd->daemon, ALERT_KEY_CHANGED,
+		    harvest->address,
+		    "the %s key of %s is now %s (%s), not the one that came "
+		    "with mail",
+		    harvest->kind, harvest->address, key->fingerprint,
+		    harvest->source);
 }
 
 /* Does the key itself name the address?  A mail says whatever it likes. */
@@ -103,7 +113,8 @@ on_harvested(struct key_call *call, const struct key_answer *answer)
 	else
 		tell(call->signerd, harvest, &answer->key, harvested);
 	finish(call->signerd, harvest,
-	    harvested == HARVEST_ADDED || harvested == HARVEST_REFRESHED);
+	    harvested == HARVEST_ADDED || harvested == HARVEST_REFRESHED ||
+		harvested == HARVEST_REPLACED);
 	return MANAGE_LATER;
 }
 

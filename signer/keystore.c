@@ -472,7 +472,10 @@ judge(const struct cache_item *item, const struct wish *wish)
 					     : KEYSTORE_FOUND;
 }
 
-/* Pinned before others, then the one that is valid the longest. */
+/*
+ * Pinned before others, then of correspondents' keys the one that is trusted
+ * more, then the one that is valid the longest.
+ */
 static bool
 is_better(const struct cache_item *a, const struct cache_item *b)
 {
@@ -480,6 +483,9 @@ is_better(const struct cache_item *a, const struct cache_item *b)
 		return true;
 	if (a->is_pinned != b->is_pinned)
 		return a->is_pinned;
+	if (a->trust != b->trust && a->key.secret_ref[0] == '\0' &&
+	    b->key.secret_ref[0] == '\0')
+		return a->trust > b->trust;
 	if (a->key.not_after_s == b->key.not_after_s)
 		return a->key.id > b->key.id;
 	return a->key.not_after_s == 0 ||

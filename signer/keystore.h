@@ -225,6 +225,7 @@ bool keystore_knows(
 enum keystore_harvested {
 	HARVEST_ADDED,     /* active at once: the first for that address */
 	HARVEST_REFRESHED, /* the same key, newer or better trusted */
+	HARVEST_REPLACED,  /* active; one that just came with mail waits now */
 	HARVEST_PENDING,   /* another key than before: an event, an approval */
 	HARVEST_IGNORED    /* pinned, ours, rejected before, or too many */
 };

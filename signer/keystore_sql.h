@@ -151,7 +151,7 @@
 	S(KNOWS, "SELECT k.fingerprint FROM key_binding b " \
 		 "JOIN key k ON k.id = b.key_id " \
 		 "WHERE b.subject = ?1 AND k.kind = ?2 AND k.digest = ?3 " \
-		 "AND (b.trust >= ?4 OR b.state <> 'active')") \
+		 "AND (b.trust >= ?4 OR b.state = 'rejected')") \
 	S(REJECTED, "SELECT 1 FROM key_binding b " \
 		    "JOIN key k ON k.id = b.key_id WHERE b.subject = ?1 " \
 		    "AND k.kind = ?2 AND k.fingerprint = ?3 " \
@@ -185,6 +185,11 @@
 		     "FROM key_binding WHERE key_id = ?1) AND key_id IN " \
 		     "(SELECT id FROM key WHERE secret_ref = '' AND " \
 		     "kind = (SELECT kind FROM key WHERE id = ?1))") \
+	S(DEMOTE, "UPDATE key_binding SET state = 'pending', changed = ?5 " \
+		  "WHERE subject = ?1 AND key_id <> ?2 AND trust <= ?4 " \
+		  "AND is_pinned = 0 AND state = 'active' AND key_id IN " \
+		  "(SELECT id FROM key WHERE secret_ref = '' AND " \
+		  "kind = ?3 AND status = 'active')") \
 	S(DKIM_ADD, "INSERT INTO dkim_key (domain, selector, key_id, " \
 		    "active_from, active_to) VALUES (?1, ?2, ?3, ?4, 0)") \
 	S(DKIM_SPAN, "UPDATE dkim_key SET active_from = ?2, active_to = ?3 " \

@@ -277,12 +277,28 @@ keystore_knows(
 	return rc == 1;
 }
 
+/*
+ * Anybody may bring a key for somebody else's address along; who has it from
+ * the domain, or an anchor's word for it, does not wait behind that one.
+ */
+static bool
+outranks(
+    const struct ipc_record_harvest *harvest, const struct cache_item *item)
+{
+	const unsigned least =
+	    item->key.kind == KEY_SMIME ? TRUST_CHAIN : TRUST_WKD;
+
+	return harvest->trust >= least && item->trust <= TRUST_HARVESTED &&
+	       !item->is_pinned;
+}
+
 /* What is known of the address already. */
 struct situation {
 	const struct cache_item *same; /* this very key */
 	bool is_ours;                  /* the address has a key of ours */
 	bool has_other;                /* another one that counts */
 	bool must_ask;                 /* it may not be replaced unasked */
+	bool has_outranked;            /* active so far, not so any more */
 	size_t waiting;
 };
 
@@ -303,11 +319,15 @@ look_at(struct situation *s, const struct cache_item *item,
 		return;
 	}
 	if (item->is_pending || key->status == KEY_PENDING) {
-		s->waiting++;
+		s->waiting += !outranks(harvest, item);
 		return;
 	}
 	if (key->status != KEY_ACTIVE && key->status != KEY_REVOKED)
 		return;
+	if (outranks(harvest, item)) {
+		s->has_outranked |= key->status == KEY_ACTIVE;
+		return;
+	}
 	s->has_other = true;
 	/*
 	 * A certificate that ended is renewed without asking when its CA
@@ -394,26 +414,64 @@ bind_harvested(struct keystore *keystore, int64_t id,
 	return keystore_insert_binding(keystore, id, &row, now_s, err);
 }
 
+/* Keys of the address that the new one outranks wait for approval now. */
+static int
+demote_outranked(struct keystore *keystore, int64_t id,
+    const struct ipc_record_harvest *harvest, int64_t now_s, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_DEMOTE);
+	char address[ADDRESS_TEXT_MAX];
+
+	if (keystore_fold(harvest->address, address, sizeof(address)) == -1)
+		return err_set(err, "an address is too long");
+	sql_bind_text(stmt, 1, slice_of(address));
+	sql_bind_i64(stmt, 2, id);
+	sql_bind_text(stmt, 3, harvest->kind);
+	sql_bind_i64(stmt, 4, TRUST_HARVESTED);
+	sql_bind_i64(stmt, 5, now_s);
+	return sql_run(keystore->sql, stmt, err);
+}
+
+static int
+activate(struct keystore *keystore, int64_t id, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_KEY_STATUS);
+
+	sql_bind_i64(stmt, 1, id);
+	sql_bind_text(stmt, 2, slice_of(key_status_name(KEY_ACTIVE)));
+	return sql_run(keystore->sql, stmt, err);
+}
+
 static enum keystore_change
-refresh(struct keystore *keystore, const struct cache_item *item,
+refresh(struct keystore *keystore, const struct situation *s,
     const struct ipc_record_harvest *harvest, const struct key *facts,
     int64_t now_s, enum keystore_harvested *harvested_r, struct err *err)
 {
+	const struct cache_item *item = s->same;
 	const int64_t id = item->key.id;
 	const bool renews = is_newer(&item->key, facts);
-	const bool is_better = harvest->trust > item->trust &&
-			       !item->is_pinned && !item->is_pending;
+	const bool is_better = harvest->trust > item->trust && !item->is_pinned;
+	/* It waited behind keys that do not count beside this source. */
+	const bool takes_over = is_better && facts->status != KEY_REVOKED &&
+				outranks(harvest, item) && !s->must_ask &&
+				s->waiting == 0;
 	int rc = 0;
 
 	if (!renews && !is_better)
 		return CHANGE_DONE;
 	if (sql_begin(keystore->sql, err) == -1)
 		return CHANGE_FAILED;
-	*harvested_r = HARVEST_REFRESHED;
+	*harvested_r = takes_over && s->has_outranked ? HARVEST_REPLACED
+						      : HARVEST_REFRESHED;
 	if (renews)
 		rc = renew_key(keystore, &item->key, harvest, facts, err);
 	if (rc == 0 && is_better)
-		rc = bind_harvested(keystore, id, harvest, false, now_s, err);
+		rc = bind_harvested(keystore, id, harvest,
+		    item->is_pending && !takes_over, now_s, err);
+	if (rc == 0 && takes_over && item->key.status == KEY_PENDING)
+		rc = activate(keystore, id, err);
+	if (rc == 0 && takes_over)
+		rc = demote_outranked(keystore, id, harvest, now_s, err);
 	return keystore_end(keystore, rc, err);
 }
 
@@ -473,8 +531,8 @@ keystore_harvest(struct keystore *keystore,
 	if (s.is_ours)
 		return 0;
 	if (s.same != NULL)
-		return refresh(keystore, s.same, harvest, facts, now_s,
-			   harvested_r, err) == CHANGE_FAILED
+		return refresh(keystore, &s, harvest, facts, now_s, harvested_r,
+			   err) == CHANGE_FAILED
 			   ? -1
 			   : 0;
 	rc = was_rejected(keystore, harvest, facts);
@@ -483,12 +541,16 @@ keystore_harvest(struct keystore *keystore,
 		return rc == -1 ? -1 : 0;
 	if (sql_begin(keystore->sql, err) == -1)
 		return -1;
-	*harvested_r = is_pending ? HARVEST_PENDING : HARVEST_ADDED;
+	*harvested_r = is_pending        ? HARVEST_PENDING
+		       : s.has_outranked ? HARVEST_REPLACED
+					 : HARVEST_ADDED;
 	rc = find_or_insert(
 	    keystore, harvest, facts, is_pending, now_s, &id, err);
 	if (rc == 0)
 		rc = bind_harvested(
 		    keystore, id, harvest, is_pending, now_s, err);
+	if (rc == 0 && !is_pending && s.has_outranked)
+		rc = demote_outranked(keystore, id, harvest, now_s, err);
 	return keystore_end(keystore, rc, err) == CHANGE_DONE ? 0 : -1;
 }
 

@@ -271,6 +271,64 @@ test_harvest(struct fixture *f)
 }
 
 static void
+test_squatters(struct fixture *f)
+{
+	const char *who = "ina@i.example";
+	const char *other = "jon@i.example";
+	struct err err;
+
+	is_int(harvest(f, who, "S1", KEY_PGP, 30, NOW_S), HARVEST_ADDED,
+	    "somebody brings a key for an address");
+	is_int(harvest(f, who, "S2", KEY_PGP, 30, NOW_S), HARVEST_PENDING,
+	    "and another one");
+	is_int(harvest(f, who, "W1", KEY_PGP, TRUST_VKS, NOW_S),
+	    HARVEST_PENDING, "a key server's word does not replace it");
+	is_int(keystore_resolve(
+		   f->keystore, id_of(f, KEY_PGP, "W1"), false, NOW_S, &err),
+	    CHANGE_DONE, "that one is rejected");
+	is_int(harvest(f, who, "W2", KEY_PGP, TRUST_WKD, NOW_S),
+	    HARVEST_REPLACED, "its domain's word does");
+	is_str(recipient(f, KEY_PGP, who, 0, NOW_S), "W2",
+	    "then that one is used, also with the least trust");
+	(void)harvest(f, who, "S1", KEY_PGP, 30, NOW_S + DAY_S);
+	is_str(recipient(f, KEY_PGP, who, 0, NOW_S), "W2",
+	    "a newer copy of the one before it changes nothing");
+	is_int(harvest(f, who, "W3", KEY_PGP, TRUST_WKD, NOW_S),
+	    HARVEST_PENDING, "a third one does not come in like that");
+	is_str(recipient(f, KEY_PGP, who, 0, NOW_S), "W2", "nor is used");
+
+	(void)harvest(f, other, "T1", KEY_PGP, 30, NOW_S);
+	is_int(harvest(f, other, "T2", KEY_PGP, 30, NOW_S), HARVEST_PENDING,
+	    "the owner's own mail comes second");
+	ok(!knows(f, other, "T2", TRUST_WKD),
+	    "while it waits its domain's word is new");
+	is_int(harvest(f, other, "T2", KEY_PGP, TRUST_WKD, NOW_S),
+	    HARVEST_REPLACED, "and puts it into its place");
+	is_str(recipient(f, KEY_PGP, other, TRUST_WKD, NOW_S), "T2",
+	    "where it is used");
+
+	(void)harvest(f, "kim@i.example", "U1", KEY_SMIME, 30, NOW_S);
+	is_int(harvest(f, "kim@i.example", "U2", KEY_SMIME, TRUST_CHAIN, NOW_S),
+	    HARVEST_REPLACED, "a CA's word goes before a certificate without");
+	(void)harvest(f, "lea@i.example", "V1", KEY_PGP, TRUST_VKS, NOW_S);
+	is_int(harvest(f, "lea@i.example", "V2", KEY_PGP, TRUST_WKD, NOW_S),
+	    HARVEST_PENDING, "a key that was checked is not replaced");
+}
+
+static void
+test_preference(struct fixture *f)
+{
+	struct key key = key_named(KEY_PGP, "Q1", "");
+
+	(void)add(f, &key, "max@i.example", TRUST_WKD);
+	key = key_named(KEY_PGP, "Q2", "");
+	key.not_after_s = NOW_S + 200 * DAY_S;
+	(void)add(f, &key, "max@i.example", TRUST_HARVESTED);
+	is_str(recipient(f, KEY_PGP, "max@i.example", 0, NOW_S), "Q1",
+	    "more trust goes before a longer life");
+}
+
+static void
 test_harvest_certificates(struct fixture *f)
 {
 	const char *who = "emil@e.example";
@@ -414,6 +472,8 @@ main(void)
 	test_look_ups(&f);
 	test_recipients(&f);
 	test_harvest(&f);
+	test_squatters(&f);
+	test_preference(&f);
 	test_harvest_certificates(&f);
 	test_dkim(&f);
 	test_trust(&f);
