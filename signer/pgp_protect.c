@@ -359,9 +359,17 @@ demanded(const struct protection *p)
 	       (is_encrypting(p) ? APPLIED_ENCRYPTED : 0u);
 }
 
+/* Invitations, which break (as smime.h has it). */
+static bool
+is_left_plain(const struct shape *shape)
+{
+	return shape->is_calendar && !shape_is_signed(shape) &&
+	       !shape_is_encrypted(shape);
+}
+
 /*
  * NULL: it is to be protected.  The demand is fulfilled too where the sender
- * did it himself, and for invitations, which break (as smime.h has it).
+ * did it himself, not for invitations.
  */
 static const char *
 why_left(const struct protection *p)
@@ -372,7 +380,7 @@ why_left(const struct protection *p)
 		return "encrypted by its sender";
 	if (shape_is_signed(shape) && !is_encrypting(p))
 		return "signed by its sender";
-	if (shape->is_calendar && !shape_is_signed(shape))
+	if (is_left_plain(shape))
 		return "an invitation, left as it is";
 	return demanded(p) == 0 ? "nothing to do" : NULL;
 }
@@ -397,7 +405,8 @@ static int
 protect(struct protection *p, struct err *err)
 {
 	const struct sink sink = sink_of_writer(&p->answer->output);
-	const unsigned applied = demanded(p);
+	const unsigned applied =
+	    is_left_plain(entity_shape(p->entity)) ? 0 : demanded(p);
 	const char *reason = why_left(p);
 
 	if (is_refused(p))

@@ -33,11 +33,11 @@ enum smime_result {
  *
  * answer->applied and method get what was done.  The demand counts as
  * fulfilled too where the sender did it himself (a signed message is not
- * signed again but encrypted as it is, an encrypted one is left alone), and
- * for invitations, which mail programs do not recognize when signed: they stay
- * as they are.  Where they should be encrypted that is only with
- * PROTECT_CALENDAR_PLAIN, else SIGNED_PERMANENT with 5.7.3: so the caller
- * gives that option where encryption is no must.
+ * signed again but encrypted as it is, an encrypted one is left alone).
+ * Invitations, which mail programs do not recognize when signed, stay as they
+ * are, and nothing counts as fulfilled.  Where they should be encrypted that
+ * is only with PROTECT_CALENDAR_PLAIN, else SIGNED_PERMANENT with 5.7.3: so
+ * the caller gives that option where encryption is no must.
  *
  * On SMIME_FAILED answer has outcome and reason; what is in out is to be
  * thrown away.  answer->output is not used, so that a DKIM signature may go

@@ -143,7 +143,12 @@ demanded(const struct protector *p)
 	       (sk_X509_num(p->readers) > 0 ? (unsigned)APPLIED_ENCRYPTED : 0);
 }
 
-enum course { COURSE_REFUSED, COURSE_LEAVE, COURSE_PROTECT };
+enum course {
+	COURSE_REFUSED,
+	COURSE_LEAVE,
+	COURSE_LEAVE_PLAIN, /* and nothing protects it */
+	COURSE_PROTECT
+};
 
 static enum course
 choose_course(struct protector *p)
@@ -171,7 +176,7 @@ choose_course(struct protector *p)
 		return COURSE_REFUSED;
 	}
 	work_note(p->answer, "an invitation, left as it is");
-	return COURSE_LEAVE;
+	return COURSE_LEAVE_PLAIN;
 }
 
 /* ---- writing ---- */
@@ -287,7 +292,7 @@ protect(struct protector *p, struct content_writer *out)
 	    .protects_headers = (p->work->options & PROTECT_HEADERS) != 0,
 	    .obscures_subject = (p->work->options & PROTECT_SUBJECT) != 0,
 	};
-	if (course == COURSE_LEAVE
+	if (course != COURSE_PROTECT
 		? entity_write_message(p->entity, &sink, &err) == -1
 		: write_protected(p, &sink, &err) == -1) {
 		if (out->failed && out->size >= out->limit)
@@ -297,7 +302,9 @@ protect(struct protector *p, struct content_writer *out)
 	}
 	if (course == COURSE_PROTECT)
 		note_protection(p);
-	p->answer->applied |= demanded(p);
+	/* What its sender protected fulfils the demand, too. */
+	if (course != COURSE_LEAVE_PLAIN)
+		p->answer->applied |= demanded(p);
 	return 0;
 }
 
