@@ -15,7 +15,7 @@ from .figures import Goal, Row, flow_rows
 from .postern import Absent, Postern
 from .postfix import Postfix
 from .work import (Work, accepted_rows, ceiling, losses, measure, send,
-                   wait_arrivals)
+                   warm_up, wait_arrivals)
 
 SIZES = {
     "a": (20000, 400), "b": (30000, 1000), "c1": (6000, 200),
@@ -87,7 +87,7 @@ class Relay(Case):
 
     def measure(self, product):
         warm = self.full().but(max(100, self.size() // 20))
-        send(warm, product.port(), self.sink, product.roots())
+        warm_up(warm, product.port())
         product.wait_idle()
         return measure(self.full(), product, self.sink)
 
@@ -150,13 +150,14 @@ class Submission(Relay):
             return
         self.introduced.append(product)
         few = Work(len(self.accounts), connections=5, words=self.login)
-        send(few, product.port("submission"), self.sink, product.roots())
+        warm_up(few, product.port("submission"))
         product.wait_idle()
         product.stop()
         product.start()
 
     def measure(self, product):
         self.introduce(product)
+        warm_up(Work(100), product.port())
         # Each account's first login since the start.
         first = Work(len(self.accounts), words=self.login)
         cold = send(first, product.port("submission"), self.sink,
@@ -272,7 +273,7 @@ class Backlog(Case):
         return load, summary
 
     def measure(self, product):
-        send(Work(500), product.port(), self.sink, product.roots())
+        warm_up(Work(500), product.port())
         product.wait_idle()
         alone = self.flow(product)
         product.wait_idle()
@@ -395,7 +396,7 @@ class Million(Backlog):
     def run(self, product):
         product.start()
         try:
-            send(Work(500), product.port(), self.sink, product.roots())
+            warm_up(Work(500), product.port())
             product.wait_idle()
             alone = self.flow(product)
             product.wait_idle()

@@ -98,6 +98,21 @@ def losses(load, sink):
             "doubles": said["doubles"]}
 
 
+def warm_up(work, port, limit_s=60):
+    """Until a whole load of it is taken: what has just been started may say
+    4xx for a moment more."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        load = work.start(port)
+        summary = load.wait(LOAD_WAIT_S)
+        if summary.get("accepted") == work.messages:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"does not get warm: {summary} "
+                               + load.errors()[-500:])
+        time.sleep(0.5)
+
+
 def send(work, port, sink, roots):
     """One load through a product whose processes stem from `roots`.
     The figures, with CPU still to be read by the caller's Cpu."""
