@@ -311,10 +311,13 @@ find_dkim_keys(const struct job *job,
 static enum sign_outcome
 plan_out(struct job *job, char enhanced_r[16], char reason_r[512])
 {
+	const struct settings *settings =
+	    daemon_settings(job_signerd(job)->daemon);
 	struct dkim_selector selectors[KEYSTORE_SELECTORS_MAX];
 	struct plan_input input = {.dkim = job->dkim,
 	    .has_removals = job->removal_count > 0,
 	    .is_calendar = job->shape.is_calendar,
+	    .is_too_large = job->size > settings->crypto_max_size,
 	    .is_signed = shape_is_signed(&job->shape),
 	    .is_encrypted = shape_is_encrypted(&job->shape),
 	    .recipient_count = job->recipient_count};
@@ -330,6 +333,8 @@ plan_out(struct job *job, char enhanced_r[16], char reason_r[512])
 	input.has_dkim_keys = selector_count > 0;
 	if (demands_method(job, &encrypts))
 		look_up_sender(job, &input);
+	/* Nobody is asked for a key that would not be used. */
+	encrypts &= !input.is_too_large;
 	if (encrypts)
 		find_visible(job);
 	demands = xcalloc(job->recipient_count + 1, sizeof(*demands));

@@ -77,6 +77,21 @@ settle_calendar(const struct plan_recipient *recipient, struct demand *demand,
 	return true;
 }
 
+/* false: it would have to be protected, and part says so. */
+static bool
+settle_size(struct demand *demand, struct plan_part *part)
+{
+	if (demand->sign == SIGN_REQUIRED ||
+	    demand->encrypt >= ENCRYPT_REQUIRED) {
+		refuse(part, SIGNED_PERMANENT, "5.3.4",
+		    "the message is too large to be signed or encrypted");
+		return false;
+	}
+	demand->sign = SIGN_NEVER;
+	demand->encrypt = ENCRYPT_NEVER;
+	return true;
+}
+
 static bool
 settle_demand(const struct plan_input *input,
     const struct plan_recipient *recipient, struct demand *demand_r,
@@ -91,10 +106,12 @@ settle_demand(const struct plan_input *input,
 		part->already = APPLIED_SIGNED;
 		demand_r->sign = SIGN_NEVER;
 	}
-	if (input->is_calendar && (demand_r->sign != SIGN_NEVER ||
-				      demand_r->encrypt != ENCRYPT_NEVER))
-		return settle_calendar(recipient, demand_r, part);
-	return true;
+	if (input->is_calendar &&
+	    (demand_r->sign != SIGN_NEVER ||
+		demand_r->encrypt != ENCRYPT_NEVER) &&
+	    !settle_calendar(recipient, demand_r, part))
+		return false;
+	return !input->is_too_large || settle_size(demand_r, part);
 }
 
 /* The more of the demand a method fulfils the better; -1: not enough. */

@@ -22,7 +22,9 @@
  * An invitation to a calendar is not signed where that is "if-possible", nor
  * encrypted; where one of them is required it fails, unless the policy lets
  * invitations out as they are.  What its sender signed or encrypted himself
- * is not done again and counts.
+ * is not done again and counts.  A message that is too large for it fails
+ * (5.3.4) where it must be signed or encrypted, and else goes without; DKIM
+ * knows no such limit.
  *
  * Outputs: all that is neither signed nor encrypted is one; so is all that is
  * signed alike.  S/MIME is encrypted for each recipient by himself.  OpenPGP
@@ -63,7 +65,8 @@ struct plan_input {
 	bool has_dkim_keys;
 	bool has_removals; /* something is to be taken out */
 	bool is_calendar;
-	bool is_signed; /* by its sender */
+	bool is_too_large; /* to be signed or encrypted */
+	bool is_signed;    /* by its sender */
 	bool is_encrypted;
 	struct plan_key signers[PLAN_METHOD_COUNT];
 	struct plan_key selves[PLAN_METHOD_COUNT]; /* the sender's own */

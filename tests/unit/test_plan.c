@@ -48,6 +48,7 @@ struct row {
 	struct plan_key keys[PLAN_METHOD_COUNT];
 	bool is_asked;
 	bool is_calendar;
+	bool is_too_large;
 	unsigned options;
 	bool is_signed;
 	bool is_encrypted;
@@ -205,6 +206,37 @@ static const struct row rows[] = {
 	.options = PROTECT_CALENDAR_PLAIN,
 	.outcome = SIGNED_DONE,
 	.used = PLAN_NONE},
+    {.what = "too large, and must be encrypted",
+	.encrypt = ENCRYPT_REQUIRED,
+	.signers = {FOUND, FOUND},
+	.keys = {FOUND, FOUND},
+	.is_too_large = true,
+	.outcome = SIGNED_PERMANENT,
+	.enhanced = "5.3.4"},
+    {.what = "too large, and must be signed",
+	.sign = SIGN_REQUIRED,
+	.signers = {FOUND, FOUND},
+	.keys = {FOUND, FOUND},
+	.is_too_large = true,
+	.outcome = SIGNED_PERMANENT,
+	.enhanced = "5.3.4"},
+    {.what = "too large, and need not be protected",
+	.sign = SIGN_IF_POSSIBLE,
+	.encrypt = ENCRYPT_IF_POSSIBLE,
+	.signers = {FOUND, FOUND},
+	.keys = {FOUND, FOUND},
+	.is_too_large = true,
+	.outcome = SIGNED_DONE,
+	.used = PLAN_NONE},
+    {.what = "too large, but its sender did it himself",
+	.encrypt = ENCRYPT_REQUIRED,
+	.signers = {FOUND, FOUND},
+	.keys = {FOUND, FOUND},
+	.is_encrypted = true,
+	.is_too_large = true,
+	.outcome = SIGNED_DONE,
+	.used = PLAN_NONE,
+	.already = APPLIED_SIGNED | APPLIED_ENCRYPTED},
     {.what = "what is signed is not signed again",
 	.sign = SIGN_REQUIRED,
 	.signers = {NOT_THERE, NOT_THERE},
@@ -234,6 +266,7 @@ test_row(const struct row *row)
 	    .is_asked = row->is_asked,
 	    .keys = {row->keys[0], row->keys[1]}};
 	struct plan_input input = {.is_calendar = row->is_calendar,
+	    .is_too_large = row->is_too_large,
 	    .is_signed = row->is_signed,
 	    .is_encrypted = row->is_encrypted,
 	    .signers = {row->signers[0], row->signers[1]},
