@@ -231,6 +231,9 @@ run_task(struct channel *channel, uint64_t task_id, const struct work *work,
 		work_refuse(&answer, SIGNED_TEMPORARY, "4.3.0",
 		    "this build has no such task");
 	rc = send_answer(channel, task_id, &answer);
+	/* A gpg that was killed may leave a home in which no other works. */
+	if (answer.outcome == SIGNED_TEMPORARY)
+		pgp_worker_spoiled(&worker->context);
 	work_answer_clear(&answer);
 	return rc;
 }
