@@ -25,7 +25,7 @@ ANNA, SIGNED = "anna@example.test", "signed@dest.test"
 BOB, CARL, NOBODY = "bob@dest.test", "carl@dest.test", "nobody@dest.test"
 POSTMASTER = "postmaster@example.test"
 KINDS = {"signed": [SIGNED], "sealed": [BOB], "pgp": [CARL], "large": [BOB],
-         "half": [BOB, NOBODY], "incoming": [ANNA]}
+         "half": [BOB, NOBODY], "incoming": [ANNA], "pgp-in": [ANNA]}
 # Of each client, while programs are killed: what is sent is looked at later.
 PAUSE_S = 0.04
 # What the signer has at a time (relay/queue_sign.c), and some more.
@@ -42,7 +42,7 @@ gw.expect_alarm("fatal: the spawner is gone")
 # Killed when a worker asked it for its version.
 gw.expect_alarm("fatal: no usable gpg")
 p = people.People()
-ca = ours = None
+ca = ours = our_pgp = None
 random.seed(SEED)
 
 
@@ -60,19 +60,21 @@ class Mail:
         secret = f"secret text {self.token}\r\n"
         if kind == "large":
             secret *= 12000
-        self.sender = BOB if kind == "incoming" else ANNA
+        self.sender = {"incoming": BOB, "pgp-in": CARL}.get(kind, ANNA)
         head = (f"From: {self.sender}\r\nTo: {', '.join(KINDS[kind])}\r\n"
                 f"Subject: secret subject {self.token}\r\n"
                 f"Message-ID: <{self.token}@test.invalid>\r\n")
         entity = f"Content-Type: text/plain\r\n\r\n{secret}".encode()
         if kind == "incoming":
             entity = p.smime_encrypts(p.smime_signs(entity, "bob"), ours)
+        if kind == "pgp-in":
+            entity = p.pgp_signs_and_encrypts(entity, "carl", our_pgp)
         self.content = people.with_entity(head, entity)
 
     def send(self):
         """Whatever becomes of it; taken only if the client is told so."""
         try:
-            with s.stranger() if self.sender == BOB else s.trusted() as c:
+            with s.trusted() if self.sender == ANNA else s.stranger() as c:
                 reply = c.submit(self.sender, KINDS[self.kind], self.content)
                 self.code = reply.code
                 self.id = smtp.message_id(reply)
@@ -251,12 +253,13 @@ def signer_is_there():
 # ---- the tests ----
 
 def set_up():
-    global ca, ours
+    global ca, ours, our_pgp
     gw.cli("ca", "new", "Example CA")
     ca = p.file(gw.cli("ca", "show").encode())
     key = gw.json("key", "smime", "new", ANNA)
     ours = p.file(gw.cli("key", "smime", "export", str(key["id"])).encode())
     key = gw.json("key", "pgp", "new", ANNA)
+    our_pgp = key["fingerprint"]
     p.pgp_knows(gw.cli("key", "pgp", "export", str(key["id"])).encode())
     p.new_smime("bob", BOB)
     p.new_pgp("carl", CARL)
@@ -340,15 +343,15 @@ def waiting():
 
 def with_gpg():
     with tap.group("gpg and its agent"):
-        with Held(gpgs("gpg-agent")) as held:
-            tap.ok(held.pids, "the agent hangs")
-            futures = send(["pgp"])
-            pids = tap.wait_until(gpgs, what="gpg")
-            hit(pids)
-            some = taken(futures)
-            tap.equal(some[0].code, 250, "gpg dies: taken")
-            nothing_left("gpg died")
-        arrive("gpg died", some)
+        for kind in ("pgp", "pgp-in"):
+            with Held(gpgs("gpg-agent")) as held:
+                tap.ok(held.pids, "the agent hangs")
+                futures = send([kind])
+                hit(tap.wait_until(gpgs, what="gpg"))
+                some = taken(futures)
+                tap.equal(some[0].code, 250, f"{kind}, gpg dies: taken")
+                nothing_left(f"{kind}, gpg died")
+            arrive(f"{kind}, gpg died", some)
         with Held(gpgs("gpg-agent")) as held:
             futures = send(["pgp"])
             tap.wait_until(gpgs, what="gpg")
@@ -419,7 +422,7 @@ def expired():
 def stream():
     """Kills while mail flows; each state is met, and nobody knows when."""
     targets = ["sign", "pgp-sign", "agent", "broker", "open", "gpg", "sign",
-               "queued", "spawner", "pgp-sign", "open", "relayd"]
+               "queued", "spawner", "pgp-sign", "pgp-open", "relayd"]
     lock = threading.Condition()
     done = [0]
     is_over = threading.Event()
