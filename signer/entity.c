@@ -148,11 +148,12 @@ protects(const struct entity *e, const struct entity_wishes *wishes)
 	       !shape_is_signed(&e->shape) && !shape_is_encrypted(&e->shape);
 }
 
+/* Also of what its sender signed: what is outside he did not sign. */
 static bool
 obscures(const struct entity *e, const struct entity_wishes *wishes)
 {
 	return wishes->obscures_subject && wishes->is_encrypted &&
-	       protects(e, wishes);
+	       !shape_is_encrypted(&e->shape);
 }
 
 /*
@@ -379,13 +380,33 @@ write_protected_fields(const struct entity *e,
 	return 0;
 }
 
+/* What is not told outside stands here, or it would be lost. */
+static int
+write_hidden(struct entity *e, const struct sink *sink, struct err *err)
+{
+	for (size_t i = 0; i < e->header.field_count; i++) {
+		const struct header_field *field = &e->header.fields[i];
+		struct slice name = header_field_name(&e->header, field);
+		struct slice now = cleaned(e, field);
+
+		if ((field->name == HDR_SUBJECT ||
+			is_hidden((enum header_name)field->name, name)) &&
+		    now.n > 0 && write_whole(sink, now, err) == -1)
+			return -1;
+	}
+	return 0;
+}
+
 /*
  * What others signed: its Content-* fields as they are.  Of those only the
  * first Content-Type tells anything, but none is dropped.
  */
 static int
-write_raw(struct entity *e, const struct sink *sink, struct err *err)
+write_raw(struct entity *e, const struct entity_wishes *wishes,
+    const struct sink *sink, struct err *err)
 {
+	if (obscures(e, wishes) && write_hidden(e, sink, err) == -1)
+		return -1;
 	for (size_t i = 0; i < e->header.field_count; i++) {
 		const struct header_field *field = &e->header.fields[i];
 
@@ -406,7 +427,7 @@ entity_write(struct entity *e, const struct entity_wishes *wishes,
     const struct sink *sink, struct err *err)
 {
 	if (shape_is_signed(&e->shape) || shape_is_encrypted(&e->shape))
-		return write_raw(e, sink, err);
+		return write_raw(e, wishes, sink, err);
 	if (canon_of(e, err) == NULL ||
 	    write_type(e, wishes, sink, err) == -1 ||
 	    write_content_fields(e, sink, err) == -1)

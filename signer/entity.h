@@ -51,7 +51,8 @@ bool entity_is_7bit(struct entity *entity, const struct entity_wishes *wishes);
 /*
  * The canonical entity: Content-* fields, with header protection also the
  * others, blank line, body.  A root that is signed already (shape_is_signed)
- * is written as it came, octet by octet.
+ * is written as it came, octet by octet; when the Subject is obscured it stands
+ * in front of that, in the header that the signature does not cover.
  */
 int entity_write(struct entity *entity, const struct entity_wishes *wishes,
     const struct sink *sink, struct err *err);

@@ -226,11 +226,21 @@ test_entities(void)
 	      "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
 	    &(struct entity_wishes){
 		.is_encrypted = true, .obscures_subject = true},
-	    "From: a@b.example\r\nSubject: \r\n",
-	    "Content-Type: multipart/signed; "
+	    "From: a@b.example\r\nSubject: [...]\r\n",
+	    "Subject: \r\nContent-Type: multipart/signed; "
 	    "protocol=\"application/pgp-signature\"; boundary=b \r\n\r\n"
 	    "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
-	    "signed by its sender");
+	    "signed by its sender, then encrypted");
+	check("From: a@b.example\r\nSubject: gold\r\nKeywords: gold\r\n"
+	      "Content-Type: multipart/signed; "
+	      "protocol=\"application/pgp-signature\"; boundary=b\r\n\r\n"
+	      "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
+	    &(struct entity_wishes){.obscures_subject = true},
+	    "From: a@b.example\r\nSubject: gold\r\nKeywords: gold\r\n",
+	    "Content-Type: multipart/signed; "
+	    "protocol=\"application/pgp-signature\"; boundary=b\r\n\r\n"
+	    "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
+	    "signed by its sender, and nothing else");
 }
 
 static void
