@@ -72,7 +72,7 @@ struct task {
 	int fd;                  /* the content; -1: message.content */
 	task_done_fn *done;
 	void *owner;
-	/* Of pools.c: */
+	/* Of the pools: */
 	struct task *next;
 	struct pool_worker *worker; /* that it was sent to */
 	uint64_t queued_ms;

@@ -3,7 +3,7 @@
  * postern-signerd's one state, and what its files ask of each other.
  *
  *	signerd.c   start, settings, status
- *	pools.c     worker processes, classes of them, their queues
+ *	pools.c     worker processes, classes of them, their queues (pool_*.c)
  *	job.c       messages from queued, and their steps (states: job.h)
  *	plan.c      which keys, which recipients share an output (pure)
  *	manage.c    management verbs

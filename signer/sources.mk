@@ -57,7 +57,8 @@ fuzz_smime_open_SOURCES = $(smime_world_SOURCES)
 # ---- the broker and its workers ----
 dkim_SOURCES = signer/dkim.c signer/dkim_canon.c
 broker_SOURCES = signer/explain.c signer/job.c signer/job_keys.c signer/job_track.c \
-	signer/lookup.c signer/manage.c signer/plan.c signer/pools.c \
+	signer/lookup.c signer/manage.c signer/plan.c signer/pool_queue.c \
+	signer/pool_worker.c signer/pools.c \
 	signer/versions.c
 PROGRAMS += postern-signerd
 postern-signerd_SOURCES = signer/signerd.c signer/worker.c signer/work.c \
