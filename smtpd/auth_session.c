@@ -29,7 +29,7 @@ static const struct {
 
 /* A password on its way through a thread; outlives an abandoned session. */
 struct hash_job {
-	struct pool_task task;
+	struct hash_task task;
 	struct auth_session *session; /* NULL: abandoned */
 	struct login login;
 	struct buf password;
@@ -53,14 +53,19 @@ struct auth_session {
 	bool is_known;                /* the account exists */
 	bool is_verified;             /* the password is that credential's */
 
-	/* PLAIN and LOGIN: what was verified, to be met in the library again */
+	/*
+	 * PLAIN and LOGIN: what was verified, to be met in the library again.
+	 * SCRAM: the first message of one that waits.
+	 */
 	struct buf message;
 	struct buf password;
 	bool has_user; /* LOGIN: the next message is the password */
 	struct hash_job *job;
 
 	struct throttle_try try;
-	bool has_try;
+	struct login_waiter waiter;
+	bool has_try;     /* it is counted, and has no outcome yet */
+	bool has_to_wait; /* for room in the throttle */
 	bool is_throttled;
 	bool is_unavailable; /* store failed, too many wait */
 	bool is_stepping;
@@ -86,19 +91,42 @@ clear_secret(struct buf *secret)
 
 /* ---- who is it ---- */
 
-static bool
+static int
+take_verdict(struct auth_session *session, enum throttle_verdict verdict)
+{
+	session->has_try = verdict == THROTTLE_GO;
+	session->has_to_wait = verdict == THROTTLE_WAIT;
+	session->is_throttled = verdict == THROTTLE_REFUSE;
+	return session->has_try ? 0 : -1;
+}
+
+static int
 begin_try(struct auth_session *session, bool is_known_network)
 {
-	session->has_try = throttle_begin(session->env->throttle,
-	    slice_of(session->name.name), &session->client, is_known_network,
-	    clock_monotonic_ms(), &session->try);
-	session->is_throttled = !session->has_try;
-	return session->has_try;
+	return take_verdict(session,
+	    throttle_begin(session->env->throttle, slice_of(session->name.name),
+		&session->client, is_known_network, clock_monotonic_ms(),
+		&session->try));
+}
+
+typedef void settle_fn(
+    struct throttle *throttle, const struct throttle_try *try);
+
+/* The outcome of the try, if there is one: others may wait for it. */
+static void
+settle_try(struct auth_session *session, settle_fn *settle)
+{
+	if (!session->has_try)
+		return;
+	session->has_try = false;
+	settle(session->env->throttle, &session->try);
+	login_line_settled(session->env->line, &session->try);
 }
 
 /*
  * Looks a name up and counts the try.  -1: not to be gone on with, the flags
- * say why.
+ * say why.  One that waited is counted already, and looked up anew: things may
+ * have changed.
  */
 static int
 look_up(struct auth_session *session, struct slice user, struct login *login_r)
@@ -121,7 +149,9 @@ look_up(struct auth_session *session, struct slice user, struct login *login_r)
 	}
 	session->is_known = login_r->is_known;
 	session->account = login_r->account;
-	return begin_try(session, is_known_network == 1) ? 0 : -1;
+	if (session->has_try)
+		return 0;
+	return begin_try(session, is_known_network == 1);
 }
 
 static void
@@ -225,18 +255,22 @@ refuse(struct auth_session *session, enum auth_verdict verdict)
 {
 	struct auth_outcome outcome = {.verdict = verdict};
 
-	/* What names nobody still counts for the address. */
+	/* What names nobody still counts for the address; it cannot wait. */
 	if (!session->has_try && !session->is_throttled &&
-	    !session->is_unavailable)
-		(void)begin_try(session, false);
+	    !session->is_unavailable && begin_try(session, false) == -1)
+		session->is_throttled = true;
 	if (session->is_throttled || session->is_unavailable)
 		outcome.verdict = AUTH_TEMPORARY;
 	outcome.is_throttled = session->is_throttled;
-	outcome.delay_ms = session->is_throttled ? THROTTLE_REFUSED_DELAY_MS
-			   : session->has_try
-			       ? throttle_delay_ms(session->env->throttle,
-				     &session->try, clock_monotonic_ms())
-			       : 0;
+	if (session->is_throttled) {
+		outcome.delay_ms = THROTTLE_REFUSED_DELAY_MS;
+	} else if (session->is_unavailable) {
+		settle_try(session, throttle_take_back);
+	} else {
+		settle_try(session, throttle_failed);
+		outcome.delay_ms = throttle_delay_ms(session->env->throttle,
+		    &session->try, clock_monotonic_ms());
+	}
 	outcome.reason = reason_of(session, verdict);
 	finish(session, &outcome);
 }
@@ -258,7 +292,7 @@ accept_login(struct auth_session *session)
 		refuse(session, AUTH_FAILED);
 		return;
 	}
-	throttle_succeeded(env->throttle, &session->try);
+	settle_try(session, throttle_succeeded);
 	if (accounts_note_login(env->accounts, session->account.id,
 		session->credential.app_id, &session->client, now_s(),
 		&err) == -1)
@@ -271,13 +305,31 @@ accept_login(struct auth_session *session)
 	finish(session, &outcome);
 }
 
+/* The turn comes in on_turn(). */
+static void
+stand_in_line(struct auth_session *session)
+{
+	if (login_line_join(session->env->line, &session->waiter, &session->try,
+		&session->client) == 0)
+		return;
+	(void)take_verdict(session, THROTTLE_REFUSE);
+	refuse(session, AUTH_FAILED);
+}
+
 static void
 step_library(struct auth_session *session, const struct slice *message)
 {
 	struct auth_outcome outcome = {.verdict = AUTH_CHALLENGE};
+	enum sasl_verdict verdict =
+	    sasl_exchange_step(session->exchange, message, &outcome.challenge);
 
-	switch (sasl_exchange_step(
-	    session->exchange, message, &outcome.challenge)) {
+	if (session->has_to_wait && message != NULL) {
+		/* SCRAM, which names its user within the library. */
+		(void)buf_add_slice(&session->message, *message);
+		stand_in_line(session);
+		return;
+	}
+	switch (verdict) {
 	case SASL_VERDICT_CHALLENGE:
 		finish(session, &outcome);
 		break;
@@ -361,19 +413,30 @@ go_on(struct auth_session *session)
 	step_library(session, &message);
 }
 
+/* Too many wait: it is not looked at, and does not count. */
 static void
-job_done(struct pool_task *task)
+put_off(struct auth_session *session)
+{
+	session->is_unavailable = true;
+	refuse(session, AUTH_FAILED);
+}
+
+static void
+job_done(struct hash_task *task, bool was_run)
 {
 	struct hash_job *job = (struct hash_job *)task;
 	struct auth_session *session = job->session;
 
 	if (session != NULL) {
 		session->job = NULL;
-		choose(session, &job->login, job->found);
+		if (was_run)
+			choose(session, &job->login, job->found);
 	}
 	free_job(job);
-	if (session != NULL)
+	if (session != NULL && was_run)
 		go_on(session);
+	else if (session != NULL)
+		put_off(session);
 }
 
 static bool
@@ -399,14 +462,41 @@ start_job(struct auth_session *session, const struct login *login)
 {
 	struct hash_job *job = xcalloc(1, sizeof(*job));
 
-	job->task.run = run_job;
+	job->task.task.run = run_job;
 	job->task.done = job_done;
 	job->session = session;
 	job->login = *login;
 	buf_init(&job->password, SECRET_MAX);
 	(void)buf_add_slice(&job->password, buf_slice(&session->password));
 	session->job = job;
-	pool_submit(session->env->pool, &job->task);
+	if (hash_queue_add(
+		session->env->hashes, &job->task, &session->client) == 0)
+		return;
+	session->job = NULL;
+	free_job(job);
+	put_off(session);
+}
+
+/* With name and password in hand. */
+static void
+look_and_hash(struct auth_session *session, struct slice user)
+{
+	struct login login;
+
+	if (look_up(session, user, &login) == -1) {
+		if (session->has_to_wait)
+			stand_in_line(session);
+		else if (session->is_throttled || session->is_unavailable)
+			refuse(session, AUTH_FAILED);
+		else
+			go_on(session); /* no name: the library says no */
+		return;
+	}
+	if (is_cached(session, &login))
+		go_on(session);
+	else
+		start_job(session, &login);
+	explicit_bzero(&login, sizeof(login));
 }
 
 /* false: the library is to see the message at once. */
@@ -415,32 +505,54 @@ hash_first(struct auth_session *session, struct slice message)
 {
 	struct slice user;
 	struct slice password;
-	struct login login;
 
 	if (!find_password(session, message, &user, &password))
 		return false;
 	(void)buf_add_slice(&session->password, password);
-	if (look_up(session, user, &login) == -1) {
-		if (!session->is_throttled && !session->is_unavailable)
-			return false;
-		refuse(session, AUTH_FAILED);
-		return true;
-	}
 	if (session->form == FORM_PLAIN)
 		(void)buf_add_slice(&session->message, message);
-	if (is_cached(session, &login)) {
-		go_on(session);
-	} else if (pool_waiting(session->env->pool) >=
-		   session->env->waiting_max) {
-		throttle_take_back(session->env->throttle, &session->try);
-		session->has_try = false;
-		session->is_unavailable = true;
-		refuse(session, AUTH_FAILED);
-	} else {
-		start_job(session, &login);
-	}
-	explicit_bzero(&login, sizeof(login));
+	look_and_hash(session, user);
 	return true;
+}
+
+/* ---- the turn of one that waited ---- */
+
+static void
+begin_again(struct auth_session *session)
+{
+	struct slice message = buf_slice(&session->message);
+	struct slice user = message; /* LOGIN */
+	struct slice password;
+
+	if (session->form == FORM_SCRAM) {
+		if (sasl_exchange_restart(session->exchange) == -1)
+			put_off(session);
+		else
+			step_library(session, &message);
+		return;
+	}
+	if (session->form == FORM_PLAIN)
+		(void)split_plain(message, &user, &password);
+	look_and_hash(session, user);
+}
+
+static void
+on_turn(void *arg, bool is_over)
+{
+	struct auth_session *session = arg;
+	enum throttle_verdict verdict = throttle_begin_again(
+	    session->env->throttle, &session->try, clock_monotonic_ms());
+
+	if (verdict == THROTTLE_WAIT) {
+		if (!is_over)
+			return;
+		verdict = THROTTLE_REFUSE;
+	}
+	login_line_leave(session->env->line, &session->waiter);
+	if (take_verdict(session, verdict) == 0)
+		begin_again(session);
+	else
+		refuse(session, AUTH_FAILED);
 }
 
 /* ---- from outside ---- */
@@ -466,6 +578,8 @@ auth_session_new(const struct auth_env *env, struct slice mechanism,
 	session->client = *client;
 	session->outcome = outcome;
 	session->arg = arg;
+	session->waiter.turn = on_turn;
+	session->waiter.arg = session;
 	buf_init(&session->message, SECRET_MAX);
 	buf_init(&session->password, SECRET_MAX);
 	session->exchange =
@@ -482,7 +596,12 @@ auth_session_free(struct auth_session *session)
 {
 	if (session == NULL)
 		return;
-	if (session->job != NULL)
+	login_line_leave(session->env->line, &session->waiter);
+	/* Given up is not taken back: who hangs up guesses all the same. */
+	settle_try(session, throttle_failed);
+	if (session->job != NULL && hash_queue_cancel(&session->job->task))
+		free_job(session->job);
+	else if (session->job != NULL)
 		session->job->session = NULL;
 	sasl_exchange_free(session->exchange);
 	clear_secret(&session->message);

@@ -2,27 +2,29 @@
 /*
  * One login attempt: from AUTH to a verdict.  PLAIN and LOGIN have their
  * password hashed in a thread before Cyrus SASL is asked, so that SCRAM
- * exchanges, which cost microseconds, never wait for it.
+ * exchanges, which cost microseconds, never wait for it.  Where the throttle
+ * has no room for the moment, an attempt stands in line for it.
  */
 #ifndef SMTPD_AUTH_SESSION_H
 #define SMTPD_AUTH_SESSION_H
 
-#include "common/pool.h"
 #include "common/vocabulary.h"
 #include "smtpd/accounts.h"
+#include "smtpd/hash_queue.h"
+#include "smtpd/login_line.h"
 #include "smtpd/password_cache.h"
 #include "smtpd/sasl.h"
-#include "smtpd/throttle.h"
 
 /* What all attempts share; the owner keeps it longer than any of them. */
 struct auth_env {
 	struct accounts *accounts;
 	struct throttle *throttle;
+	struct login_line *line;
 	struct password_cache *cache;
 	struct pool *pool;
-	size_t waiting_max; /* hashes waiting; more are told to come later */
-	uint64_t cache_ms;  /* 0: no cache */
-	bool allows_login;  /* AUTH LOGIN */
+	struct hash_queue *hashes;
+	uint64_t cache_ms; /* 0: no cache */
+	bool allows_login; /* AUTH LOGIN */
 };
 
 struct auth_outcome {

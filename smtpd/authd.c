@@ -25,6 +25,8 @@
  */
 #define HASHES_WAITING_PER_THREAD 512
 #define HASH_THREADS_MAX 4
+/* One more, so that no thread waits for the loop's next turn. */
+#define HASHES_RUNNING_PER_THREAD 2
 
 int64_t
 authd_now_s(void)
@@ -188,9 +190,13 @@ make_env(struct authd *authd)
 	authd->env.accounts = authd->accounts;
 	authd->env.throttle = throttle_new(
 	    accounts_secret(authd->accounts), settings->auth_tries_per_minute);
+	authd->env.line =
+	    login_line_new(daemon_loop(authd->daemon), LOGIN_LINE_WAIT_MS);
 	authd->env.cache = password_cache_new();
 	authd->env.pool = pool_new(daemon_loop(authd->daemon), threads, "hash");
-	authd->env.waiting_max = threads * HASHES_WAITING_PER_THREAD;
+	authd->env.hashes = hash_queue_new(authd->env.pool,
+	    (size_t)threads * HASHES_RUNNING_PER_THREAD,
+	    (size_t)threads * HASHES_WAITING_PER_THREAD);
 }
 
 static int
@@ -255,7 +261,9 @@ status(struct daemon *daemon, struct status_writer *out)
 	status_counter(
 	    out, "logins_running", (int64_t)authd_logins_count(authd->logins));
 	status_counter(
-	    out, "hashes_waiting", (int64_t)pool_waiting(authd->env.pool));
+	    out, "logins_in_line", (int64_t)login_line_count(authd->env.line));
+	status_counter(out, "hashes_waiting",
+	    (int64_t)hash_queue_count(authd->env.hashes));
 }
 
 static void

@@ -460,6 +460,16 @@ sasl_exchange_free(struct sasl_exchange *exchange)
 	free(exchange);
 }
 
+int
+sasl_exchange_restart(struct sasl_exchange *exchange)
+{
+	if (exchange->conn != NULL)
+		sasl_dispose(&exchange->conn);
+	exchange->is_started = false;
+	exchange->has_first = false;
+	return set_up(exchange);
+}
+
 static int
 call_library(struct sasl_exchange *exchange, const struct slice *input,
     const char **output, unsigned *output_n)

@@ -63,6 +63,12 @@ struct sasl_exchange *sasl_exchange_new(const char *mechanism,
 void sasl_exchange_free(struct sasl_exchange *exchange);
 
 /*
+ * As if the client had said nothing yet: for a client's first message that
+ * came at a bad time, and is to be stepped once more.  -1: it cannot be had.
+ */
+int sasl_exchange_restart(struct sasl_exchange *exchange);
+
+/*
  * The client's next message; NULL at the beginning for no initial response,
  * which an empty one is not.  *output_r is good until the next call; it may
  * come with SASL_VERDICT_OK too.

@@ -33,8 +33,9 @@ fuzz_smtp_session_SOURCES = $(smtp_host_SOURCES)
 PROGRAMS += postern-authd
 accounts_SOURCES = smtpd/accounts.c smtpd/accounts_login.c \
 	smtpd/account_name.c smtpd/scram_verifier.c
-auth_session_SOURCES = smtpd/auth_session.c smtpd/password_cache.c \
-	smtpd/sasl.c smtpd/throttle.c $(accounts_SOURCES)
+auth_session_SOURCES = smtpd/auth_session.c smtpd/hash_queue.c \
+	smtpd/login_line.c smtpd/password_cache.c smtpd/sasl.c \
+	smtpd/throttle.c $(accounts_SOURCES)
 directory_SOURCES = smtpd/directory.c smtpd/directory_store.c
 postern-authd_SOURCES = smtpd/authd.c smtpd/authd_directory.c \
 	smtpd/authd_login.c smtpd/auth_admin.c smtpd/auth_admin_apps.c \
@@ -51,6 +52,9 @@ auth_tests_SOURCES = tests/unit/auth_fixture.c $(auth_session_SOURCES)
 test_auth_session_SOURCES = $(auth_tests_SOURCES)
 test_csv_SOURCES = smtpd/csv.c
 test_directory_SOURCES = $(directory_SOURCES) $(accounts_SOURCES)
+test_hash_queue_SOURCES = smtpd/hash_queue.c
+test_login_line_SOURCES = smtpd/login_line.c
+test_login_rush_SOURCES = $(auth_tests_SOURCES)
 test_scram_SOURCES = $(auth_tests_SOURCES)
 test_scram_verifier_SOURCES = smtpd/scram_verifier.c
 test_password_cache_SOURCES = smtpd/password_cache.c

@@ -30,7 +30,8 @@ enum counted { COUNTED_ADDRESS = 1, COUNTED_ACCOUNT, COUNTED_KNOWN };
 struct counter {
 	uint64_t key; /* 0: free */
 	uint64_t times_ms[TIMES_MAX];
-	unsigned count;
+	uint32_t pending; /* bit i: that one has no outcome yet */
+	uint32_t count;
 };
 
 struct throttle {
@@ -92,19 +93,32 @@ make_key(const struct throttle *throttle, enum counted counted,
 }
 
 static void
+drop_at(struct counter *counter, unsigned i)
+{
+	uint32_t before = (1u << i) - 1;
+
+	counter->count--;
+	memmove(counter->times_ms + i, counter->times_ms + i + 1,
+	    (counter->count - i) * sizeof(counter->times_ms[0]));
+	counter->pending =
+	    (counter->pending & before) | (counter->pending >> 1 & ~before);
+	if (counter->count == 0)
+		counter->key = 0;
+}
+
+static void
 forget_old(
     const struct throttle *throttle, struct counter *counter, uint64_t now_ms)
 {
-	unsigned old = 0;
+	while (counter->count > 0 &&
+	       counter->times_ms[0] + throttle->window_ms <= now_ms)
+		drop_at(counter, 0);
+}
 
-	while (old < counter->count &&
-	       counter->times_ms[old] + throttle->window_ms <= now_ms)
-		old++;
-	counter->count -= old;
-	memmove(counter->times_ms, counter->times_ms + old,
-	    counter->count * sizeof(counter->times_ms[0]));
-	if (counter->count == 0)
-		counter->key = 0;
+static unsigned
+failures(const struct counter *counter)
+{
+	return counter->count - (unsigned)__builtin_popcount(counter->pending);
 }
 
 static struct counter *
@@ -142,18 +156,22 @@ make_counter(struct throttle *throttle, uint64_t key, uint64_t now_ms)
 	}
 	found->key = key;
 	found->count = 0;
+	found->pending = 0;
 	return found;
 }
 
-static bool
-is_full(struct throttle *throttle, uint64_t key, uint64_t now_ms)
+static enum throttle_verdict
+judge(struct throttle *throttle, uint64_t key, uint64_t now_ms)
 {
 	struct counter *counter = find_counter(throttle, key);
 
 	if (counter == NULL)
-		return false;
+		return THROTTLE_GO;
 	forget_old(throttle, counter, now_ms);
-	return counter->count >= throttle->tries;
+	if (counter->count < throttle->tries)
+		return THROTTLE_GO;
+	return failures(counter) < throttle->tries ? THROTTLE_WAIT
+						   : THROTTLE_REFUSE;
 }
 
 static void
@@ -164,18 +182,31 @@ count(struct throttle *throttle, uint64_t key, uint64_t now_ms)
 	if (key == 0)
 		return;
 	counter = make_counter(throttle, key, now_ms);
-	if (counter->count == TIMES_MAX)
-		memmove(counter->times_ms, counter->times_ms + 1,
-		    --counter->count * sizeof(counter->times_ms[0]));
+	counter->pending |= 1u << counter->count;
 	counter->times_ms[counter->count++] = now_ms;
 }
 
-bool
+enum throttle_verdict
+throttle_begin_again(
+    struct throttle *throttle, struct throttle_try *try, uint64_t now_ms)
+{
+	enum throttle_verdict first = judge(throttle, try->keys[0], now_ms);
+	enum throttle_verdict second = judge(throttle, try->keys[1], now_ms);
+
+	if (first != THROTTLE_GO || second != THROTTLE_GO)
+		return first > second ? first : second;
+	try->time_ms = now_ms;
+	count(throttle, try->keys[0], now_ms);
+	count(throttle, try->keys[1], now_ms);
+	return THROTTLE_GO;
+}
+
+enum throttle_verdict
 throttle_begin(struct throttle *throttle, struct slice account,
     const struct netaddr *client, bool is_known_network, uint64_t now_ms,
     struct throttle_try *try_r)
 {
-	struct throttle_try try = {.time_ms = now_ms};
+	struct throttle_try try = {.keys = {0, 0}};
 	struct netprefix network = netaddr_network(client);
 	struct netprefix address = network;
 
@@ -191,13 +222,22 @@ throttle_begin(struct throttle *throttle, struct slice account,
 			try.keys[1] =
 			    make_key(throttle, COUNTED_ACCOUNT, account, NULL);
 	}
-	if (is_full(throttle, try.keys[0], now_ms) ||
-	    is_full(throttle, try.keys[1], now_ms))
-		return false;
-	count(throttle, try.keys[0], now_ms);
-	count(throttle, try.keys[1], now_ms);
 	*try_r = try;
-	return true;
+	return throttle_begin_again(throttle, try_r, now_ms);
+}
+
+/*
+ * Which of a counter's is that try?  Those of one millisecond are alike.  -1:
+ * none is, since it is older than a minute, or a flood took its place.
+ */
+static int
+find_pending(const struct counter *counter, uint64_t time_ms)
+{
+	for (unsigned i = 0; counter != NULL && i < counter->count; i++)
+		if (counter->times_ms[i] == time_ms &&
+		    (counter->pending & 1u << i) != 0)
+			return (int)i;
+	return -1;
 }
 
 /* Takes one count of that time off. */
@@ -205,19 +245,22 @@ static void
 uncount(struct throttle *throttle, uint64_t key, uint64_t time_ms)
 {
 	struct counter *counter = find_counter(throttle, key);
-	unsigned i = 0;
+	int i = find_pending(counter, time_ms);
 
-	if (counter == NULL)
-		return;
-	while (i < counter->count && counter->times_ms[i] != time_ms)
-		i++;
-	if (i == counter->count)
-		return;
-	counter->count--;
-	memmove(counter->times_ms + i, counter->times_ms + i + 1,
-	    (counter->count - i) * sizeof(counter->times_ms[0]));
-	if (counter->count == 0)
-		counter->key = 0;
+	if (i != -1)
+		drop_at(counter, (unsigned)i);
+}
+
+void
+throttle_failed(struct throttle *throttle, const struct throttle_try *try)
+{
+	for (int k = 0; k < 2; k++) {
+		struct counter *counter = find_counter(throttle, try->keys[k]);
+		int i = find_pending(counter, try->time_ms);
+
+		if (i != -1)
+			counter->pending &= ~(1u << i);
+	}
 }
 
 void
@@ -230,22 +273,24 @@ throttle_take_back(struct throttle *throttle, const struct throttle_try *try)
 /*
  * From a known network (the only kind with one key and an account) earlier
  * slips of the owner are forgiven.  Elsewhere they are not: an own account
- * that logs in now and then must not wipe the guesses at others off.
+ * that logs in now and then must not wipe the guesses at others off.  What has
+ * no outcome yet is no slip, and stays.
  */
 void
 throttle_succeeded(struct throttle *throttle, const struct throttle_try *try)
 {
 	struct counter *counter;
+	unsigned i = 0;
 
-	if (try->keys[1] != 0) {
-		throttle_take_back(throttle, try);
+	throttle_take_back(throttle, try);
+	if (try->keys[1] != 0)
 		return;
-	}
 	counter = find_counter(throttle, try->keys[0]);
-	if (counter != NULL) {
-		counter->key = 0;
-		counter->count = 0;
-	}
+	while (counter != NULL && i < counter->count)
+		if ((counter->pending & 1u << i) != 0)
+			i++;
+		else
+			drop_at(counter, i);
 }
 
 uint32_t
@@ -261,8 +306,8 @@ throttle_delay_ms(
 		if (counter == NULL)
 			continue;
 		forget_old(throttle, counter, now_ms);
-		if (counter->count > most)
-			most = counter->count;
+		if (failures(counter) > most)
+			most = failures(counter);
 	}
 	for (; most > 1 && delay_ms < LAST_DELAY_MS; most--)
 		delay_ms *= 2;

@@ -18,7 +18,9 @@ ALICE = "alice@example.org"
 PASSWORD = "correct horse 4711"
 
 gw = Gateway(settings={"smtp.client_rate": 100000,
-                       "smtp.network_rate": 100000})
+                       "smtp.network_rate": 100000,
+                       "smtp.client_connections": 1000,
+                       "smtp.network_connections": 1000})
 gw.start()
 gw.cli("domain", "add", "example.org", "--to", "127.0.0.1:1")
 
@@ -191,6 +193,41 @@ with tap.group("guessing"):
     status = gw.program("authd")
     tap.ok(status["logins_throttled"] >= 5, "status counts them")
 
+with tap.group("an office that starts work at nine"):
+    staff = [(f"staff{i}@example.org", f"secret of {i}") for i in range(200)]
+    path = os.path.join(gw.folder, "staff.csv")
+    with open(path, "w", encoding="utf-8") as f:
+        f.writelines(f"{name},{password}\n" for name, password in staff)
+    gw.cli("user", "import", path)
+    os.remove(path)
+    office, evil = fresh_source(), fresh_source()
+
+    def codes_of(source, logins):
+        """Of logins at once, none of which waits for another's reply."""
+        held = [connect(source) for _ in logins]
+        for c, (name, password) in zip(held, logins):
+            c.send("AUTH PLAIN "
+                   + b64(f"\0{name}\0{password}".encode()) + "\r\n")
+
+        def replies():
+            found = [c.reply().code for c in held]
+            for c in held:
+                c.close()
+            return [found.count(code) for code in (235, 535, 454)]
+        return replies
+
+    guesses = codes_of(evil, [(name, "a guess") for name, _ in staff[:14]])
+    everybody = codes_of(office, staff)
+    tap.equal(everybody(), [200, 0, 0],
+              "200 accounts log in at once from one new address")
+    tap.equal(guesses(), [0, 10, 4],
+              "one who guesses beside them has ten tries")
+    guesses = codes_of(office, [(staff[0][0], "a guess")] * 14)
+    others = codes_of(office, staff[1:31])
+    tap.equal(others(), [30, 0, 0], "they come back at once")
+    tap.equal(guesses(), [0, 10, 4],
+              "one who guesses among them has ten tries")
+
 with tap.group("a login that is taken away"):
     for what, words, stdin in (
             ("disabled", ("user", "disable"), None),
@@ -272,7 +309,7 @@ with tap.group("who may send as whom"):
 with tap.group("nothing secret is written down"):
     gw.stop()
     planted = [PASSWORD, "frank's secret", "secret secret", "wrong 7",
-               app["password"]]
+               "secret of 7", app["password"]]
     found = []
     for folder, _, names in os.walk(gw.root):
         for name in names:

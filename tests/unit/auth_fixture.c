@@ -123,8 +123,9 @@ auth_set_up(struct auth_fixture *f)
 	f->loop = loop_new();
 	f->env.throttle = throttle_new(key, 10);
 	f->env.cache = password_cache_new();
+	f->env.line = login_line_new(f->loop, LOGIN_LINE_WAIT_MS);
 	f->env.pool = pool_new(f->loop, 1, "hash");
-	f->env.waiting_max = 16;
+	f->env.hashes = hash_queue_new(f->env.pool, 1, 64);
 	f->env.cache_ms = 60000;
 	f->env.allows_login = true;
 	auth_add_user(f, "alice@example.org", ALICE_PASSWORD);
@@ -144,6 +145,8 @@ auth_tear_down(struct auth_fixture *f)
 	char path[128];
 
 	pool_free(f->env.pool);
+	hash_queue_free(f->env.hashes);
+	login_line_free(f->env.line);
 	accounts_close(f->env.accounts);
 	throttle_free(f->env.throttle);
 	password_cache_free(f->env.cache);

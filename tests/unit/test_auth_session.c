@@ -377,14 +377,15 @@ test_busy(struct auth_fixture *f)
 {
 	struct auth_seen seen;
 	struct auth_session *session;
-	size_t room = f->env.waiting_max;
+	struct hash_queue *queue = f->env.hashes;
 
-	f->env.waiting_max = 0;
+	f->env.hashes = hash_queue_new(f->env.pool, 0, 0);
 	auth_plain(f, NULL, &seen, "bob", "bob's other secret");
 	is_int(seen.verdict, AUTH_TEMPORARY,
 	    "when too many hashes wait, the client is to come later");
 	ok(!seen.is_throttled, "which is not throttling");
-	f->env.waiting_max = room;
+	hash_queue_free(f->env.hashes);
+	f->env.hashes = queue;
 
 	session = auth_begin(f, "PLAIN", NULL, &auth_all_bindings, &seen);
 	memset(&seen, 0, sizeof(seen));

@@ -33,9 +33,11 @@ fail_times(struct throttle *t, const char *account, const char *from,
 	unsigned served = 0;
 
 	for (unsigned i = 0; i < times; i++)
-		if (throttle_begin(
-			t, slice_of(account), &client, is_known, now_ms, &try))
+		if (throttle_begin(t, slice_of(account), &client, is_known,
+			now_ms, &try) == THROTTLE_GO) {
+			throttle_failed(t, &try);
 			served++;
+		}
 	return served;
 }
 
@@ -132,11 +134,11 @@ test_success(void)
 	}
 	is_u64(fail_times(t, "alice", "203.0.113.1", false, START_MS, 20), 10,
 	    "a hundred successes cost nothing");
-	ok(!throttle_begin(t, SLICE("alice"), &away, false, START_MS, &try),
-	    "failures stay");
+	is_int(throttle_begin(t, SLICE("alice"), &away, false, START_MS, &try),
+	    THROTTLE_REFUSE, "failures stay");
 	(void)fail_times(t, "alice", "192.0.2.1", true, START_MS, 9);
-	ok(throttle_begin(t, SLICE("alice"), &home, true, START_MS, &try),
-	    "the tenth try at home");
+	is_int(throttle_begin(t, SLICE("alice"), &home, true, START_MS, &try),
+	    THROTTLE_GO, "the tenth try at home");
 	throttle_succeeded(t, &try);
 	is_u64(fail_times(t, "alice", "192.0.2.1", true, START_MS, 20), 10,
 	    "when right, forgives the slips before it");
@@ -155,11 +157,105 @@ test_mixed(void)
 	for (int i = 0; i < 100; i++) {
 		served +=
 		    fail_times(t, "victim", "203.0.113.1", false, START_MS, 1);
-		if (throttle_begin(
-			t, SLICE("mallory"), &evil, false, START_MS, &try))
+		if (throttle_begin(t, SLICE("mallory"), &evil, false, START_MS,
+			&try) == THROTTLE_GO)
 			throttle_succeeded(t, &try);
 	}
 	is_u64(served, 10, "own logins between guesses do not help");
+	throttle_free(t);
+}
+
+/* Tries of one address that have no outcome yet: as many as there is room. */
+static unsigned
+begin_many(struct throttle *t, struct throttle_try tries[10], uint64_t now_ms)
+{
+	struct netaddr client = address("192.0.2.1");
+	struct throttle_try try;
+	char name[32];
+	unsigned begun = 0;
+
+	for (int i = 0; i < 20; i++) {
+		(void)snprintf(name, sizeof(name), "user%d", i);
+		if (throttle_begin(t, slice_of(name), &client, false, now_ms,
+			&try) == THROTTLE_GO)
+			tries[begun++] = try;
+	}
+	return begun;
+}
+
+static void
+test_pending(void)
+{
+	struct throttle *t = throttle_new(key, 10);
+	struct netaddr client = address("192.0.2.1");
+	struct throttle_try tries[10];
+	struct throttle_try late;
+
+	is_u64(begin_many(t, tries, START_MS), 10, "ten at once begin");
+	is_int(
+	    throttle_begin(t, SLICE("late"), &client, false, START_MS, &late),
+	    THROTTLE_WAIT, "the next one waits for them");
+	is_u64(throttle_delay_ms(t, &late, START_MS), 500,
+	    "none of them has failed");
+	throttle_succeeded(t, &tries[0]);
+	is_int(throttle_begin_again(t, &late, START_MS + 1), THROTTLE_GO,
+	    "a success makes room for it");
+	for (int i = 1; i < 10; i++)
+		throttle_failed(t, &tries[i]);
+	is_int(throttle_begin(
+		   t, SLICE("later"), &client, false, START_MS + 2, &tries[0]),
+	    THROTTLE_WAIT, "nine failed, one may yet be right");
+	throttle_failed(t, &late);
+	is_int(throttle_begin_again(t, &tries[0], START_MS + 2),
+	    THROTTLE_REFUSE, "ten failures, whatever their order");
+	is_int(throttle_begin_again(t, &tries[0], START_MS + MINUTE_MS),
+	    THROTTLE_GO, "for a minute from the first one's begin");
+	throttle_free(t);
+}
+
+/* Tries that never end hold room for a minute, as failures do. */
+static void
+test_hanging(void)
+{
+	struct throttle *t = throttle_new(key, 10);
+	struct throttle_try tries[10];
+	struct throttle_try again[10];
+
+	(void)begin_many(t, tries, START_MS);
+	is_u64(begin_many(t, again, START_MS + MINUTE_MS - 1), 0,
+	    "ten that hang leave no room");
+	is_u64(begin_many(t, again, START_MS + MINUTE_MS), 10, "for a minute");
+	for (int i = 0; i < 10; i++)
+		throttle_failed(t, &tries[i]);
+	is_u64(fail_times(t, "x", "192.0.2.1", false, START_MS + MINUTE_MS, 1),
+	    0, "and their late end changes nothing");
+	for (int i = 0; i < 10; i++)
+		throttle_take_back(t, &again[i]);
+	is_u64(fail_times(t, "x", "192.0.2.1", false, START_MS + MINUTE_MS, 20),
+	    10, "what is taken back has never been");
+	throttle_free(t);
+}
+
+/* At home a success forgives slips, and not what may still be guesses. */
+static void
+test_pending_at_home(void)
+{
+	struct throttle *t = throttle_new(key, 10);
+	struct netaddr home = address("192.0.2.1");
+	struct throttle_try tries[9];
+	struct throttle_try own;
+
+	for (int i = 0; i < 9; i++)
+		(void)throttle_begin(
+		    t, SLICE("alice"), &home, true, START_MS, &tries[i]);
+	(void)throttle_begin(t, SLICE("alice"), &home, true, START_MS, &own);
+	for (int i = 0; i < 4; i++)
+		throttle_failed(t, &tries[i]);
+	throttle_succeeded(t, &own);
+	for (int i = 4; i < 9; i++)
+		throttle_failed(t, &tries[i]);
+	is_u64(fail_times(t, "alice", "192.0.2.1", true, START_MS, 20), 5,
+	    "five that were under way count when they fail");
 	throttle_free(t);
 }
 
@@ -177,6 +273,7 @@ test_delay(void)
 
 		(void)throttle_begin(
 		    t, SLICE("alice"), &client, false, START_MS, &try);
+		throttle_failed(t, &try);
 		delay_ms = throttle_delay_ms(t, &try, START_MS);
 		if (delay_ms < last || delay_ms == 0)
 			is_growing = false;
@@ -223,6 +320,7 @@ test_flood(void)
 		(void)snprintf(name, sizeof(name), "n%d", i);
 		(void)throttle_begin(t, slice_of(name), &client, false,
 		    START_MS + 1 + (uint64_t)i, &try);
+		throttle_failed(t, &try);
 	}
 	served =
 	    fail_times(t, "alice", "198.51.100.7", false, START_MS + 6000, 10);
@@ -238,6 +336,9 @@ main(void)
 	test_window();
 	test_success();
 	test_mixed();
+	test_pending();
+	test_hanging();
+	test_pending_at_home();
 	test_delay();
 	test_settings();
 	test_flood();
