@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "smtpd/authd.h"
+#include "smtpd/callout.h"
 #include "smtpd/directory.h"
 
 /* Answers that are remembered; a newer one takes an older one's slot. */
@@ -18,8 +19,6 @@
 #define UNKNOWN_LIFE_MS 300000
 /* Questions on their way; a harvest of addresses is not to be passed on. */
 #define CALLOUTS_MAX 64
-/* smtpd's client waits in RCPT meanwhile. */
-#define CALLOUT_DEADLINE_MS 20000
 
 struct known {
 	char address[ADDRESS_TEXT_MAX];
@@ -147,7 +146,7 @@ call_out(struct authd *authd, struct channel *channel, uint64_t request_id,
 	(void)slice_copy(
 	    slice_of(address), callout->address, sizeof(callout->address));
 	if (channel_request(relayd, MSG_CALLOUT, &message, NULL, MSG_CALLED_OUT,
-		CALLOUT_DEADLINE_MS, on_called_out, callout) == 0) {
+		CALLOUT_MS, on_called_out, callout) == 0) {
 		free(callout);
 		return answer(channel, request_id, RCPT_TEMPORARY);
 	}

@@ -8,13 +8,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "smtpd/callout.h"
 #include "smtpd/intake.h"
 #include "smtpd/session.h"
 
 /* checkd asks DNS, and has its own, shorter limit (dns.timeout). */
 #define CHECK_MAIL_MS 65000
-/* authd may ask the inner server. */
-#define CHECK_RCPT_MS 60000
 
 static struct access_subject
 subject_of(const struct session *session)
@@ -276,7 +275,7 @@ ask_about_rcpt(
 	memcpy(question->orcpt, rcpt->orcpt, sizeof(question->orcpt));
 	session->rcpt_question = question;
 	if (session_ask(session, ROLE_AUTHD, MSG_RCPT_CHECK, &message,
-		MSG_RCPT_CHECKED, CHECK_RCPT_MS, on_rcpt_checked) == 0)
+		MSG_RCPT_CHECKED, CALLOUT_ANSWER_MS, on_rcpt_checked) == 0)
 		return;
 	session->rcpt_question = NULL;
 	free(question);
