@@ -472,6 +472,26 @@ is_early_talker(int fd)
 }
 
 void
+session_begin(struct session *session)
+{
+	if (!session->is_held)
+		return;
+	session->is_held = false;
+	stream_resume(session->stream);
+	if (session->listener != LISTENER_SUBMISSIONS) {
+		if (is_early_talker(stream_fd(session->stream)))
+			session_end(session, 554, "5.5.1",
+			    "You talk before you are greeted");
+		else
+			greet(session);
+	} else if (session->worker->tls[session->listener] != NULL) {
+		session_start_tls(session);
+	} else {
+		session_abandon(session, "no certificate for TLS");
+	}
+}
+
+void
 session_start(struct worker *worker, const struct ipc_client *client, int fd)
 {
 	struct session *session = xcalloc(1, sizeof(*session));
@@ -493,15 +513,9 @@ session_start(struct worker *worker, const struct ipc_client *client, int fd)
 	worker->session_count++;
 	session->stream = stream_new(
 	    worker->loop, fd, &stream_hooks, session, COMMAND_INPUT_MAX);
-	if (session->listener != LISTENER_SUBMISSIONS) {
-		if (is_early_talker(fd))
-			session_end(session, 554, "5.5.1",
-			    "You talk before you are greeted");
-		else
-			greet(session);
-	} else if (worker->tls[session->listener] != NULL) {
-		session_start_tls(session);
-	} else {
-		session_abandon(session, "no certificate for TLS");
-	}
+	/* Nothing is read meanwhile, so that it cannot be misread. */
+	session->is_held = true;
+	stream_pause(session->stream);
+	if (worker->is_ready)
+		session_begin(session);
 }

@@ -51,6 +51,7 @@ struct session {
 	bool is_stressed;   /* slots are short: wait less */
 	bool is_esmtp;      /* EHLO, not HELO */
 	bool is_greeted;    /* the banner has left */
+	bool is_held;       /* has not begun: the worker is not ready */
 	bool is_waiting;    /* for a program's answer: input rests */
 	bool is_discarding; /* the rest of a line that was too long */
 	bool said_auth;     /* what it says next may be a password */
@@ -87,9 +88,12 @@ struct session {
 	uint32_t discarded; /* octets of the line that was too long */
 };
 
-/* Takes the connection over. */
+/* Takes the connection over; begins it when the worker is ready. */
 void session_start(
     struct worker *worker, const struct ipc_client *client, int fd);
+
+/* The worker is ready: for one that was held. */
+void session_begin(struct session *session);
 
 /* The worker drains: ends it unless a message or an answer is on its way. */
 void session_drain(struct session *session);

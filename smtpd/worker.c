@@ -33,6 +33,14 @@ static const char *const policy_names[LISTENER_KIND_COUNT] = {
 #define TRIM_MS 5000
 
 /*
+ * A worker that was just started greets nobody before its links are up, or its
+ * first clients would be told 451 and no more.  Programs that are started or
+ * restarted are there within a second; where one is really away, clients are
+ * to hear of it.
+ */
+#define LINKS_WAIT_MS 10000
+
+/*
  * Buffers of messages come and go: they are not to be mapped anew each time,
  * nor is the heap to shrink and grow with each.
  */
@@ -217,12 +225,54 @@ on_drain(struct channel *channel, const struct channel_frame *frame)
 	return 0;
 }
 
+/* ---- ready ---- */
+
+static bool
+has_links(const struct worker *worker)
+{
+	return worker->links[ROLE_QUEUED] != NULL && worker->has_message_ids &&
+	       worker->links[ROLE_AUTHD] != NULL &&
+	       worker->mechanisms[0] != '\0' &&
+	       worker->links[ROLE_CHECKD] != NULL;
+}
+
+static void
+begin_sessions(struct worker *worker)
+{
+	struct session *next;
+
+	worker->is_ready = true;
+	(void)event_del(worker->links_wait);
+	for (struct session *at = worker->sessions; at != NULL; at = next) {
+		next = at->next;
+		session_begin(at);
+	}
+}
+
+static void
+on_links_wait(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	begin_sessions(arg);
+}
+
+static void
+look_whether_ready(struct worker *worker)
+{
+	if (!worker->is_ready && has_links(worker))
+		begin_sessions(worker);
+}
+
 /* ---- links ---- */
 
 static void
 on_link_up(struct channel *channel)
 {
-	worker_of(channel)->links[channel_peer(channel)] = channel;
+	struct worker *worker = worker_of(channel);
+
+	worker->links[channel_peer(channel)] = channel;
+	look_whether_ready(worker);
 }
 
 static void
@@ -258,8 +308,11 @@ on_mechanisms(struct channel *channel, const struct channel_frame *frame)
 {
 	struct worker *worker = worker_of(channel);
 
-	return slice_copy(frame->message->auth_mechanisms.mechanisms,
-	    worker->mechanisms, sizeof(worker->mechanisms));
+	if (slice_copy(frame->message->auth_mechanisms.mechanisms,
+		worker->mechanisms, sizeof(worker->mechanisms)) == -1)
+		return -1;
+	look_whether_ready(worker);
+	return 0;
 }
 
 static int
@@ -274,6 +327,7 @@ on_slot(struct channel *channel, const struct channel_frame *frame)
 	/* Ids go on rising, also where the slot is the old one. */
 	worker->message_ids.last = last;
 	worker->has_message_ids = true;
+	look_whether_ready(worker);
 	return 0;
 }
 
@@ -360,8 +414,12 @@ worker_new(struct loop *loop, int channel_fd)
 	worker->trim = event_new(loop_base(loop), -1, 0, on_trim, worker);
 	worker->last_call =
 	    event_new(loop_base(loop), -1, 0, on_last_call, worker);
-	if (worker->trim == NULL || worker->last_call == NULL)
+	worker->links_wait =
+	    event_new(loop_base(loop), -1, 0, on_links_wait, worker);
+	if (worker->trim == NULL || worker->last_call == NULL ||
+	    worker->links_wait == NULL)
 		fatal("out of memory for a timer");
+	loop_arm(worker->links_wait, LINKS_WAIT_MS);
 	worker->acceptor = channel_new(&config, channel_fd);
 	return worker;
 }
@@ -372,6 +430,7 @@ worker_free(struct worker *worker)
 	log_free(worker->log);
 	event_free(worker->trim);
 	event_free(worker->last_call);
+	event_free(worker->links_wait);
 	for (int kind = 0; kind < LISTENER_KIND_COUNT; kind++)
 		SSL_CTX_free(worker->tls[kind]);
 	snapshot_free(worker->snapshot);

@@ -4,6 +4,7 @@
 costs nobody else anything."""
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ s = scene.Scene(settings={"smtp.command_timeout": f"{COMMAND_S}s",
                           "smtp.network_connections": 1000,
                           "smtp.client_rate": 100000,
                           "smtp.network_rate": 100000}).start()
+s.gw.expect_alarm("fatal: the spawner is gone")
 
 
 def timed(function):
@@ -190,6 +192,53 @@ with tap.group("peers that hang"):
     tap.wait_until(
         lambda: c.auth_plain("anna", scene.PASSWORD).code == 235,
         what="and works again")
+    c.quit()
+
+with tap.group("a queue that is not there when smtpd starts"):
+    def hang(program):
+        pids = list(s.gw.pids(program))
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        return pids
+
+    def go_on(pids):
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    def restart_smtpd():
+        """Returns when there are workers, and a connection is on its way."""
+        before = set(s.gw.pids("smtpd"))
+        s.gw.kill("smtpd")
+        client = smtp.Client(s.ports["smtp"], source=scene.TRUSTED,
+                             greeting=False)
+        tap.wait_until(
+            lambda: any(words.endswith("--worker smtp") for pid, words in
+                        s.gw.pids("smtpd").items() if pid not in before),
+            what="a worker")
+        return client
+
+    pids = hang("queued")
+    c = restart_smtpd()
+    silent = not select.select([c.socket], [], [], 0)[0]
+    go_on(pids)
+    tap.ok(silent, "nobody is greeted before it is there")
+    tap.equal(c.reply().code, 220, "then one is")
+    c.ehlo()
+    tap.equal(c.command("MAIL FROM:<app@any.test>").code, 250,
+              "and is not told to come later")
+    c.close()
+    pids = hang("queued")
+    c, begun = restart_smtpd(), time.monotonic()
+    tap.equal(c.reply().code, 220, "where it stays away there is a banner")
+    seconds = time.monotonic() - begun
+    tap.ok(seconds < 10 + LATE_S, f"after 10 s: {seconds:.1f}")
+    c.ehlo()
+    tap.equal(c.command("MAIL FROM:<app@any.test>").code, 451,
+              "and mail is for later")
+    go_on(pids)
+    tap.wait_until(
+        lambda: c.command("MAIL FROM:<app@any.test>").code == 250,
+        what="until it is back", step=0.2)
     c.quit()
 
 tap.done()

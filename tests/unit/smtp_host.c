@@ -474,7 +474,7 @@ smtp_host_drain(struct smtp_host *host)
 }
 
 struct smtp_host *
-smtp_host_new(void)
+smtp_host_new_alone(void)
 {
 	struct smtp_host *host = xcalloc(1, sizeof(*host));
 	int fd;
@@ -491,6 +491,14 @@ smtp_host_new(void)
 	host->worker = worker_new(host->loop, fd);
 	smtp_host_set(host, SET_smtp_hostname, 0, "gw.example");
 	send_tls(host);
+	return host;
+}
+
+struct smtp_host *
+smtp_host_new(void)
+{
+	struct smtp_host *host = smtp_host_new_alone();
+
 	for (size_t i = 0; i < sizeof(peer_roles) / sizeof(peer_roles[0]); i++)
 		smtp_host_link(host, peer_roles[i], true);
 	return host;

@@ -42,6 +42,8 @@ struct smtp_client {
 };
 
 struct smtp_host *smtp_host_new(void);
+/* Its peers are not there yet. */
+struct smtp_host *smtp_host_new_alone(void);
 void smtp_host_free(struct smtp_host *host);
 
 /* Changes a setting; number or text, as its kind is. */

@@ -583,6 +583,45 @@ test_ends(struct smtp_host *host)
 	smtp_client_close(&busy);
 }
 
+/* A worker that was just started: nobody is told 451 for that. */
+static void
+test_start(void)
+{
+	struct smtp_host *host = smtp_host_new_alone();
+	struct smtp_client plain;
+	struct smtp_client tls;
+	struct smtp_client early;
+
+	smtp_client_open(host, &plain, LISTENER_SMTP, false);
+	smtp_client_open(host, &early, LISTENER_SMTP, false);
+	smtp_client_open(host, &tls, LISTENER_SUBMISSIONS, false);
+	smtp_host_link(host, ROLE_QUEUED, true);
+	smtp_host_link(host, ROLE_CHECKD, true);
+	is_str(smtp_say(&plain, ""), "", "no banner before all links are up");
+	is_str(smtp_say(&early, "EHLO x\r\n"), "", "nor an answer");
+	/* A client of this kind speaks first. */
+	ok(!smtp_client_tls(&tls), "nor a handshake");
+	smtp_host_link(host, ROLE_AUTHD, true);
+	ok(starts(smtp_say(&plain, ""), "220 "), "then there is");
+	(void)smtp_say(&plain, "EHLO x\r\n");
+	ok(starts(smtp_say(&plain, MAIL RCPT), "250"), "and mail is taken");
+	ok(starts(smtp_say(&early, ""), "554 5.5.1"),
+	    "who talked meanwhile is parted from");
+	for (int i = 0; i < 20 && SSL_connect(tls.ssl) != 1; i++)
+		smtp_host_run(host);
+	ok(starts(smtp_say(&tls, ""), "220 "),
+	    "TLS begins, and has its banner");
+	smtp_host_link(host, ROLE_QUEUED, false);
+	smtp_client_close(&early);
+	smtp_client_open(host, &early, LISTENER_SMTP, false);
+	ok(starts(early.reply, "220 "),
+	    "a link that is lost later holds no banner back");
+	smtp_client_close(&plain);
+	smtp_client_close(&early);
+	smtp_client_close(&tls);
+	smtp_host_free(host);
+}
+
 int
 main(void)
 {
@@ -604,5 +643,6 @@ main(void)
 	test_limits(host);
 	test_ends(host);
 	smtp_host_free(host);
+	test_start();
 	return tap_done();
 }
