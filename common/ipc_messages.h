@@ -536,13 +536,18 @@
 	F(U64, message_id, 0) \
 	F(U32, attempt, 0)
 
-/* One output, numbered from 1; a large one is a descriptor. */
+/*
+ * One output, numbered from 1; a large one is a descriptor.  follows_octets:
+ * behind content comes the message as it was sent in SIGN_JOB, so many octets
+ * that are all of it; 0: nothing does.
+ */
 #define IPC_SIGN_OUTPUT_FIELDS(F, L) \
 	F(U64, message_id, 0) \
 	F(U32, attempt, 0) \
 	F(U16, number, 0)
 #define IPC_SIGN_OUTPUT(F, L) \
 	IPC_SIGN_OUTPUT_FIELDS(F, L) \
+	F(U64, follows_octets, 0) \
 	F(BYTES, content, IPC_OUTPUT_MAX)
 #define IPC_SIGN_OUTPUT_FILE(F, L) \
 	IPC_SIGN_OUTPUT_FIELDS(F, L) \

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/header.h"
+#include "common/utf8.h"
 #include "relay/queue_sign_check.h"
 #include "relay/queue_sign_parts.h"
 
@@ -66,6 +67,42 @@ add_output(struct sign_job *job, uint16_t number)
 	return output;
 }
 
+/* Behind it comes the message as it was sent, all of it, or nothing does. */
+static bool
+is_possible(const struct sign_job *job, const struct ipc_sign_output *m)
+{
+	const struct queue_message *message = job->message;
+
+	if (m->follows_octets == 0)
+		return m->content.n > 0;
+	return !message->is_file && m->follows_octets == message->size;
+}
+
+static void
+take_content(struct sign_output *output, const struct queue_message *message,
+    const struct ipc_sign_output *m)
+{
+	const size_t follows = (size_t)m->follows_octets;
+
+	output->size = m->content.n + follows;
+	output->content = xmalloc(output->size);
+	memcpy(output->content, m->content.p, m->content.n);
+	if (follows > 0)
+		memcpy(
+		    output->content + m->content.n, message->content, follows);
+	/* Of the message that is known since it came in. */
+	output->is_8bit =
+	    !utf8_is_ascii(m->content) ||
+	    (follows > 0 && (message->flags & MSG_FLAG_8BIT) != 0);
+}
+
+static void
+give_up(struct sign_job *job, const char *enhanced, const char *reason)
+{
+	sign_send_forget(job);
+	sign_settle_temporary(job, enhanced, reason);
+}
+
 int
 queue_sign_on_output(struct channel *channel, const struct channel_frame *frame)
 {
@@ -76,22 +113,24 @@ queue_sign_on_output(struct channel *channel, const struct channel_frame *frame)
 
 	if (job == NULL)
 		return 0;
-	if (m->content.n == 0)
+	if (!is_possible(job, m))
 		return -1;
+	/* Memory was short when it was committed; the next attempt reads it. */
+	if (m->follows_octets > 0 && job->message->content == NULL) {
+		give_up(job, "4.3.0", "Its content is no longer in memory");
+		return 0;
+	}
 	/* Of many recipients each may have his own: no breach. */
-	if (job->memory + m->content.n > MEMORY_MAX) {
-		sign_send_forget(job);
-		sign_settle_temporary(job, "4.3.4",
+	if (job->memory + m->content.n + m->follows_octets > MEMORY_MAX) {
+		give_up(job, "4.3.4",
 		    "What it becomes for all its recipients is too much at "
 		    "once");
 		return 0;
 	}
 	if ((output = add_output(job, m->number)) == NULL)
 		return -1;
-	output->content = xmalloc(m->content.n);
-	memcpy(output->content, m->content.p, m->content.n);
-	output->size = m->content.n;
-	job->memory += m->content.n;
+	take_content(output, job->message, m);
+	job->memory += (size_t)output->size;
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/utf8.h"
 #include "relay/queue_sign_parts.h"
 #include "relay/queue_spool.h"
 #include "relay/spool_stream.h"
@@ -20,15 +21,6 @@ static bool
 is_large(const struct sign_output *output)
 {
 	return output->content == NULL || output->size > IPC_INLINE_MAX;
-}
-
-static bool
-has_8bit(const char *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)p[i] > 127)
-			return true;
-	return false;
 }
 
 static int
@@ -49,7 +41,9 @@ copy(struct sign_output *output, int fd)
 			errno = EIO; /* it became shorter */
 		if (n <= 0)
 			return -1;
-		output->is_8bit |= has_8bit(room, (size_t)n);
+		if (!output->is_8bit)
+			output->is_8bit =
+			    !utf8_is_ascii((struct slice){room, (size_t)n});
 		if (spool_file_write(fd, room, (size_t)n) == -1)
 			return -1;
 		done += (uint64_t)n;
@@ -67,12 +61,10 @@ write_output(const struct spool_folders *folders, uint64_t id,
 
 	if (fd == -1)
 		return -1;
-	if (output->content != NULL) {
-		output->is_8bit = has_8bit(output->content, output->size);
+	if (output->content != NULL)
 		rc = spool_file_write(fd, output->content, output->size);
-	} else {
+	else
 		rc = copy(output, fd);
-	}
 	if (rc == 0)
 		spool_file_sync(folders, id, output->number, fd);
 	(void)close(fd);
@@ -123,15 +115,8 @@ sign_store(struct sign_job *job, void (*done)(struct sign_job *job))
 	bool has_large = false;
 
 	job->failure = 0;
-	for (size_t i = 0; i < job->output_count; i++) {
-		struct sign_output *output = &job->outputs[i];
-
-		if (is_large(output))
-			has_large = true;
-		else
-			output->is_8bit =
-			    has_8bit(output->content, output->size);
-	}
+	for (size_t i = 0; i < job->output_count; i++)
+		has_large |= is_large(&job->outputs[i]);
 	if (!has_large) {
 		done(job);
 		return;

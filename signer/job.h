@@ -32,6 +32,9 @@
  *   answered   the SIGN_RESULT is     -                          (none)
  *              sent, the last frame
  *
+ * Where an output is the message as it came behind new fields (DKIM alone),
+ * the fields travel, and the word that the message follows: queued has it.
+ *
  * Outputs count for queued only with a result DONE of the same attempt that
  * names them; those of a job that fails later are thrown away there.
  *

@@ -55,6 +55,7 @@ struct track {
 	uint64_t size;
 	bool has_content;
 	struct buf whole; /* an output put together from its parts */
+	uint64_t follows; /* of the job's content, behind the last output */
 	uint16_t number;  /* for queued, once it was sent: from 1 */
 	unsigned applied;
 	char method_text[512];

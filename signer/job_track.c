@@ -196,14 +196,20 @@ track_start(struct track *track, struct err *err)
 
 /* ---- what a step made ---- */
 
-/* What was before the content, and the content: of the job or a step. */
+/*
+ * An output may be what stands before the content that the worker was given.
+ * The job's own content queued has itself; what a step made is put behind it
+ * here.
+ */
 static int
-complete(struct track *track, struct task_result *result)
+complete(struct track *track, struct task_result *result, bool is_last)
 {
-	struct slice given = track->task.message.content;
+	const struct slice given = track->task.message.content;
 
-	if (track->task.fd != -1)
-		return -1; /* a worker says that only of what it was sent */
+	if (is_last && !track->has_content) {
+		track->follows = given.n;
+		return 0;
+	}
 	buf_reset(&track->whole);
 	if (buf_add_slice(&track->whole, result->content) == -1 ||
 	    buf_add_slice(&track->whole, given) == -1)
@@ -218,12 +224,18 @@ static bool
 is_output(const struct track *track, const struct task_result *result)
 {
 	struct content content = content_of(result->content);
+	uint64_t size;
 
+	/* A worker says that only of what it was sent. */
+	if (result->is_prefix && (track->task.fd != -1 || result->fd != -1))
+		return false;
 	if (result->fd != -1 &&
 	    content_of_file(result->fd, &content, NULL) == -1)
 		return false;
-	return content.size > 0 && content.size == result->size_octets &&
-	       content.size <= track->task.message.output_limit;
+	size = content.size +
+	       (result->is_prefix ? track->task.message.content.n : 0);
+	return size > 0 && content.size == result->size_octets &&
+	       size <= track->task.message.output_limit;
 }
 
 static int
@@ -298,6 +310,7 @@ send_output(struct track *track, const struct task_result *result)
 	struct ipc_sign_output message = {.message_id = job->message_id,
 	    .attempt = job->attempt,
 	    .number = number,
+	    .follows_octets = track->follows,
 	    .content = result->content};
 	struct ipc_sign_output_file file = {.message_id = job->message_id,
 	    .attempt = job->attempt,
@@ -396,17 +409,13 @@ on_step_done(struct task *task, struct task_result *result)
 {
 	struct track *track = task->owner;
 	struct err err = {""};
+	bool is_last;
 
 	track->is_running = false;
 	track->job->running--;
 	if (result->outcome != SIGNED_DONE && result->outcome != SIGNED_HOLD) {
 		job_track_failed(
 		    track, result->outcome, result->enhanced, result->reason);
-		return;
-	}
-	if (result->is_prefix && complete(track, result) == -1) {
-		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
-		    SLICE("an output could not be put together"));
 		return;
 	}
 	if (!is_output(track, result)) {
@@ -419,7 +428,14 @@ on_step_done(struct task *task, struct task_result *result)
 	keep_method(track, result->method);
 	keep_facts(track, result->facts);
 	harvest(track, result->harvested);
-	if (result->outcome == SIGNED_HOLD || next_op(track) == WORK_OP_COUNT) {
+	is_last =
+	    result->outcome == SIGNED_HOLD || next_op(track) == WORK_OP_COUNT;
+	if (result->is_prefix && complete(track, result, is_last) == -1) {
+		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
+		    SLICE("an output could not be put together"));
+		return;
+	}
+	if (is_last) {
 		end_track(track, result);
 		return;
 	}

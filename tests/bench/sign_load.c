@@ -57,6 +57,7 @@ struct load {
 	struct stream streams[STREAMS_MAX];
 	unsigned stream_count;
 	struct buf mail;
+	char *output; /* the last one */
 	bool is_measuring;
 	double began_s;
 	double cpu_s;
@@ -158,11 +159,20 @@ on_output(struct channel *channel, const struct channel_frame *frame)
 {
 	struct load *load = channel_owner(channel);
 	const struct ipc_sign_output *output = &frame->message->sign_output;
+	const size_t before = output->content.n;
 	unsigned index = (unsigned)(output->message_id >> 32) - 1;
 
-	if (index >= load->stream_count)
+	if (index >= load->stream_count ||
+	    (output->follows_octets != 0 &&
+		output->follows_octets != load->mail.n))
 		return -1;
-	load->streams[index].octets_out += output->content.n;
+	/* As queued does it: see relay/queue_sign_answer.c. */
+	free(load->output);
+	load->output = xmalloc(before + (size_t)output->follows_octets);
+	memcpy(load->output, output->content.p, before);
+	if (output->follows_octets > 0)
+		memcpy(load->output + before, load->mail.p, load->mail.n);
+	load->streams[index].octets_out += before + output->follows_octets;
 	return 0;
 }
 

@@ -57,6 +57,7 @@ class Result:
 
 
 last_id = 0
+sent = {}  # content by message id
 
 
 def send(content, recipients=None, **fields):
@@ -70,7 +71,19 @@ def send(content, recipients=None, **fields):
         "dkim": IF_POSSIBLE, "reverse_path": FROM, "header_from": FROM,
         "size_octets": len(content), "recipients": demands,
         "content": content, **fields})
+    sent[fields.get("message_id", last_id)] = content
     return last_id
+
+
+def whole(frame):
+    """An output; None: in a file.  Behind it the message may follow."""
+    if frame.name == "SIGN_OUTPUT_FILE":
+        return None
+    content = sent[frame.values["message_id"]]
+    follows = frame.values["follows_octets"]
+    if follows not in (0, len(content)):
+        tap.fail(f"{follows} octets of {len(content)} follow")
+    return frame.values["content"] + content[:follows]
 
 
 def take(message_id):
@@ -82,7 +95,7 @@ def take(message_id):
             continue
         if frame.name == "SIGN_RESULT":
             return Result(frame, outputs)
-        outputs[frame.values["number"]] = frame.values.get("content")
+        outputs[frame.values["number"]] = whole(frame)
 
 
 def sign(content, recipients=None, **fields):
@@ -188,6 +201,10 @@ with tap.group("dkimpy verifies"):
         tap.equal(verdicts(message), [True, True], what)
     applied = result.recipients[0]["applied"]
     tap.equal(applied, 4, "DKIM is what was applied")
+    send(MAILS["a plain one"])
+    frame = read("SIGN_OUTPUT")
+    tap.equal(frame.values["follows_octets"], len(MAILS["a plain one"]),
+              "the message itself does not travel back")
     tap.contains(result.recipients[0]["method"], f"dkim {DOMAIN}/",
                  "and the log will have the selectors")
 
@@ -270,7 +287,7 @@ with tap.group("workers that die"):
         if frame.name == "SIGN_RESULT":
             results[number] = OUTCOMES[frame.values["outcome"]]
         else:
-            outputs[number] = frame.values["content"]
+            outputs[number] = whole(frame)
     waiting = [n for n, outcome in results.items()
                if outcome == "SIGNED_TEMPORARY"]
     done = [n for n, outcome in results.items() if outcome == "SIGNED_DONE"]

@@ -170,6 +170,19 @@ signer_world_output(
 }
 
 void
+signer_world_output_before(struct signer_world *world, uint16_t number,
+    const char *content, uint64_t follows)
+{
+	const struct ipc_sign_output m = {.message_id = world->message_id,
+	    .attempt = world->attempt,
+	    .number = number,
+	    .follows_octets = follows,
+	    .content = slice_of(content)};
+
+	(void)channel_send(world->signer, MSG_SIGN_OUTPUT, &m, NULL);
+}
+
+void
 signer_world_output_file(
     struct signer_world *world, uint16_t number, size_t size)
 {

@@ -55,6 +55,9 @@ uint64_t signer_world_submit(struct signer_world *world, bool is_trusted,
 /* What the signer says of the last job. */
 void signer_world_output(
     struct signer_world *world, uint16_t number, const char *content);
+/* Behind it follows the message as it was sent. */
+void signer_world_output_before(struct signer_world *world, uint16_t number,
+    const char *content, uint64_t follows);
 void signer_world_output_file(
     struct signer_world *world, uint16_t number, size_t size);
 struct signer_says {

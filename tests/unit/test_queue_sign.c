@@ -211,6 +211,57 @@ test_outputs(void)
 	signer_world_clear(&world);
 }
 
+#define FIELD "DKIM-Signature: v=1\r\n"
+
+static const struct signer_says stamped[] = {
+    {SIGNED_DONE, APPLIED_DKIM, 1, "2.0.0", ""}};
+
+static void
+test_fields_before(void)
+{
+	struct signer_world world;
+	struct queued *queued = &world.world.queued;
+
+	start(&world, "* * dkim required");
+	submit_one(&world, MAIL);
+	signer_world_output_before(&world, 1, FIELD, sizeof(MAIL) - 1);
+	signer_world_result(&world, 0, SIGNED_DONE, "", stamped, 1);
+	wait_answer(&world);
+	is_int(world.code, 250, "fields that come before the mail");
+	is_int(waits(&world), 0, "are all that the signer has to send");
+	is_leaving(&world, FIELD MAIL, "put together");
+	is_int(signer_world_count(
+		   &world, "SELECT length(content) FROM output WHERE number=1"),
+	    sizeof(FIELD MAIL) - 1, "and kept as a whole");
+
+	signer_world_disconnect(&world);
+	world.answers = 0;
+	submit_one(&world, MAIL);
+	wait_answer(&world);
+	world.jobs = 0;
+	signer_world_connect(&world, "");
+	SIGNER_WAIT(&world, has_tried(&world, 1));
+	queue_message_drop_content(
+	    dispatch_message(queued->dispatch, world.message_id));
+	signer_world_output_before(&world, 1, FIELD, sizeof(MAIL) - 1);
+	signer_world_result(&world, 0, SIGNED_DONE, "", stamped, 1);
+	SIGNER_WAIT(&world, world.forgotten == 1);
+	world_settle(&world.world);
+	is_int(waits(&world), 1,
+	    "when the mail left memory meanwhile it goes on to wait");
+	make_due_and_wait(&world);
+	signer_world_output_before(&world, 1, FIELD, sizeof(MAIL) - 1);
+	signer_world_result(&world, 0, SIGNED_DONE, "", stamped, 1);
+	SIGNER_WAIT(&world, waits(&world) == 0);
+	is_int(signer_world_count(&world,
+		   "SELECT count(*) FROM output WHERE number=1 AND"
+		   " instr(content, 'DKIM-Signature: v=1') = 1 AND"
+		   " instr(content, 'Hello') > 0"),
+	    2, "and is read from disk for the next attempt");
+	ok(world.signer != NULL, "nobody lost a channel for that");
+	signer_world_clear(&world);
+}
+
 static void
 test_large_outputs(void)
 {
@@ -524,6 +575,18 @@ breach_number(struct signer_world *world)
 }
 
 static void
+breach_follows(struct signer_world *world)
+{
+	signer_world_output_before(world, 1, SEALED, world->size - 1);
+}
+
+static void
+breach_empty(struct signer_world *world)
+{
+	signer_world_output(world, 1, "");
+}
+
+static void
 breach_many(struct signer_world *world)
 {
 	signer_world_output(world, 1, SEALED);
@@ -570,6 +633,8 @@ static const struct {
 } breaches[] = {{"an output that was not sent", breach_missing},
     {"an output that nobody gets", breach_unused},
     {"outputs out of order", breach_number},
+    {"a part of the mail behind an output", breach_follows},
+    {"an output of nothing", breach_empty},
     {"more outputs than recipients", breach_many},
     {"more recipients than the message has", breach_count},
     {"an outcome that is none", breach_outcome},
@@ -760,6 +825,7 @@ main(void)
 	test_nothing_applies();
 	test_in_time();
 	test_outputs();
+	test_fields_before();
 	test_large_outputs();
 	test_refused();
 	test_partly_refused();
