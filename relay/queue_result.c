@@ -91,6 +91,7 @@ count_out(struct queued *queued, const struct queue_job *job)
 			      ? job->message->size
 			      : queued->octets;
 	queue_spool_remove_all(queued->spool, job->message);
+	queue_sign_gone(queued->sign, job->message);
 }
 
 static void
@@ -131,10 +132,10 @@ on_settled(struct pool_task *task)
 	}
 	count_out(queued, job);
 	dispatch_forget(queued->dispatch, settling->delivery);
-	for (size_t i = 0; i < job->dsn_count; i++)
+	for (size_t i = 0; i < job->dsn_count && !job->is_void; i++)
 		queue_intake_committed(queued, job->dsns[i]);
 	if (settling->done != NULL)
-		settling->done(settling->arg, true);
+		settling->done(settling->arg, !job->is_void);
 	settling_free(settling);
 }
 

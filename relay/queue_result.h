@@ -34,7 +34,8 @@ typedef void queue_result_note_fn(
 /*
  * The signer had the message, which is as it made it: that is written, and
  * who failed goes, with his notification, in one transaction.  Takes the
- * claim.  note adds life events; done is called when it is committed.
+ * claim.  note adds life events; done is called when it is committed, or, with
+ * is_done false, when the message was found held or gone: nothing happened.
  */
 void queue_result_signed(struct queued *queued, struct queue_message *message,
     struct delivery *claim, const struct sign_failure *failures,
@@ -43,7 +44,8 @@ void queue_result_signed(struct queued *queued, struct queue_message *message,
 
 /*
  * The message waits for the signer until next_ms, for that reason: its sender
- * is told of the delay, and when its time is over it is given up.
+ * is told of the delay, and when its time is over it is given up.  done as
+ * above.
  */
 void queue_result_sign_wait(struct queued *queued,
     struct queue_message *message, struct delivery *claim, int64_t next_ms,

@@ -301,6 +301,21 @@ queue_sign_not_committed(
 	sign_job_free(job);
 }
 
+void
+queue_sign_gone(struct queue_sign *sign, const struct queue_message *message)
+{
+	struct sign_job *job;
+
+	/* In any other state its claim keeps everybody else away. */
+	if (message->protection == NULL ||
+	    (job = sign_job_find(sign, message->id)) == NULL ||
+	    job->state != SIGN_COMMITTING)
+		return;
+	if (job->is_out)
+		sign_send_forget(job);
+	sign_job_free(job);
+}
+
 /* ---- messages that wait ---- */
 
 static bool
@@ -440,13 +455,22 @@ expire(struct sign_job *job)
 {
 	if (job->done != NULL) {
 		/* The attempt goes on; its client does not wait for it. */
-		job->deadline_ms += SIGN_LATE_DEADLINE_MS;
 		sign_settle_late(job);
 		return;
 	}
-	sign_send_forget(job);
-	sign_settle_temporary(
-	    job, "4.7.5", "The signer did not answer in time");
+	if (job->is_out)
+		sign_send_forget(job);
+	if (job->state == SIGN_COMMITTING)
+		sign_job_free(job); /* held; it waits on disk like others */
+	else
+		sign_settle_temporary(
+		    job, "4.7.5", "The signer did not answer in time");
+}
+
+static bool
+has_deadline(const struct sign_job *job)
+{
+	return job->is_out || job->state == SIGN_COMMITTING;
 }
 
 static void
@@ -460,7 +484,7 @@ look_at_deadlines(struct queue_sign *sign)
 		for (struct sign_job *job = sign->buckets[i]; job != NULL;
 		     job = next) {
 			next = job->next;
-			if (job->is_out && job->deadline_ms <= now_ms)
+			if (has_deadline(job) && job->deadline_ms <= now_ms)
 				expire(job);
 		}
 	}
@@ -481,7 +505,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 void
 queue_sign_tick(struct queue_sign *sign)
 {
-	if (sign->out > 0)
+	if (sign->jobs > 0)
 		look_at_deadlines(sign);
 	if (sign->overdue_ms != 0 &&
 	    queued_now_ms(sign->queued) - sign->overdue_ms > ALERT_OVER_MS) {

@@ -41,6 +41,10 @@
  *              committed; attempt is out                            OUT
  *              committed; else            next time noted           SETTLING
  *              not committed (no space)                             (none)
+ *              committed, and before its                            (none)
+ *              turn an administrator has
+ *              it: deleted, or held for
+ *              long
  *   STORING    written; a client waits    committed as protected    (none)
  *              written; it was waiting    transaction               SETTLING
  *              cannot be written          as "temporary"
@@ -54,6 +58,8 @@
  *              than demanded; deadline
  *              passed; channel lost
  *   SETTLING   committed                  delivered, or waits       (none)
+ *              it is held or gone: that   what was stored goes      (none)
+ *              stands, nothing is done
  *   any        this process ends          waiting or protected, as on disk
  *
  * A message over which the signer ended is tried again alone of its kind, and
@@ -114,6 +120,10 @@ void queue_sign_own(struct queue_sign *sign, struct queue_message *message);
 
 /* The message was not committed: nobody waits for it. */
 void queue_sign_not_committed(
+    struct queue_sign *sign, const struct queue_message *message);
+
+/* The message left the queue: nobody waits for it. */
+void queue_sign_gone(
     struct queue_sign *sign, const struct queue_message *message);
 
 /* A message that waits for the signer is in memory, and may be due. */

@@ -350,6 +350,7 @@ static void
 let_client_go(struct sign_job *job)
 {
 	job->state = SIGN_COMMITTING;
+	job->deadline_ms = clock_monotonic_ms() + SIGN_LATE_DEADLINE_MS;
 	job->message->flags |= MSG_FLAG_WAIT_SIGN;
 	job->sign->waited_total++;
 	end_early(job, NULL);
@@ -413,6 +414,18 @@ accept_early(struct sign_job *job)
 
 /* ---- it was waiting ---- */
 
+/* No row names what was written: the next attempt's have the same names. */
+static void
+remove_files(const struct sign_job *job)
+{
+	const struct queue_protection *protection = job->message->protection;
+
+	for (size_t i = 0; i < protection->output_count; i++)
+		if (protection->outputs[i].is_file)
+			queue_spool_remove(job->sign->queued->spool,
+			    job->message->id, protection->outputs[i].number);
+}
+
 static void
 on_settled(void *arg, bool is_done)
 {
@@ -420,11 +433,12 @@ on_settled(void *arg, bool is_done)
 	struct queue_message *message = job->message;
 	struct queued *queued = job->sign->queued;
 
-	(void)is_done;
+	if (!is_done)
+		remove_files(job);
 	message->references++;
 	sign_job_free(job);
 	/* A claim kept it apart from what the refill saw. */
-	if ((message->flags & MSG_FLAG_WAIT_SIGN) == 0 &&
+	if (is_done && (message->flags & MSG_FLAG_WAIT_SIGN) == 0 &&
 	    dispatch_message(queued->dispatch, message->id) == NULL)
 		queue_delivery_plan(queued, message, queued_now_ms(queued));
 	else

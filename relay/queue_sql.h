@@ -214,6 +214,9 @@ static const char *const queue_migrations[] = {
 	Q(RCPT_OUTPUT, \
 	    "UPDATE rcpt SET output=?3, state=?4, next_ms=?5" \
 	    " WHERE msg=?1 AND number=?2") \
+	Q(SIGN_WAITS, \
+	    "SELECT 1 FROM msg WHERE id=?1 AND (flags & 32)<>0 AND NOT EXISTS" \
+	    " (SELECT 1 FROM rcpt WHERE msg=?1 AND state<>0)") \
 	Q(SIGN_PULL_IN, \
 	    "UPDATE rcpt SET next_ms=?1 WHERE (msg, number) IN" \
 	    " (SELECT r.msg, r.number FROM protection AS p" \

@@ -43,6 +43,12 @@ int queue_store_attempt(struct sql *store, uint64_t id,
     const struct queue_protection *protection, bool waits, struct err *err);
 
 /*
+ * 1: it still waits for the signer, as the attempt found it; 0: it is held by
+ * an administrator, or gone; -1 failed.
+ */
+int queue_store_waits(struct sql *store, uint64_t id, struct err *err);
+
+/*
  * The message was signed or opened: its protection's outputs and what was
  * applied, its recipients' outputs, states and times; it waits no more.
  */

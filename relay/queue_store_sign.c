@@ -102,6 +102,18 @@ queue_store_attempt(struct sql *store, uint64_t id,
 	return sql_run(store, stmt, err);
 }
 
+int
+queue_store_waits(struct sql *store, uint64_t id, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(store, Q_SIGN_WAITS);
+	int rc;
+
+	sql_bind_i64(stmt, 1, (int64_t)id);
+	rc = sql_step(store, stmt, err);
+	(void)sqlite3_reset(stmt);
+	return rc;
+}
+
 static int
 update_applied(struct sql *store, uint64_t id,
     const struct queue_demand *demand, struct err *err)

@@ -174,9 +174,29 @@ finish_message(struct sql *store, struct queue_job *job, struct err *err)
 	return queue_store_delete(store, job->message->id, err);
 }
 
+/*
+ * Whatever an administrator did to a message that was at the signer stands:
+ * what comes of it then is of nobody.
+ */
+static int
+check_waits(struct sql *store, struct queue_job *job, struct err *err)
+{
+	int rc;
+
+	if (!job->is_signed && !job->has_attempt)
+		return 0;
+	rc = queue_store_waits(store, job->message->id, err);
+	job->is_void = rc == 0;
+	return rc == -1 ? -1 : 0;
+}
+
 static int
 apply_result(struct sql *store, struct queue_job *job, struct err *err)
 {
+	if (check_waits(store, job, err) == -1)
+		return -1;
+	if (job->is_void)
+		return 0;
 	if (job->is_signed &&
 	    queue_store_signed(store, job->message, err) == -1)
 		return -1;
@@ -255,7 +275,7 @@ collect_events(
 {
 	struct outbox_row *row = batch->row;
 
-	if (job->life.count == 0)
+	if (job->life.count == 0 || job->is_void)
 		return 0;
 	if (row != NULL &&
 	    (row->events.count + job->life.count > ROW_EVENTS ||
@@ -315,6 +335,7 @@ reset_job(struct queue_job *job, const struct job_mark *mark)
 	job->life.encoded.n = mark->life_n;
 	job->life.count = mark->life_count;
 	job->is_finished = false;
+	job->is_void = false;
 }
 
 /* 0 committed; -1 rolled back for want of space; ends the process else. */

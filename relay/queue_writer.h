@@ -67,7 +67,8 @@ struct queue_job {
 	int64_t outbox_seq;
 	int64_t now_ms;
 	struct ipc_list_writer life; /* life events of this step */
-	bool is_finished;        /* out: no recipient is left (to pull in) */
+	bool is_finished; /* out: no recipient is left (to pull in) */
+	bool is_void; /* out: the message does not wait any more: not done */
 	struct outbox_row *rows; /* out: of the whole batch, at one job */
 	void *arg;
 };

@@ -695,6 +695,117 @@ test_restart(void)
 	signer_world_clear(&world);
 }
 
+/* A mail of large outputs at the signer, that had to wait for it. */
+static void
+start_waiting(struct signer_world *world)
+{
+	start(world, MUST_ENCRYPT);
+	signer_world_disconnect(world);
+	submit_one(world, MAIL);
+	wait_answer(world);
+	signer_world_connect(world, "");
+	SIGNER_WAIT(world, has_tried(world, 1));
+	signer_world_output_file(world, 1, 3000000);
+}
+
+static bool
+has_output_file(struct signer_world *world)
+{
+	int fd;
+
+	pool_finish(world->world.queued.spool->pool);
+	fd = queue_spool_open(world->world.queued.spool, world->message_id, 1);
+	if (fd != -1)
+		(void)close(fd);
+	return fd != -1;
+}
+
+static void
+settle_file(struct signer_world *world)
+{
+	signer_world_result(world, 0, SIGNED_DONE, "", sealed, 1);
+	SIGNER_WAIT(world,
+	    dispatch_message(world->world.queued.dispatch, world->message_id) ==
+		    NULL ||
+		dispatch_waiting(world->world.queued.dispatch) == 1);
+	world_settle(&world->world);
+}
+
+static void
+test_held_meanwhile(void)
+{
+	struct signer_world world;
+
+	start_waiting(&world);
+	world_sql(&world.world, "UPDATE rcpt SET state=1");
+	settle_file(&world);
+	is_int(signer_world_count(
+		   &world, "SELECT count(*) FROM rcpt WHERE state=1"),
+	    1, "what was held while the signer had it stays held");
+	is_int(waits(&world), 1, "and waits");
+	is_int(rows(&world, "output"), 1, "without an output");
+	ok(!has_output_file(&world), "or its file");
+	is_leaving(&world, NULL, "held");
+	world_sql(&world.world, "UPDATE rcpt SET state=0");
+	make_due_and_wait(&world);
+	signer_world_output_file(&world, 1, 3000000);
+	settle_file(&world);
+	is_int(waits(&world), 0, "released, it is given to the signer again");
+	ok(has_output_file(&world), "and has its output");
+	signer_world_clear(&world);
+}
+
+static void
+test_deleted_meanwhile(void)
+{
+	struct signer_world world;
+
+	start_waiting(&world);
+	world_sql(&world.world,
+	    "DELETE FROM rcpt; DELETE FROM output; DELETE FROM demand;"
+	    " DELETE FROM protection; DELETE FROM msg");
+	settle_file(&world);
+	is_int(rows(&world, "output") + rows(&world, "msg") +
+		   rows(&world, "rcpt") + rows(&world, "demand"),
+	    0, "what was deleted while the signer had it leaves no row");
+	ok(!has_output_file(&world), "and no file");
+	is_leaving(&world, NULL, "deleted");
+	signer_world_clear(&world);
+}
+
+/* An administrator was faster than the word that it is committed. */
+static void
+test_gone_before_its_turn(void)
+{
+	struct signer_world world;
+	struct queued *queued = &world.world.queued;
+	struct queue_message *message;
+	struct delivery *claim;
+	uint64_t id;
+
+	start(&world, MUST_ENCRYPT);
+	id = signer_world_submit(&world, true, one, 1, MAIL);
+	SIGNER_WAIT(&world, world.jobs == 1);
+	message = queue_message_new(id, 0);
+	claim = dispatch_claim(queued->dispatch, message);
+	wait_answer(&world); /* after 3 s */
+	is_int(waits(&world), 1, "late, and in an administrator's hands");
+	signer_world_output(&world, 1, SEALED);
+	signer_world_result(&world, 0, SIGNED_DONE, "", sealed, 1);
+	world_settle(&world.world);
+	is_int(waits(&world), 1, "the signer's word changes nothing then");
+	dispatch_forget(queued->dispatch, claim);
+	message->protection = queue_protection_new(0);
+	queue_sign_gone(queued->sign, message);
+	world_sql(&world.world,
+	    "DELETE FROM rcpt; DELETE FROM output; DELETE FROM demand;"
+	    " DELETE FROM protection; DELETE FROM msg");
+	make_due(&world);
+	is_int(rows(&world, "output"), 0, "deleted, it leaves no row");
+	queue_message_unref(message);
+	signer_world_clear(&world);
+}
+
 static void
 test_store_is_the_judge(void)
 {
@@ -837,6 +948,9 @@ main(void)
 	test_less_than_demanded();
 	test_breaches();
 	test_restart();
+	test_held_meanwhile();
+	test_deleted_meanwhile();
+	test_gone_before_its_turn();
 	test_store_is_the_judge();
 	test_expiry();
 	test_dkim_domains();
