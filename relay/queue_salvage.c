@@ -6,12 +6,24 @@
  * message counts as rescued when all of its rows make sense and its content
  * is as long as they say.
  *
- * queue.db and its log move into damaged-<time>/.  Damage hides what a scan
- * would find behind it, so keys are looked for in each table and index, from
- * both ends, and every row is fetched by its key, into a sound file beside it
+ * queue.db and its log move into a folder.  Damage hides what a scan would
+ * find behind it, so keys are looked for in each table and index, from both
+ * ends, and every row is fetched by its key, into a sound file beside it
  * (rows/queue.db).  Each message is then read from there as queued itself
  * reads it, and committed into a new queue.db.  Files of the spool that no row
  * names any more get the name <id>.lost, which queued leaves alone.
+ *
+ * Half a new queue.db would have queued remove the files of all other mail.
+ * So on disk a rescue is in one of these states, and each step is a rename:
+ *
+ *   SPOOL_SALVAGE is not there       nothing began, or all is done
+ *   it is, without a queue.db in it  the log and the file are moved into it,
+ *                                    the file last
+ *   it is, with a queue.db in it     that one is the damaged file, what is
+ *                                    beside the spool is half a new one
+ *
+ * At the end SPOOL_SALVAGE becomes damaged-<time>.  While it is there queued
+ * refuses to start; a rescue that finds it goes on from its state.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +49,8 @@
 
 struct salvage {
 	char dir[PATH_SIZE];
-	char folder[PATH_SIZE]; /* of what is damaged */
+	char folder[PATH_SIZE]; /* of what is damaged: SPOOL_SALVAGE */
+	char kept[PATH_SIZE];   /* its name in the end */
 	struct sql *damaged;
 	struct sql *rows; /* what can be read of it, in sound tables */
 	struct sql *new;
@@ -407,6 +420,10 @@ become_owner(const char *dir, struct err *err)
 	return 0;
 }
 
+/* In the order in which they move: queue.db last. */
+static const char *const suffixes[] = {"-wal", "-shm", ""};
+#define SUFFIXES (sizeof(suffixes) / sizeof(suffixes[0]))
+
 static int
 move(const char *from, const char *to, const char *suffix, struct err *err)
 {
@@ -420,18 +437,62 @@ move(const char *from, const char *to, const char *suffix, struct err *err)
 	return 0;
 }
 
-/* Renamed between the two, both or none. */
+/* Nobody knows what else it may be by now: a backup that was put there. */
 static int
-move_store(const char *from, const char *to, struct err *err)
+set_new_aside(const struct salvage *salvage, struct err *err)
 {
-	if (move(from, to, "", err) == -1)
-		return -1;
-	if (move(from, to, "-wal", err) == -1 ||
-	    move(from, to, "-shm", err) == -1) {
-		(void)move(to, from, "", NULL);
-		(void)move(to, from, "-wal", NULL);
-		return -1;
+	char aside[PATH_SIZE + 32];
+
+	(void)snprintf(aside, sizeof(aside), "%.580s/half-%lld",
+	    salvage->folder, (long long)time(NULL));
+	if (mkdir(aside, 0700) == -1 && errno != EEXIST)
+		return err_set(err, "%s: %s", aside, strerror(errno));
+	for (size_t i = 0; i < SUFFIXES; i++)
+		if (move(salvage->dir, aside, suffixes[i], err) == -1)
+			return -1;
+	return 0;
+}
+
+/* What a rescue made that was ended is made anew. */
+static int
+remove_rows(const struct salvage *salvage, struct err *err)
+{
+	char path[PATH_SIZE + 32];
+
+	(void)printf("a salvage was not finished; it is begun anew\n");
+	for (size_t i = 0; i < SUFFIXES; i++) {
+		(void)snprintf(path, sizeof(path), "%.580s/rows/queue.db%s",
+		    salvage->folder, suffixes[i]);
+		if (unlink(path) == -1 && errno != ENOENT)
+			return err_set(err, "%s: %s", path, strerror(errno));
 	}
+	(void)snprintf(path, sizeof(path), "%.580s/rows", salvage->folder);
+	if (rmdir(path) == -1 && errno != ENOENT)
+		return err_set(err, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
+/* Its folder has the damaged file then, if there was one. */
+static int
+take_damaged(struct salvage *salvage, struct err *err)
+{
+	char path[PATH_SIZE + 32];
+
+	(void)snprintf(salvage->folder, sizeof(salvage->folder),
+	    "%.560s/" SPOOL_SALVAGE, salvage->dir);
+	if (mkdir(salvage->folder, 0700) == -1) {
+		if (errno != EEXIST)
+			return err_set(
+			    err, "%s: %s", salvage->folder, strerror(errno));
+		if (remove_rows(salvage, err) == -1)
+			return -1;
+	}
+	(void)snprintf(path, sizeof(path), "%s/queue.db", salvage->folder);
+	if (access(path, F_OK) == 0)
+		return set_new_aside(salvage, err);
+	for (size_t i = 0; i < SUFFIXES; i++)
+		if (move(salvage->dir, salvage->folder, suffixes[i], err) == -1)
+			return -1;
 	return 0;
 }
 
@@ -441,11 +502,7 @@ open_damaged(struct salvage *salvage, struct err *err)
 {
 	char path[PATH_SIZE + 32];
 
-	(void)snprintf(salvage->folder, sizeof(salvage->folder),
-	    "%.560s/damaged-%lld", salvage->dir, (long long)time(NULL));
-	if (mkdir(salvage->folder, 0700) == -1)
-		return err_set(err, "%s: %s", salvage->folder, strerror(errno));
-	if (move_store(salvage->dir, salvage->folder, err) == -1)
+	if (take_damaged(salvage, err) == -1)
 		return -1;
 	(void)snprintf(path, sizeof(path), "%s/queue.db", salvage->folder);
 	if (access(path, F_OK) == -1) {
@@ -455,9 +512,31 @@ open_damaged(struct salvage *salvage, struct err *err)
 	if (queue_store_open(salvage->folder, true, &salvage->damaged, err) ==
 	    0)
 		return 0;
-	(void)move_store(salvage->folder, salvage->dir, NULL);
+	for (size_t i = SUFFIXES; i-- > 0;)
+		(void)move(salvage->folder, salvage->dir, suffixes[i], NULL);
 	(void)rmdir(salvage->folder);
 	return -1;
+}
+
+/* The end: from now on queued takes what is new. */
+static int
+keep_damaged(struct salvage *salvage, struct err *err)
+{
+	time_t now = time(NULL);
+	int rc;
+
+	sql_close(salvage->damaged);
+	sql_close(salvage->rows);
+	sql_close(salvage->new);
+	/* There may be one of the same second. */
+	do {
+		(void)snprintf(salvage->kept, sizeof(salvage->kept),
+		    "%.560s/damaged-%lld", salvage->dir, (long long)now++);
+		rc = rename(salvage->folder, salvage->kept);
+	} while (rc == -1 && (errno == EEXIST || errno == ENOTEMPTY));
+	return rc == -1 ? err_set(err, "rename %s: %s", salvage->folder,
+			      strerror(errno))
+			: 0;
 }
 
 static int
@@ -490,9 +569,10 @@ run(struct salvage *salvage, const struct confinement *confinement,
 	if (become_owner(salvage->dir, err) == -1 ||
 	    sql_lock_directory(salvage->dir, err) == -1 ||
 	    open_damaged(salvage, err) == -1 ||
-	    confine(confinement, salvage->dir, err) == -1)
+	    confine(confinement, salvage->dir, err) == -1 ||
+	    rescue_all(salvage, err) == -1)
 		return -1;
-	return rescue_all(salvage, err);
+	return keep_damaged(salvage, err);
 }
 
 int
@@ -516,10 +596,7 @@ queue_salvage(const char *root, const struct confinement *confinement)
 		     "what was damaged is in %s\n",
 	    (unsigned long long)salvage.rescued,
 	    (unsigned long long)salvage.lost,
-	    (unsigned long long)salvage.lost_files, salvage.folder);
-	sql_close(salvage.damaged);
-	sql_close(salvage.rows);
-	sql_close(salvage.new);
+	    (unsigned long long)salvage.lost_files, salvage.kept);
 	spool_folders_close(&salvage.folders);
 	free(salvage.ids);
 	return salvage.lost + salvage.lost_files > 0 ? EXIT_PROBLEMS : 0;

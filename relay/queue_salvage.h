@@ -11,7 +11,7 @@
 /*
  * root is "" or that of an instance.  Says what it does on standard output;
  * returns the exit code: 0 everything was rescued, 7 not everything, and it
- * is named, 1 nothing was done.
+ * is named, 1 it could not be done; begun anew it loses nothing.
  */
 int queue_salvage(const char *root, const struct confinement *confinement);
 

@@ -267,6 +267,13 @@ spool_has_store(const char *state_dir, struct err *err)
 	char path[600];
 	struct stat st;
 
+	(void)snprintf(path, sizeof(path), "%s/" SPOOL_SALVAGE, state_dir);
+	if (lstat(path, &st) == 0)
+		return err_set(err,
+		    "%s/queue.db may not be whole: a salvage was not finished; "
+		    "run \"postern-queued --salvage\" again, or restore a "
+		    "backup and remove %s",
+		    state_dir, path);
 	(void)snprintf(path, sizeof(path), "%s/spool", state_dir);
 	if (lstat(path, &st) == -1)
 		return 0; /* a first start */

@@ -51,9 +51,13 @@ int spool_file_remove(
 int spool_file_set_aside(
     const struct spool_folders *folders, uint64_t id, unsigned output);
 
+/* It is there while "postern-queued --salvage" is at work, or was ended. */
+#define SPOOL_SALVAGE "salvage-unfinished"
+
 /*
- * Where there is a spool there was a queue.db.  -1: it is gone, and what to
- * do; to be asked before a new one is made, or the spool would be emptied.
+ * Where there is a spool there was a queue.db.  -1: it is gone, or not all of
+ * it was salvaged, and what to do; to be asked before a store is opened or
+ * made, or the spool would be emptied.
  */
 int spool_has_store(const char *state_dir, struct err *err);
 

@@ -4,7 +4,7 @@
 """queue.db from a newer version, no database, cut, empty, gone, full of wrong
 octets, or locked: a refusal that names the file and what to do, or mail that
 arrives whole; never a crash, never a wrong mail, never a bounce.  What can be
-read is rescued by postern-queued --salvage."""
+read is rescued by postern-queued --salvage, also when that is killed."""
 
 import os
 import random
@@ -13,16 +13,19 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from crashlib import (BUILD, LONG, open_scene, scene, sink,  # noqa: E402
-                      smtp, tap)
+from crashlib import (BUILD, LONG, count, die_with_parent,  # noqa: E402
+                      open_scene, scene, sink, smtp, striker, tap)
 
 SMALL, FILES = 500, 6
 DAMAGES = 100 if LONG else 6
+SALVAGES = 20 if LONG else 3  # that are killed
 PAGE = 8192
-BITS = 20  # octets that are altered
+BITS = 40 if LONG else 20  # octets that are altered
+FATAL = re.compile(r"fatal: .*(queue\.db|--salvage)")
 
 world = sink.Sink(name="mx.dest.test")
 s = open_scene(world.port, **{"queue.retry": "1s"})
@@ -74,17 +77,47 @@ def mail_of(messages):
 
 
 class Start:
-    """A try to start.  words: what the programs said; runs: it did."""
+    """A try to start: until it runs, or a program says why it cannot.
+    words: what the programs said; runs: it did."""
 
-    def __init__(self, seconds=3):
-        before = len(gw.log())
+    def __init__(self):
+        self.before = len(gw.log())
         self.runs = False
+        over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(over,))
+        watch.start()
         try:
-            gw.start(timeout=seconds)
+            gw.start()
             self.runs = True
         except (TimeoutError, RuntimeError):
-            gw.process.terminate()  # asked twice, it ends at once
-        self.before = before
+            gw.process.terminate()
+        finally:
+            over.set()
+            watch.join()
+
+    def _watch(self, over):
+        while not over.wait(0.05):
+            if FATAL.search(self.words):
+                gw.process.terminate()  # asked twice, it ends at once
+
+    def settle(self):
+        """Until all is delivered that can be, or it died of the damage."""
+        seen = []
+
+        def look():
+            if FATAL.search(self.words):
+                return True
+            [row] = [p for p in gw.status()["programs"]
+                     if p["program"] == "queued"]
+            counters = row.get("counters", {})
+            seen.append((len(world.messages), counters.get("waiting"),
+                         counters.get("active")))
+            # Longer than queued takes to look for more.
+            return counters.get("messages") == 0 or (
+                seen[-1][1:] == (0, 0) and len(seen) > 5
+                and len(set(seen[-6:])) == 1)
+
+        tap.wait_until(look, what="an end of deliveries", step=0.3)
 
     @property
     def words(self):
@@ -140,6 +173,28 @@ def salvage(code=None):
     return got.stdout + got.stderr
 
 
+class Salvage:
+    """One that strike can hold from its first call on: the shell waits for
+    a line, and becomes it."""
+
+    def __init__(self):
+        program = os.path.join(BUILD, "postern-queued")
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r line; exec "$0" "$@"', program,
+             "--root", gw.root, "--salvage"], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+
+    def strike(self, number=0):
+        """Killed before its Nth call; the striker."""
+        with striker.Striker(self.process.pid, number) as strike:
+            strike.go()
+            self.process.stdin.write(b"go\n")
+            self.process.stdin.close()
+            strike.await_end()
+        self.process.wait()
+        return strike
+
+
 def deliver():
     """Lets all that is queued arrive: its subjects, what is wrong."""
     world.as_usual()
@@ -147,8 +202,8 @@ def deliver():
     gw.start()
     s.find_ports()
     tap.wait_until(lambda: gw.run_cli("queue", "list").returncode == 3
-                   or not gw.json("queue", "list")["messages"], 30,
-                   "an empty queue", step=0.2)
+                   or not gw.json("queue", "list")["messages"],
+                   what="an empty queue", step=0.2)
     return mail_of(world.messages)
 
 
@@ -190,7 +245,7 @@ with tap.group("refusals"):
     with sqlite3.connect(path) as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        start = Start(9)
+        start = Start()
         gw.stop()
         tap.ok(not start.runs, "locked: refused")
         tap.ok(re.search(r"fatal: .*queue\.db: another program has locked it",
@@ -217,7 +272,7 @@ with tap.group("locked while it runs"):
     other.execute("ROLLBACK")
     other.close()
     tap.wait_until(lambda: gw.run_cli("queue", "summary").returncode == 0,
-                   20, "queued")
+                   what="queued")
     gw.stop()
     names, wrong = deliver()
     gw.stop()
@@ -249,9 +304,9 @@ with tap.group("damage anywhere"):
                 f.seek(random.randrange(1, pages) * PAGE)
                 page = f.read(PAGE)
             write_at(at, page)
-        start = Start(3)
-        # As long as it takes to deliver what can be delivered.
-        time.sleep(1.5)
+        start = Start()
+        if start.runs:
+            start.settle()
         gw.process.terminate()
         gw.stop()
         names, wrong = mail_of(world.messages)
@@ -265,6 +320,8 @@ with tap.group("damage anywhere"):
         if not start.runs and "queue.db" not in start.words:
             unsaid.append(start.words)
     tap.diag(f"{DAMAGES} damages: {outcomes}, {arrived} mails arrived")
+    count(sum(outcomes.values()), f"damages of queue.db: {outcomes['refused']} "
+          f"refused, {outcomes['ran']} met while it ran", 100)
     tap.equal(crashes, [], "no crash")
     tap.equal(bad[:3], [], "no wrong mail, no bounce")
     tap.equal(unsaid, [], "each refusal names the file")
@@ -290,6 +347,38 @@ with tap.group("salvage"):
                if hurt else rescued == SMALL + FILES,
                f"{label}: {rescued} of {SMALL + FILES}, {lost} are named as "
                "lost")
+
+def killed_salvage(number, calls):
+    """Killed before that call; whether it was in the midst of its work."""
+    label = f"killed at call {number} of {calls}"
+    restore()
+    Salvage().strike(number)
+    is_unfinished = os.path.exists(os.path.join(state, "salvage-unfinished"))
+    if is_unfinished:
+        start = Start()
+        gw.stop()
+        tap.ok(not start.runs and "--salvage" in start.words,
+               f"{label}: refused, and said what to do")
+    salvage()
+    names, wrong = deliver()
+    gw.stop()
+    tap.equal((len(names), wrong), (SMALL + FILES, []),
+              f"{label}: another one rescues all")
+    return is_unfinished
+
+
+with tap.group("a salvage that is killed"):
+    if os.geteuid() != 0:
+        tap.skip("a salvage that is killed", "tracing needs root")
+    else:
+        restore()
+        calls = Salvage().strike().count
+        unfinished = sum(killed_salvage(random.randrange(1, calls), calls)
+                         for _ in range(SALVAGES))
+        tap.ok(unfinished > 0, f"{unfinished} were in the midst of it")
+        count(SALVAGES, "salvages killed, and begun anew", 20)
+
+with tap.group("salvage of nothing"):
     restore()
     os.unlink(path)
     said = salvage(7)

@@ -18,6 +18,7 @@ class Striker:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
         self.count, self.killed_at, self.is_gone = 0, None, False
+        self.last = None
 
     def __enter__(self):
         line = self._line()
@@ -35,13 +36,17 @@ class Striker:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
+    def await_end(self):
+        """Until the process is gone, one way or the other."""
+        self.last = self._line(tap.PATIENCE_S)
+
     def __exit__(self, *_):
         try:
             self.process.stdin.write("stop\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass
-        words = self._line().split()
+        words = (self.last or self._line()).split()
         self.process.wait(30)
         for pipe in (self.process.stdin, self.process.stdout,
                      self.process.stderr):
