@@ -5,9 +5,10 @@
  * Runs in: crash tests.  Trusts: nothing of what it finds.
  *
  * Each line of its standard input names a directory; for each it prints
- * "<queue id> <load's id> whole|torn|foreign|bounce" for each message, and
- * then "ok", or one line that begins with "bad".  Each directory gets a
- * process of its own, which may die of what it finds.
+ * "<queue id> <load's id> whole|torn|foreign" for each message, or "<queue id>
+ * <queue id of the mail that it is about> bounce", and then "ok", or one line
+ * that begins with "bad".  Each directory gets a process of its own, which may
+ * die of what it finds.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -81,6 +82,23 @@ read_file(
 	return rc;
 }
 
+/* "-" without one. */
+static void
+find_reference(struct slice notification, char text_r[ID_TEXT_SIZE])
+{
+	static const char field[] = "\r\nX-Postern-Reference: ";
+	const size_t n = sizeof(field) - 1;
+	const char *at = memmem(notification.p, notification.n, field, n);
+	struct slice rest = {"-", 1};
+
+	if (at != NULL)
+		rest = (struct slice){
+		    at + n, notification.n - (size_t)(at - notification.p) - n};
+	if (rest.n >= ID_TEXT_SIZE)
+		rest.n = ID_TEXT_SIZE - 1;
+	(void)slice_copy(rest, text_r, ID_TEXT_SIZE);
+}
+
 static int
 check_message(struct check *check, uint64_t id, struct err *err)
 {
@@ -91,6 +109,7 @@ check_message(struct check *check, uint64_t id, struct err *err)
 	struct queue_message *message;
 	struct mail_seen seen;
 	bool is_bounce;
+	char reference[ID_TEXT_SIZE];
 	char text[ID_TEXT_SIZE];
 	struct buf content;
 	int rc = -1;
@@ -107,12 +126,13 @@ check_message(struct check *check, uint64_t id, struct err *err)
 		    (unsigned long long)message->size);
 	is_bounce = (message->flags & MSG_FLAG_BOUNCE) != 0;
 	queue_message_unref(message);
-	if (rc == 0) {
+	if (rc == 0 && is_bounce) {
+		find_reference(buf_slice(&content), reference);
+		(void)printf("%s %s bounce\n", text, reference);
+	} else if (rc == 0) {
 		mail_check(buf_slice(&content), &seen);
-		/* A notification has a part of the mail in it. */
 		(void)printf("%s %s %s\n", text,
-		    seen.id[0] != '\0' ? seen.id : "-",
-		    is_bounce ? "bounce" : words[seen.verdict]);
+		    seen.id[0] != '\0' ? seen.id : "-", words[seen.verdict]);
 	}
 out:
 	buf_clear(&content);

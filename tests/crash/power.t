@@ -5,8 +5,10 @@
 each recording many states are built that the disk may be in after a power cut
 (the model stands in crashlib/power.py).  Each must open as it is, be sound by
 SQLite's own check, and hold every mail whole that was acknowledged before and
-whose delivery queued had not heard of."""
+whose delivery queued had not heard of.  At the end of each recording the model
+is compared with the disk: nothing was written past the recorder."""
 
+import collections
 import os
 import random
 import struct
@@ -15,9 +17,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from crashlib import (LONG, SEED, bench, die_with_parent,  # noqa: E402
-                      open_scene, power, shim, tap, temporary_folder,
-                      tool)
+from crashlib import (LONG, SEED, bench, count,  # noqa: E402
+                      die_with_parent, open_scene, power, shim, tap,
+                      temporary_folder, tool)
 
 STATES = 200 if LONG else 40   # of each recording
 SMALL, BLOB, FILE = 2000, 60000, 200000
@@ -33,9 +35,10 @@ states_folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) \
 class Recording:
     """A gateway whose queued is recorded from its first start on."""
 
-    def __init__(self, name, sink_words=(), lives=0, **settings):
+    def __init__(self, name, sink_words=(), lives=0, returns=True):
         self.name = name
-        self.hangs = sink_words == HANGS
+        self.hangs = sink_words == HANGS or not returns
+        self.returns = returns
         self.sink = bench.Sink(*sink_words)
         environment, control = shim("record")
         folder = temporary_folder("postern-record-")
@@ -43,8 +46,13 @@ class Recording:
         with open(self.path, "wb"):
             os.chmod(self.path, 0o666)
         self.scene = open_scene(self.sink.port, start=False,
-                                environment=environment, **settings)
+                                environment=environment)
         self.gw = self.scene.gw
+        if not returns:
+            # Where notifications would go.
+            self.hole = bench.Sink(*HANGS)
+            self.gw.cli("route", "add", "any.test",
+                        f"smtp://127.0.0.1:{self.hole.port}")
         self.state = os.path.join(self.gw.root, "var/lib/postern/queued")
         environment["POSTERN_RECORD"] = self.path
         environment["POSTERN_RECORD_FOLDER"] = self.state
@@ -66,20 +74,34 @@ class Recording:
         self.control.seek(0)
         self.control.write(struct.pack("<q", records))
 
-    def load(self, messages, body, seconds=240, wait=True):
-        load = bench.Load(self.scene.ports["smtp"], "--messages", messages,
+    def load(self, messages, body, *words):
+        """All of them, to the end."""
+        load = self.begin(messages, body, *words)
+        load.wait(240)
+
+    def begin(self, messages, body, *words):
+        return bench.Load(self.scene.ports["smtp"], "--messages", messages,
                           "--connections", 20, "--per-connection", 5,
                           "--body", body, "--keep-going", "--timeout", 60,
                           "--from", "app%d@any.test", "--to",
-                          "r%d@dest.test")
-        if wait:
-            load.wait(seconds)
-        return load
+                          "r%d@dest.test", *words)
 
-    def kill(self):
-        """queued alone; it is recorded on when it is back."""
-        self.gw.kill("queued")
-        tap.wait_until(lambda: self.gw.pids("queued"), 20, "queued")
+    def accepted(self):
+        """How often queued has said 250."""
+        with open(self.path, "rb") as f:
+            return f.read().count(b"Queued as ")
+
+    def kill_under(self, messages, body):
+        """queued alone dies while mail flows; it is recorded on when it is
+        back.  By itself, so that no step is done and not recorded."""
+        target = self.accepted() + 5
+        before = self.gw.pids("queued")
+        load = self.begin(messages, body, "--rate", 50)
+        tap.wait_until(lambda: self.accepted() >= target, what="some mail")
+        self.die_after(random.randrange(1, 50))
+        tap.wait_until(lambda: set(self.gw.pids("queued")) - set(before),
+                       what="another queued")
+        load.wait(240)
 
     def end(self):
         if self.hangs:
@@ -114,31 +136,38 @@ def points(records, rng, count):
 
 
 def ask(path):
-    """What check_queue says: ({queue id: verdict}, what is wrong or None)."""
+    """What check_queue says: ({queue id: verdict}, the queue ids of which
+    there are notifications, what is wrong or None)."""
     checker.stdin.write(path + "\n")
     checker.stdin.flush()
-    found = {}
+    found, told = {}, set()
     while True:
         line = checker.stdout.readline()
         if not line:
             raise RuntimeError("check_queue is gone")
         words = line.rstrip("\n").split(" ")
         if words[0] == "ok":
-            return found, None
+            return found, told, None
         if words[0] == "bad":
-            return found, line.rstrip("\n")
+            return found, told, line.rstrip("\n")
         found[words[0]] = words[2]
+        if words[2] == "bounce":
+            told.add(words[1])
 
 
-def look(disk, duties, rng, position):
-    """One state.  What is wrong with it, or None."""
+def look(disk, duties, rng, position, returns):
+    """One state.  What is wrong with it, or None.  Where no notification
+    returns nothing has left: each mail that was ever acknowledged is there, or
+    the notification that it failed is."""
     path = os.path.join(states_folder, f"postern-state-{os.getpid()}")
     power.drop(path)
     try:
         disk.crash(path, rng)
-        found, wrong = ask(path)
+        found, told, wrong = ask(path)
         torn = [w for w, verdict in found.items() if verdict == "torn"]
         gone = [w for w in duties.owed if w not in found]
+        if not returns:
+            gone = sorted(duties.ever - set(found) - told)
         if wrong is None and torn:
             wrong = f"torn: {torn[:3]}"
         if wrong is None and gone:
@@ -152,7 +181,29 @@ def look(disk, duties, rng, position):
         power.drop(path)
 
 
+def kinds_of_writes(records):
+    """How many writes went to the log, to spool files, and to the database
+    after the first 250: a checkpoint."""
+    found = collections.Counter()
+    names, is_young = {}, True
+    for r in records:
+        if r.kind == power.OPEN:
+            names[r.inode] = r.data.decode()
+        elif r.kind == power.SAID and b"Queued as " in r.data:
+            is_young = False
+        elif r.kind == power.WRITE:
+            name = names[r.inode]
+            if name == "queue.db":
+                found["checkpoint"] += not is_young
+            elif name == "queue.db-wal":
+                found["log"] += 1
+            elif name.startswith("spool/"):
+                found["spool"] += 1
+    return found
+
+
 def replay(recording, records):
+    """Builds the states, and looks at each."""
     rng = random.Random(f"{SEED} {recording.name}")
     disk, duties = recording.base, power.Duties()
     cuts = points(records, rng, STATES)
@@ -165,29 +216,32 @@ def replay(recording, records):
             duties.do(records[at])
             at += 1
         open_changes += disk.pending()
-        owed += len(duties.owed)
-        problem = look(disk, duties, rng, position)
+        owed += len(duties.owed if recording.returns else duties.ever)
+        problem = look(disk, duties, rng, position, recording.returns)
         if problem:
             wrong.append(problem)
-    kinds = {r.kind for r in records}
+    for record_ in records[at:]:
+        disk.do(record_)
+    writes = kinds_of_writes(records)
     tap.diag(f"{recording.name}: {len(records)} records, {len(cuts)} states "
              f"in {time.monotonic() - began:.0f} s; on average "
-             f"{open_changes // len(cuts)} changes not sure, "
-             f"{owed // len(cuts)} mails owed")
+             f"{open_changes / len(cuts):.0f} changes not sure, "
+             f"{owed / len(cuts):.1f} mails owed; writes "
+             + ", ".join(f"{k} {n}" for k, n in sorted(writes.items())))
     for problem in wrong[:5]:
         tap.diag(problem)
     tap.equal(len(wrong), 0, f"{recording.name}: all is there in each of "
               f"{len(cuts)} states")
-    tap.ok(power.SYNC_END in kinds and owed > 0,
+    tap.ok(power.SYNC_END in {r.kind for r in records} and owed > 0,
            f"{recording.name}: mails were acknowledged and synced")
-    return disk
+    tap.equal(disk.differs_from(recording.state, PASSING), [],
+              f"{recording.name}: the disk is as it was recorded")
+    for kind in writes:
+        of_kind[kind] += writes[kind] > 0
+    return len(cuts)
 
 
-def files_written(records):
-    return {r.data.decode() for r in records if r.kind == power.OPEN}
-
-
-# Each records one course of events; short runs take three of them.
+# Each records one course of events; short runs take some of them.
 
 def small_waiting(r):
     """Nothing goes out: all that was acknowledged is owed."""
@@ -196,17 +250,14 @@ def small_waiting(r):
 
 def small_flowing(r):
     r.load(300, SMALL)
-    r.gw.wait_for_queue(0, 60)
+    r.gw.wait_for_queue(0)
 
 
 def files(r):
     """Bodies in the spool, with kills between."""
     for _ in range(3):
-        load = r.load(25, FILE, wait=False)
-        time.sleep(0.5)
-        r.kill()
-        load.wait(120)
-    r.gw.wait_for_queue(0, 60)
+        r.kill_under(25, FILE)
+    r.gw.wait_for_queue(0)
 
 
 def files_waiting(r):
@@ -216,7 +267,7 @@ def files_waiting(r):
 def checkpoints(r):
     """More than one log full: SQLite writes it back into the file."""
     r.load(450, BLOB)
-    r.gw.wait_for_queue(0, 60)
+    r.gw.wait_for_queue(0)
     r.load(20, SMALL)
 
 
@@ -262,13 +313,21 @@ def births(records):
 def deferred(r):
     """Half of the mails are put off first."""
     r.load(150, SMALL)
-    r.gw.wait_for_queue(0, 60)
+    r.gw.wait_for_queue(0)
     r.load(10, FILE)
 
 
 def given_up(r):
     """Recipients refused for good: rows go, notifications come."""
     r.load(100, SMALL)
+
+
+def told(r):
+    """The same, and no notification can leave: each is owed."""
+    r.load(100, SMALL)
+    r.load(10, FILE)
+    tap.wait_until(lambda: r.gw.program("queued")["failed_total"] >= 110,
+                   what="all to fail")
 
 
 def by_hand(r):
@@ -282,15 +341,14 @@ def by_hand(r):
 
 def mixed(r):
     for body in (SMALL, FILE, BLOB):
-        load = r.load(60, body, wait=False)
-        time.sleep(0.7)
-        r.kill()
-        load.wait(120)
+        r.kill_under(60, body)
 
 
+REFUSES = ("--reject-rcpt", "r*@dest.test")
 COURSES = [
-    (mixed, (), True),
+    (mixed, ("--delay-dot", "300"), True),
     (checkpoints, (), True),
+    (told, REFUSES, True),
     (small_waiting, HANGS, False),
     (small_flowing, (), False),
     (files, (), False),
@@ -298,27 +356,27 @@ COURSES = [
     (checkpoints_waiting, HANGS, False),
     (restarts, HANGS, False),
     (deferred, ("--tempfail", "50"), False),
-    (given_up, ("--reject-rcpt", "r*@dest.test"), False),
+    (given_up, REFUSES, False),
     (by_hand, HANGS, False),
 ]
 
-made = 0
-spooled = False
+# No part of what has to survive: the recorder leaves it out.
+PASSING = ("-shm", ".lock", "settings.snapshot")
+made = states = 0
+of_kind = collections.Counter()
 first_records = []
 
 
 def record(course, words, name, lives=0):
     """One recording, and its states."""
-    global made, spooled  # pylint: disable=global-statement
+    global made, states  # pylint: disable=global-statement
     with tap.group(name):
-        recording = Recording(name, words, lives)
+        recording = Recording(name, words, lives, returns=course is not told)
         course(recording)
         records = recording.end()
-        spooled = spooled or any(n.startswith("spool/") and n.count("/") == 2
-                                 for n in files_written(records))
         if not first_records:
             first_records.extend(records)
-        replay(recording, records)
+        states += replay(recording, records)
         made += 1
 
 
@@ -328,6 +386,13 @@ for course, words, is_short in COURSES:
 for lives in births(first_records):
     record(killed_start, HANGS, f"killed_start {lives}", lives)
 
-tap.diag(f"{made} recordings, {made * STATES} states")
-tap.ok(spooled, "files of the spool were among them")
+with tap.group("all of them"):
+    for kind in ("spool", "log", "checkpoint"):
+        tap.ok(of_kind[kind] > 0,
+               f"{of_kind[kind]} recordings have writes: {kind}")
+    count(made, "recordings: spool in " + ", ".join(
+        f"{of_kind[kind]}, {word}" for kind, word in (
+            ("spool", "log in"), ("log", "checkpoints in")))
+        + f" {of_kind['checkpoint']}", 10)
+    count(states, "states after a power cut, each with all its mail", 2000)
 tap.done()

@@ -29,7 +29,7 @@ enum fault_kind {
 	FAULT_MEMORY
 };
 
-/* As tests/crash/lib/faults.py packs it. */
+/* As crashlib/faults.py packs it. */
 struct control {
 	char program[64];
 	_Atomic uint32_t kind;

@@ -2,7 +2,7 @@
 /*
  * Preloaded into postern-queued: records, in the order in which they happen,
  * what it does to the files below one folder, which syncs begin and end, and
- * what it says to and hears from its peers.  replay.py makes crash states of
+ * what it says to and hears from its peers.  crashlib/power.py makes states of
  * it.
  * Runs in: postern-queued, in a crash test.  Trusts: the test.
  *

@@ -15,7 +15,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "..", "system"))
 # pylint: disable=wrong-import-position
-from lib import bench, dns, scene, sink, smtp, tap  # noqa: E402,F401
+from lib import (bench, dns, people, scene, sink, smtp,  # noqa: E402,F401
+                 tap)
 from lib.gateway import BUILD, die_with_parent, temporary_folder  # noqa: E402
 
 LONG = bool(os.environ.get("POSTERN_CRASH_LONG"))
@@ -25,6 +26,33 @@ FOLDER = os.path.join(BUILD, "tests", "crash")
 
 tap.diag(f"POSTERN_SEED={SEED}" + (" POSTERN_CRASH_LONG=1" if LONG else ""))
 random.seed(SEED)
+
+
+def count(figure, what, least=0):
+    """A figure that tests/crash/run shows at its end; the long form has to
+    reach `least`."""
+    tap.diag(f"count: {figure:,} {what}"
+             + (f", at least {least:,}" if LONG and least else ""))
+    if LONG and least:
+        tap.ok(figure >= least, f"{figure:,} {what}, at least {least:,}")
+
+
+def each_until_it_passes(one, calls, some):
+    """one(N) makes the Nth call fail, and says whether it came so far; there
+    are about so many calls.  N = 1 until it passes three times, or, in the
+    short form, `some` of them.  How many failed."""
+    failed = passed = number = 0
+    if not LONG:
+        numbers = range(1, calls + 3)
+        if calls + 2 > some:
+            numbers = sorted(random.sample(numbers, some))
+        return sum(bool(one(number)) for number in numbers)
+    while passed < 3 or number < calls:
+        number += 1
+        is_hit = bool(one(number))
+        failed += is_hit
+        passed = 0 if is_hit else passed + 1
+    return failed
 
 
 def tool(name):

@@ -212,6 +212,32 @@ class Disk:
                    {id(t): t for t in [self.root, *self.inodes.values()]}
                    .values())
 
+    def differs_from(self, path, passing):
+        """What is not as a folder is now, where every change was carried
+        out; names with one of those parts do not count."""
+        return sorted(self._differences(self.root, path, "", passing))
+
+    def _differences(self, folder, path, prefix, passing):
+        there = {entry.name for entry in os.scandir(path)}
+        for name in sorted(there | set(folder.now)):
+            if any(part in name for part in passing):
+                continue
+            thing = folder.now.get(name)
+            at = os.path.join(path, name)
+            if thing is None or name not in there:
+                yield prefix + name + (" was not recorded" if thing is None
+                                       else " is gone")
+            elif isinstance(thing, Folder):
+                yield from self._differences(thing, at, f"{prefix}{name}/",
+                                             passing)
+            else:
+                octets = bytearray(thing.sure)
+                for change in thing.pending:
+                    apply(octets, change)
+                with open(at, "rb") as f:
+                    if f.read() != octets:
+                        yield prefix + name + " has another content"
+
     def crash(self, path, rng):
         """Builds one state below path."""
         os.mkdir(path, 0o700)
@@ -279,6 +305,7 @@ class Duties:
 
     def __init__(self):
         self.owed = {}      # queue id: its octets
+        self.ever = set()   # also those that are no longer owed
         self.settled = set()
         self.tails = {}     # fd: the end of what was heard before
 
@@ -288,6 +315,7 @@ class Duties:
             while at >= 0:
                 at += len(b"Queued as ")
                 word = record.data[at:at + ID_SIZE].decode()
+                self.ever.add(word)
                 if word not in self.settled:
                     self.owed[word] = id_octets(word)
                 at = record.data.find(b"Queued as ", at)
