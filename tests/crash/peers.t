@@ -3,8 +3,13 @@
 # tests/run: release-only timeout=240
 """Destinations that hang, reset, greylist and lie, all at the same time: what
 was acknowledged arrives whole and once as soon as they behave, nothing is
-bounced or counted as delivered before, and mail for others is not held up.
-Each single wrong reply is in tests/unit/test_relay_client.c, too."""
+bounced or counted as delivered before, and mail for others is not held up, nor
+by thousands that wait for a destination that is dead.
+
+Of the cases T067 to T078 these are here; each single wrong reply, and what the
+client sends then (T071, T074, T076), is in tests/unit/relay_scenes.h, DANE and
+the levels of TLS (T075) in tests/system/flow_tls.t, replies in notifications
+(T072) in flow_relay.t."""
 
 import collections
 import os
@@ -14,13 +19,18 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from crashlib import open_scene, scene, sink, smtp, tap  # noqa: E402
+from crashlib import (LONG, bench, count, open_scene,  # noqa: E402
+                      scene, sink, smtp, tap)
 
 MAILS = 3           # for each destination
 WRONG = 2           # so often it misbehaves
 FINE = 40           # mails for the one that works
 FLOOD = 64 << 20    # octets of an answer without an end
 GROWTH = 16 << 20   # relayd may grow by so much
+# More than the buffers of a connection hold: whoever does not read stops it.
+LARGE = 6 << 20
+BACKLOG = 10000 if LONG else 2000
+swallowed = []      # floods that were read to their end
 
 
 def flood(piece):
@@ -30,7 +40,18 @@ def flood(piece):
         while sent < FLOOD:
             session.send(piece)
             sent += len(piece)
+        swallowed.append(piece[:20])
         return sink.CLOSE
+    return act
+
+
+def after(reply, octets, action):
+    """That reply; then so much of what comes is read, and then that."""
+    def act(session, _line):
+        session.send(reply)
+        while octets and len(session.buffer) < octets:
+            session.buffer += session.socket.recv(4096) or b"x" * octets
+        return action
     return act
 
 
@@ -81,7 +102,18 @@ COURSES.update({
     "greylist": ("RCPT", "451 4.7.1 come again later"),
     "busy": ("GREETING", "421 4.3.2 too many"),
     "full": ("RCPT", "452 4.2.2 mailbox is full"),
-    # T077: what comes after the 250 is no matter.
+    # T073, T074: these offer STARTTLS.
+    "tls-not-now": ("STARTTLS", "454 4.7.0 not now"),
+    "tls-close": ("STARTTLS", after(b"220 go\r\n", 0, sink.CLOSE)),
+    "tls-silence": ("STARTTLS", after(b"220 go\r\n", 0, sink.HANG)),
+    "tls-garbage": ("STARTTLS", after(b"220 go\r\n", 50, b"\0\r\n" * 999)),
+    "tls-plaintext": ("STARTTLS", after(b"220 go\r\n", 50, b"250 ok\r\n")),
+    "tls-injected": ("STARTTLS", b"220 go\r\n250 AUTH PLAIN\r\n"),
+    # T077: in the midst of the content, of large mails.
+    "content-close": ("DATA", after(b"354 go\r\n", 65536, sink.CLOSE)),
+    "content-reset": ("DATA", after(b"354 go\r\n", 65536, sink.RESET)),
+    "content-unread": ("DATA", after(b"354 go\r\n", 0, sink.HANG)),
+    # What comes after the 250 is no matter.
     "reset-after": ("RSET", sink.RESET),
     "quit-hangs": ("QUIT", sink.HANG),
 })
@@ -93,19 +125,23 @@ s = open_scene(fine.port, start=False,
                   "relay.deadline": "20s"})
 sinks = {}
 for name, (step, action) in COURSES.items():
-    sinks[name] = sink.Sink(name=f"mx.{name}.test")
+    offered = [*sink.EXTENSIONS] + ["STARTTLS"] * name.startswith("tls-")
+    sinks[name] = sink.Sink(name=f"mx.{name}.test", extensions=offered)
     sinks[name].on(step, action, times=WRONG)
     s.gw.cli("route", "add", f"{name}.test",
              f"smtp://127.0.0.1:{sinks[name].port}")
 s.start()
+# Of the large ones one each.
+wanted = {name: 1 if name.startswith("content-") else MAILS for name in sinks}
 sent = collections.defaultdict(dict)
 delays, started = [], {}
 
 
 def send(c, domain):
     number = f"{len(sent[domain])}"
+    octets = LARGE if domain.startswith("content-") else 1200
     text = scene.mail(sender="app@any.test", subject=f"{domain} {number}",
-                      body="line\r\n" * 200)
+                      body="line\r\n" * (octets // 6))
     sent[domain][f"{domain} {number}"] = text
     started[f"{domain} {number}"] = time.time()
     reply = c.submit("app@any.test", f"r@{domain}.test", text)
@@ -128,7 +164,7 @@ with tap.group("all at once"):
     before = relayd_octets()
     peak = before
     for name in sinks:
-        for _ in range(MAILS):
+        for _ in range(wanted[name]):
             send(c, name)
     # While the others are at their worst.
     stop = threading.Event()
@@ -137,7 +173,7 @@ with tap.group("all at once"):
         peak = max(peak, relayd_octets())
         stop.wait(0.1)
     c.quit()
-    fine.wait(FINE, 30)
+    fine.wait(FINE)
     delays = [m.time - started[m.field("Subject")] for m in fine.messages]
     tap.diag(f"mail for others: median {statistics.median(delays):.3f} s, "
              f"most {max(delays):.3f} s; relayd grew by "
@@ -147,17 +183,17 @@ with tap.group("all at once"):
 
 with tap.group("in the end"):
     def all_came():
-        return all(len(sinks[n].messages) >= MAILS for n in sinks)
+        return all(len(sinks[n].messages) >= wanted[n] for n in sinks)
 
     try:
-        tap.wait_until(all_came, 120, "all mail")
+        tap.wait_until(all_came, what="all mail")
     except TimeoutError:
         pass
     peak = max(peak, relayd_octets())
     missing = {n: len(sinks[n].messages) for n in sinks
-               if len(sinks[n].messages) < MAILS}
+               if len(sinks[n].messages) < wanted[n]}
     tap.equal(missing, {}, f"all mail for {len(sinks)} destinations came")
-    s.gw.wait_for_queue(0, 60)
+    s.gw.wait_for_queue(0)
     wrong, doubles, bounces = [], [], 0
     for name, box in {**sinks, "fine": fine}.items():
         came = collections.Counter()
@@ -175,6 +211,8 @@ with tap.group("in the end"):
     tap.equal([d for d in doubles if not d[0].startswith("dot-354")], [],
               "none came twice")
     tap.equal(bounces, 0, "nothing was bounced")
+    tap.equal(swallowed, [], f"no answer of {FLOOD >> 20} MB was read")
+    count(len(sinks), "destinations that misbehaved, at once and each twice")
     tap.ok(peak - before <= GROWTH,
            f"relayd grew by {(peak - before) >> 10} KiB, at most "
            f"{GROWTH >> 10}")
