@@ -9,6 +9,8 @@
 #define DAY_MS (24 * 3600 * (int64_t)SECOND_MS)
 /* Further than this the wall clock is not believed while we run. */
 #define CLOCK_JUMP_MS (3600 * (int64_t)SECOND_MS)
+/* What runs slower for a while loses this part of the time that passes. */
+#define SLOW_PART 2
 
 void
 schedule_init(struct schedule *schedule, const struct settings *settings)
@@ -97,6 +99,7 @@ queue_clock_init(
     struct queue_clock *clock, int64_t wall_ms, int64_t monotonic_ms)
 {
 	clock->offset_ms = wall_ms - monotonic_ms;
+	clock->compared_ms = monotonic_ms;
 	clock->has_jumped = false;
 }
 
@@ -123,10 +126,13 @@ queue_clock_compare(
 {
 	int64_t offset_ms = wall_ms - monotonic_ms;
 	int64_t step_ms = offset_ms - clock->offset_ms;
+	/* Set back, it would put off all that is due. */
+	int64_t least_ms = (clock->compared_ms - monotonic_ms) / SLOW_PART;
 	bool had_jumped = clock->has_jumped;
 
+	clock->compared_ms = monotonic_ms;
 	clock->has_jumped = step_ms > CLOCK_JUMP_MS || step_ms < -CLOCK_JUMP_MS;
 	if (!clock->has_jumped)
-		clock->offset_ms = offset_ms;
+		clock->offset_ms += step_ms > least_ms ? step_ms : least_ms;
 	return clock->has_jumped != had_jumped;
 }

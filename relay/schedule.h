@@ -48,11 +48,14 @@ bool schedule_is_warning_due(const struct schedule *schedule, bool is_bounce,
 
 /*
  * The queue's own clock: the wall clock at start, moved by the monotonic one.
- * Small corrections of the wall clock are followed; a jump of more than an
- * hour is not, so that mail is never bounced by mass for a bad clock (T103).
+ * Small corrections of the wall clock are followed, but never backwards: until
+ * it has met a clock that was set back ours only runs slower, so that nothing
+ * waits for long.  A jump of more than an hour is not followed, so that mail is
+ * never bounced by mass for a bad clock (T103).
  */
 struct queue_clock {
-	int64_t offset_ms; /* queue time minus monotonic time */
+	int64_t offset_ms;   /* queue time minus monotonic time */
+	int64_t compared_ms; /* monotonic */
 	bool has_jumped;
 };
 

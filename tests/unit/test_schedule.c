@@ -125,6 +125,27 @@ test_clock(void)
 }
 
 static void
+test_clock_set_back(void)
+{
+	const int64_t begin = 100 * DAY;
+	struct queue_clock clock;
+
+	queue_clock_init(&clock, begin, 0);
+	ok(!queue_clock_compare(&clock, begin - HOUR / 2 + 1000, 1000),
+	    "half an hour back is no event");
+	is_int(queue_clock_now(&clock, 1000), begin + 500,
+	    "ours goes on, but slower");
+	(void)queue_clock_compare(&clock, begin - HOUR / 2 + 5000, 5000);
+	is_int(queue_clock_now(&clock, 5000), begin + 2500, "as long as it is");
+	(void)queue_clock_compare(&clock, begin + 6000, 6000);
+	is_int(queue_clock_now(&clock, 6000), begin + 6000,
+	    "set right, it is right at once");
+	(void)queue_clock_compare(&clock, begin + 9900, 10000);
+	is_int(queue_clock_now(&clock, 10000), begin + 9900,
+	    "a tenth of a second is met at once");
+}
+
+static void
 test_gap(void)
 {
 	is_int(queue_clock_gap(0, 100 * DAY), 0, "a first start has no gap");
@@ -142,6 +163,7 @@ main(void)
 	test_waits();
 	test_ends();
 	test_clock();
+	test_clock_set_back();
 	test_gap();
 	return tap_done();
 }
