@@ -134,7 +134,6 @@
 	S(DKIM_DOMAINS, "SELECT DISTINCT d.domain FROM dkim_key d " \
 			"JOIN key k ON k.id = d.key_id " \
 			"WHERE k.status = 'active' AND d.active_from <> 0 " \
-			"AND d.active_from <= ?1 " \
 			"AND (d.active_to = 0 OR d.active_to > ?1) " \
 			"ORDER BY d.domain") \
 	S(LIST, "SELECT k.id FROM key k WHERE k.kind = ?1 AND k.id > ?2 " \

@@ -383,6 +383,9 @@ test_dkim(struct fixture *f)
 	    selectors, &count, &err);
 	is_u64(count, 2, "then both");
 	is_str(selectors[0].selector, "s", "RSA first");
+	(void)keystore_dkim(f->keystore, slice_of("a.example"), NOW_S - DAY_S,
+	    selectors, &count, &err);
+	is_u64(count, 2, "and when the clock is behind");
 	rsa = key_named(KEY_DKIM, "K3", "k-3");
 	is_int(keystore_add_dkim(
 		   f->keystore, &rsa, "a.example", "s", 0, NOW_S, &id, &err),
