@@ -2,86 +2,109 @@
 # SPDX-License-Identifier: ISC
 # tests/run: release-only timeout=420
 """The Nth allocation fails, N = 1 until the mail passes, in queued, smtpd and
-its worker, and relayd: the client gets 4xx, or the process ends before any 250
-and is back within 5 seconds.  Nothing is lost, torn, or hangs."""
+its worker, relayd, the signer and its worker: the client gets 4xx, or the
+process ends before any 250 and is back within 5 seconds.  Nothing is lost,
+torn, unsigned, or hangs."""
 
 import collections
 import errno
 import os
-import random
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from crashlib import LONG, faults, open_scene, sink, tap  # noqa: E402
-from crashlib.trial import Trial  # noqa: E402
+from crashlib import (count, each_until_it_passes, faults,  # noqa: E402
+                      open_scene, sink, tap)
+from crashlib.trial import Trial, sign_all  # noqa: E402
 
-SHORT = 25  # failures of each course in the short form
+SHORT = 20  # failures of each course in the short form
 # An answer that takes longer is none.
 ANSWER_S = 25
+SMALL, LARGE = 3000, 200000
+COURSES = (("postern-queued", SMALL), ("postern-queued", LARGE),
+           ("postern-smtpd", SMALL),
+           ("postern-smtpd/smtp", SMALL), ("postern-smtpd/smtp", LARGE),
+           ("postern-relayd", SMALL), ("postern-relayd", LARGE),
+           ("postern-signerd", SMALL),
+           ("postern-signerd/sign", SMALL), ("postern-signerd/sign", LARGE))
+
+answers = collections.Counter()
+failed = collections.Counter()
+slowest = 0.0
 
 
-def course(program, size):
-    """N = 1 until it passes, or some of them; each with a mail of its own."""
-    world = sink.Sink(name="mx.dest.test")
-    hurt = faults.Faults(program)
-    s = open_scene(world.port, environment=hurt.environment)
-    s.gw.expect_alarm("out of memory")
-    s.gw.expect_alarm("fatal: ")
-    trial = Trial(s, world)
-    slow = []
+class Course:
+    """One program of a gateway, and its allocations."""
 
-    def once(number):
-        """(whether it failed, how many there were)"""
-        c = trial.client(timeout=ANSWER_S)
-        hurt.arm(faults.MEMORY, number, errno.ENOMEM)
+    def __init__(self, program, size):
+        self.program, self.size = program, size
+        self.label = f"{program}, {size}"
+        self.world = sink.Sink(name="mx.dest.test")
+        self.hurt = faults.Faults(program)
+        self.scene = open_scene(self.world.port,
+                                environment=self.hurt.environment)
+        self.scene.gw.expect_alarm("out of memory")
+        self.scene.gw.expect_alarm("fatal: ")
+        is_signed = program.startswith("postern-signerd")
+        if is_signed:
+            sign_all(self.scene)
+        self.trial = Trial(self.scene, self.world, is_signed=is_signed)
+        self.slow = []
+
+    def client(self, number):
+        """The acceptor has work only before there is a client."""
+        if self.program == "postern-smtpd":
+            self.hurt.arm(faults.MEMORY, number, errno.ENOMEM)
+            return self.trial.client(timeout=ANSWER_S)
+        c = self.trial.client(timeout=ANSWER_S)
+        self.hurt.arm(faults.MEMORY, number, errno.ENOMEM)
+        return c
+
+    def once(self, number):
+        """One mail.  (whether an allocation failed, how many there were)"""
+        c = self.client(number)
         began = time.monotonic()
         try:
-            code = trial.data(c, size)
+            code = self.trial.data(c, self.size)
         except TimeoutError:
-            slow.append(number)
+            self.slow.append(number)
             code = 0
         took = time.monotonic() - began
         c.close()
-        tap.wait_until(lambda: hurt.fired or trial.is_empty(), 30,
-                       "the delivery", step=0.02)
-        fired, seen = hurt.fired, hurt.seen
-        hurt.disarm()
+        tap.wait_until(lambda: self.hurt.fired or self.trial.is_empty(),
+                       what="the delivery", step=0.02)
+        fired, seen = self.hurt.fired, self.hurt.seen
+        self.hurt.disarm()
         if took > 5:
             tap.diag(f"allocation {number}: {code} after {took:.1f} s")
         return fired, seen
 
-    label = f"{program}, {size}"
-    with tap.group(label):
-        trial.recover()
-        tap.wait_until(trial.is_empty, 20, "an empty queue")
-        count = once(1 << 40)[1]
-        numbers = range(1, count + 50)
-        if not LONG and count > SHORT:
-            numbers = sorted(random.sample(range(1, count + 1), SHORT))
-        hits = passed = 0
+    def run(self):
+        """N = 1 until it passes, or some of them."""
+        self.trial.recover()
+        tap.wait_until(self.trial.is_empty, what="an empty queue")
+        calls = self.once(1 << 40)[1]
         began = time.monotonic()
-        for number in numbers:
-            fired, _ = once(number)
-            hits += fired
-            passed = 0 if fired else passed + 1
-            if passed == 5:
-                break
-        tap.diag(f"{label}: about {count} allocations, {hits} failed, in "
-                 f"{time.monotonic() - began:.0f} s")
-        tap.ok(hits > 0, f"{label}: {hits} failed")
-        tap.equal(slow, [], f"{label}: each was answered, or ended")
-        trial.recover()
-        trial.look(hits)
-    s.gw.stop()
-    return collections.Counter(trial.answers)
+        hits = each_until_it_passes(lambda n: self.once(n)[0], calls, SHORT)
+        tap.diag(f"{self.label}: about {calls} allocations, {hits} failed, "
+                 f"in {time.monotonic() - began:.0f} s")
+        tap.ok(hits > 0, f"{self.label}: {hits} failed")
+        tap.equal(self.slow, [], f"{self.label}: each was answered, or ended")
+        self.trial.recover()
+        self.trial.look(hits)
+        return hits
 
 
-answers = collections.Counter()
-for name, octets in (("postern-queued", 3000), ("postern-queued", 200000),
-                     ("postern-smtpd/smtp", 3000),
-                     ("postern-smtpd/smtp", 200000),
-                     ("postern-relayd", 3000)):
-    answers += course(name, octets)
-tap.diag(f"answers: {dict(sorted(answers.items()))}")
+for name, octets in COURSES:
+    with tap.group(f"{name}, {octets}"):
+        course = Course(name, octets)
+        failed[name] += course.run()
+        answers += course.trial.answers
+        slowest = max(slowest, course.trial.slowest)
+
+tap.diag(f"answers: {dict(sorted(answers.items()))}; back within "
+         f"{slowest:.1f} s")
+count(sum(failed.values()), "allocations failed, N = 1 until it passes: "
+      + ", ".join(f"{n.removeprefix('postern-')} {k}"
+                  for n, k in failed.items()), 300)
 tap.done()

@@ -4,19 +4,44 @@ at the end whether all is there."""
 
 import collections
 import json
+import os
+import sqlite3
 import time
 
 from . import scene, smtp, tap
 
 SENDER, RECIPIENT = "app@any.test", "r@dest.test"
+# Of the domain that sign_all() has made a key for.
+SIGNED_SENDER = "app@example.test"
+TABLES = ("msg", "rcpt", "output", "protection", "demand")
+
+
+def sign_all(s):
+    """All mail of SIGNED_SENDER has to be signed by DKIM from now on: its
+    way to the 250 leads through the signer."""
+    s.gw.cli("policy", "add", SIGNED_SENDER, "*", "dkim", "required")
+    s.gw.cli("key", "dkim", "new", "example.test")
+    path = os.path.join(s.gw.root, "var/lib/postern/queued/sign-domains")
+
+    def knows():
+        try:
+            with open(path, "rb") as f:
+                return b"example.test" in f.read()
+        except FileNotFoundError:
+            return False
+
+    tap.wait_until(knows, what="queued to know it")
 
 
 class Trial:
     """s: a scene that relays to world, a sink.  back_s: mail must be taken
-    again within that time."""
+    again within that time.  With is_signed each mail has to come signed: see
+    sign_all()."""
 
-    def __init__(self, s, world, back_s=5):
+    def __init__(self, s, world, back_s=5, is_signed=False):
         self.scene, self.world, self.back_s = s, world, back_s
+        self.is_signed = is_signed
+        self.sender = SIGNED_SENDER if is_signed else SENDER
         self.sent, self.accepted = {}, {}
         self.slowest = 0.0
         self.answers = collections.Counter()
@@ -28,7 +53,7 @@ class Trial:
             try:
                 c = smtp.Client(self.scene.ports["smtp"], timeout=timeout)
                 c.ehlo()
-                replies = c.envelope(SENDER, RECIPIENT)
+                replies = c.envelope(self.sender, RECIPIENT)
                 if all(reply.code == 250 for reply in replies):
                     break
                 problem = replies
@@ -44,7 +69,7 @@ class Trial:
     def data(self, c, size):
         """DATA to its answer: its code, or 0 when the connection ended."""
         name = f"{len(self.sent)}"
-        text = scene.mail(sender=SENDER, subject=name, body="\r\n".join(
+        text = scene.mail(sender=self.sender, subject=name, body="\r\n".join(
             ["0123456789" * 7] * (size // 72)))
         self.sent[name] = text
         try:
@@ -83,16 +108,36 @@ class Trial:
         return said.returncode == 0 and \
             json.loads(said.stdout).get("messages") == 0
 
+    def is_as_sent(self, message):
+        """Our own fields stand before it."""
+        name = message.field("Subject")
+        if name not in self.sent or \
+                not message.content.endswith(self.sent[name]):
+            return False
+        return not self.is_signed or b"DKIM-Signature" in message.header
+
+    def left_over(self):
+        """Files and rows that belong to no mail; the gateway is stopped."""
+        state = os.path.join(self.scene.gw.root, "var/lib/postern/queued")
+        found = [os.path.relpath(os.path.join(folder, name), state)
+                 for folder, _, names in os.walk(os.path.join(state, "spool"))
+                 for name in names]
+        db = sqlite3.connect(os.path.join(state, "queue.db"))
+        for table in TABLES:
+            rows = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            found += [f"{rows} rows of {table}"] if rows else []
+        db.close()
+        return found
+
     def look(self, doubles_max):
-        """All that was acknowledged has come, whole."""
-        tap.wait_until(self.is_empty, 90, "an empty queue", step=0.1)
+        """All that was acknowledged has come, whole, and nothing is left of
+        the rest.  Stops the gateway."""
+        tap.wait_until(self.is_empty, what="an empty queue", step=0.1)
         came, wrong = collections.Counter(), []
         for message in self.world.messages:
             name = message.field("Subject")
             came[name] += 1
-            # Our own Received line stands before it.
-            if name not in self.sent or \
-                    not message.content.endswith(self.sent[name]):
+            if not self.is_as_sent(message):
                 wrong.append(name)
         doubles = sum(came.values()) - len(came)
         tap.diag(f"{len(self.sent)} mails; answers "
@@ -103,8 +148,11 @@ class Trial:
         for name in lost[:5]:
             tap.diag(f"lost: {name}, {self.accepted[name]}")
         tap.equal(len(lost), 0, "nothing that was acknowledged is lost")
-        tap.equal(wrong, [], "nothing is torn")
+        tap.equal(wrong, [], "nothing is torn, or came unsigned"
+                  if self.is_signed else "nothing is torn")
         tap.ok(doubles <= doubles_max,
                f"{doubles} doubles, at most {doubles_max}")
         tap.ok(self.slowest <= self.back_s,
                f"mail is taken again within {self.back_s} s")
+        self.scene.gw.stop()
+        tap.equal(self.left_over(), [], "nothing half is left")
