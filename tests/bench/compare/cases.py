@@ -17,11 +17,12 @@ from .postfix import Postfix
 from .work import (Work, accepted_rows, ceiling, losses, measure, send,
                    warm_up, wait_arrivals)
 
+# Whole, and for a smoke run.
 SIZES = {
-    "a": (20000, 400), "b": (30000, 1000), "c1": (6000, 200),
-    "c2": (20000, 600), "d": (1000, 40), "e": ((1000, 5000), (20, 40)),
-    "f": (20000, 400), "flow": (10000, 400), "g": (1, 1), "h": (10000, 300),
-    "i": (1000000, 2000), "accounts": (1000, 20)}
+    "a": (20000, 100), "b": (30000, 300), "c1": (6000, 60),
+    "c2": (20000, 200), "d": (1000, 10), "e": ((1000, 5000), (5, 10)),
+    "f": (20000, 100), "flow": (10000, 100), "g": (1, 1), "h": (10000, 60),
+    "i": (1000000, 500), "accounts": (1000, 10), "warm": (500, 50)}
 
 
 def size(name, is_quick):
@@ -86,7 +87,8 @@ class Relay(Case):
         return ceiling(self.full())
 
     def measure(self, product):
-        warm = self.full().but(max(100, self.size() // 20))
+        warm = self.full().but(max(self.size("warm") // 5,
+                                   self.size() // 20))
         warm_up(warm, product.port())
         product.wait_idle()
         return measure(self.full(), product, self.sink)
@@ -118,7 +120,6 @@ class Submission(Relay):
     words = ("--starttls", "--from", "%u")
 
     def prepare(self):
-        self.introduced = []
         self.tls = certs.Authority().issue("gw.example.test")
         self.accounts = [(f"user{i}@example.test", f"secret-{i}")
                          for i in range(self.size("accounts"))]
@@ -142,22 +143,8 @@ class Submission(Relay):
         return ceiling(self.work.but(self.size(), ("--starttls",)),
                        ("--cert", cert, "--key", key))
 
-    def introduce(self, product):
-        """Each account logs in once, a few at a time: many first logins at
-        once from one address look like guessing to Postern.  Then a new
-        start, which forgets the passwords that were verified."""
-        if product in self.introduced:
-            return
-        self.introduced.append(product)
-        few = Work(len(self.accounts), connections=5, words=self.login)
-        warm_up(few, product.port("submission"))
-        product.wait_idle()
-        product.stop()
-        product.start()
-
     def measure(self, product):
-        self.introduce(product)
-        warm_up(Work(100), product.port())
+        warm_up(Work(self.size("warm") // 5), product.port())
         # Each account's first login since the start.
         first = Work(len(self.accounts), words=self.login)
         cold = send(first, product.port("submission"), self.sink,
@@ -273,7 +260,7 @@ class Backlog(Case):
         return load, summary
 
     def measure(self, product):
-        warm_up(Work(500), product.port())
+        warm_up(Work(self.size("warm")), product.port())
         product.wait_idle()
         alone = self.flow(product)
         product.wait_idle()
@@ -396,7 +383,7 @@ class Million(Backlog):
     def run(self, product):
         product.start()
         try:
-            warm_up(Work(500), product.port())
+            warm_up(Work(self.size("warm")), product.port())
             product.wait_idle()
             alone = self.flow(product)
             product.wait_idle()

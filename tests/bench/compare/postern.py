@@ -84,14 +84,21 @@ class Postern:
         """Queue empty, its log handed over, the index with all of it."""
         deadline = time.monotonic() + limit_s
         while True:
-            queue, hub = self.gw.program("queued"), self.gw.program("loghub")
-            if not queue["messages"] and not queue["log_behind"] \
-                    and not hub["index_behind"]:
+            queue, hub = self._counters("queued", "loghub")
+            if not queue.get("messages", 1) \
+                    and not queue.get("log_behind", 1) \
+                    and not hub.get("index_behind", 1):
                 break
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not idle: {queue} {hub}")
-            time.sleep(0.2)
+            time.sleep(process.SPANS["step"])
         process.wait_quiet(self.roots())
+
+    def _counters(self, *programs):
+        """What each of them counts; {} of one that does not answer."""
+        rows = {row["program"]: row.get("counters", {})
+                for row in self.gw.status()["programs"]}
+        return [rows[name] for name in programs]
 
     def queued(self):
         return self.gw.program("queued")["messages"]
@@ -102,7 +109,7 @@ class Postern:
         while self.queued() < count:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.queued()} of {count} are queued")
-            time.sleep(0.2)
+            time.sleep(process.SPANS["step"])
         process.wait_quiet(self.roots(), limit_s=limit_s)
 
     def retry_all(self):

@@ -157,11 +157,14 @@ class Postfix:
         tap.wait_until(self._answers, 30, "Postfix to answer", step=0.002)
 
     def stop(self):
-        for child in (self.process, self.milter):
+        # OpenDKIM looks every five seconds whether it is to end, and has
+        # nothing to put in order.
+        for child, how in ((self.process, signal.SIGTERM),
+                           (self.milter, signal.SIGKILL)):
             if child is None:
                 continue
             # Its whole group, which is ours alone.
-            os.killpg(child.pid, signal.SIGTERM)
+            os.killpg(child.pid, how)
             try:
                 child.wait(60)
             except subprocess.TimeoutExpired:
@@ -190,7 +193,7 @@ class Postfix:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.queued()} mails are queued\n"
                                    + self.log())
-            time.sleep(0.2)
+            time.sleep(process.SPANS["step"])
         process.wait_quiet(self.roots())
 
     def wait_deferred(self, count, limit_s=1200):
@@ -198,7 +201,7 @@ class Postfix:
         while self.queued(("deferred",)) < count:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.queued()} of {count} are deferred")
-            time.sleep(0.5)
+            time.sleep(2 * process.SPANS["step"])
         process.wait_quiet(self.roots())
 
     def retry_all(self):

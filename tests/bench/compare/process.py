@@ -9,9 +9,12 @@ import os
 import time
 
 TICK = os.sysconf("SC_CLK_TCK")
-# So long has to be quiet what is called idle, so long to stand still what is
-# called settled; shorter in a smoke run.
-SPANS = {"quiet": 1.5, "still": 7.0}
+# So long has to be quiet what is called idle, with at most that share of a
+# processor; so long to stand still what is called settled; and so often it is
+# looked at.
+SPANS = {"quiet": 1.5, "share": 0.01, "still": 7.0, "step": 0.25}
+# A smoke run asks whether all of it works, and not how fast it is.
+SMOKE_SPANS = {"quiet": 0.05, "share": 0.5, "still": 0.1, "step": 0.05}
 
 
 def own_seconds(pid):
@@ -89,13 +92,13 @@ class Cpu:
         return sum(self.by_name().values())
 
 
-def wait_quiet(roots, limit_s=120, share=0.01):
+def wait_quiet(roots, limit_s=120):
     """Until the tree has used next to no CPU for a while."""
     deadline = time.monotonic() + limit_s
-    since, step, last = 0.0, 0.25, Cpu(roots)
+    since, step, last = 0.0, SPANS["step"], Cpu(roots)
     while time.monotonic() < deadline:
         time.sleep(step)
-        if last.seconds() > share * step:
+        if last.seconds() > SPANS["share"] * step:
             since = 0.0
         else:
             since += step
@@ -124,7 +127,7 @@ def pss_kb(roots):
 def settled_pss_kb(roots, limit_s=60, slack_kb=64):
     """The same, once it stands still: longer than a program waits before it
     gives memory back to the system."""
-    step, last, still_s = 0.5, [], SPANS["still"]
+    step, last, still_s = 2 * SPANS["step"], [], SPANS["still"]
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         last = last[-int(still_s / step):] + [pss_kb(roots)]

@@ -76,7 +76,7 @@ def wait_arrivals(sink, run, count, limit_s=FLOW_WAIT_S, idle_s=60):
         if now > deadline or now - moved > idle_s:
             raise TimeoutError(
                 f"{len(arrivals.found)} of {count} mails arrived")
-        time.sleep(0.1)
+        time.sleep(process.SPANS["step"] / 2)
     return arrivals.found
 
 
@@ -110,7 +110,7 @@ def warm_up(work, port, limit_s=60):
         if time.monotonic() > deadline:
             raise RuntimeError(f"does not get warm: {summary} "
                                + load.errors()[-500:])
-        time.sleep(0.5)
+        time.sleep(process.SPANS["step"])
 
 
 def send(work, port, sink, roots):
@@ -160,7 +160,7 @@ def ceiling(work, words=()):
     """The generator straight into a sink: what there would be if the product
     in between cost nothing."""
     sink = bench.Sink(*words)
-    work.but(max(100, work.messages // 10)).start(sink.port).wait(LOAD_WAIT_S)
+    work.but(max(10, work.messages // 10)).start(sink.port).wait(LOAD_WAIT_S)
     figures = send(work, sink.port, sink, [])
     sink.stop()
     return {name: figures[name] for name in (
