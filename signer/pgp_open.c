@@ -301,14 +301,14 @@ read_armored(const struct opening *o, const struct shape *shape,
  * that the reader finds the parts that are judged here and no others.
  */
 static int
-write_lines(
-    const struct content *content, const struct sink *sink, struct err *err)
+write_lines(const struct content *content, uint64_t size,
+    const struct sink *sink, struct err *err)
 {
 	struct line_sink lines;
 	struct sink in = sink_of_lines(&lines);
 
 	line_sink_init(&lines, *sink);
-	if (sink_range(&in, content, 0, content->size, err) == -1)
+	if (sink_range(&in, content, 0, size, err) == -1)
 		return -1;
 	return line_sink_finish(&lines, err);
 }
@@ -320,16 +320,22 @@ write_lines(
 static const char text_header[] = "Content-Type: text/plain; charset=utf-8\r\n"
 				  "Content-Transfer-Encoding: 8bit\r\n\r\n";
 
+/* Looked at as it will go on: many write it with the line ends of Unix. */
 static bool
 has_content_type(const struct content *plain)
 {
+	const uint64_t size =
+	    plain->size > HEADER_SIZE_MAX ? HEADER_SIZE_MAX : plain->size;
 	struct header h;
 	struct buf text;
+	const struct sink sink = sink_of_buf(&text);
 	bool has = false;
 
-	buf_init(&text, HEADER_SIZE_MAX + 1);
+	/* Each line end may become two octets. */
+	buf_init(&text, 2 * HEADER_SIZE_MAX + 2);
 	header_init(&h, 0);
-	if (read_header(plain, 0, &text, &h) == 0)
+	if (write_lines(plain, size, &sink, NULL) == 0 &&
+	    header_read(&h, buf_slice(&text)) == PARSE_OK)
 		has = header_count(&h, HDR_CONTENT_TYPE) == 1 &&
 		      h.end != HEADER_END_NOT_A_FIELD;
 	header_clear(&h);
@@ -351,7 +357,7 @@ make_entity(struct opening *o, const struct content *plain, bool is_inline,
 	if ((is_inline || !has_content_type(plain)) &&
 	    sink_text(&sink, text_header, err) == -1)
 		return -1;
-	if (write_lines(plain, &sink, err) == -1 ||
+	if (write_lines(plain, plain->size, &sink, err) == -1 ||
 	    content_writer_finish(stage, &o->entity) == -1)
 		return -1;
 	o->current = o->entity;
