@@ -43,6 +43,9 @@
 /* A blob: these words, a line with those that unlock, the key. */
 #define BLOB_HEAD "postern-pgp 1\n"
 
+/* Of one key; more of them than anybody's has. */
+#define PRIVATE_PARTS_MAX 32
+
 /*
  * A signature that says more than it must is a leak; a key that is fetched
  * or an agent that is started is not ours.  One gpg runs in a home at a time,
@@ -87,6 +90,7 @@ struct pgp_home {
 	gpgme_ctx_t context;
 	const char *words[2]; /* that are asked for, in this order */
 	unsigned asked;
+	unsigned asked_max;
 };
 
 int
@@ -402,8 +406,8 @@ answer_words(
 
 	(void)uid_hint;
 	(void)info;
-	if (!was_bad && home->asked < 2)
-		words = home->words[home->asked++];
+	if (!was_bad && home->asked < home->asked_max)
+		words = home->words[home->asked++ == 0 ? 0 : 1];
 	if (words == NULL)
 		return gpgme_error(GPG_ERR_CANCELED);
 	if (gpgme_io_writen(fd, words, strlen(words)) != 0 ||
@@ -423,8 +427,10 @@ pgp_home_unlock_twice(
     struct pgp_home *home, const char *first, const char *second)
 {
 	home->words[0] = first != NULL ? first : second;
-	home->words[1] = first != NULL ? second : NULL;
+	home->words[1] = second;
 	home->asked = 0;
+	/* gpg asks once, but of open private parts the new ones of each. */
+	home->asked_max = first != NULL ? 2 : PRIVATE_PARTS_MAX;
 }
 
 static int
