@@ -271,6 +271,13 @@
 /* The set is complete: listeners not named since the last one are closed. */
 #define IPC_LISTENERS_END(F, L) F(U32, count, 0)
 
+/*
+ * What smtpd still has from an earlier bindd, whenever it meets one, and the
+ * end of that: so ports stay open while bindd restarts.
+ */
+#define IPC_LISTENER_KEPT(F, L) F(U16, kind, 0)
+#define IPC_LISTENERS_KEPT(F, L) F(U32, count, 0)
+
 /* ---- a program, its spawner and its workers ---- */
 
 #define IPC_SPAWN(F, L) F(TEXT, worker, 32)
@@ -656,6 +663,9 @@
 	M(ROUTE_TESTED, route_tested, RELAYD, CONFD, 0, IPC_ROUTE_TESTED) \
 	M(LISTENER, listener, BINDD, SMTPD, 1, IPC_LISTENER) \
 	M(LISTENERS_END, listeners_end, BINDD, SMTPD, 0, IPC_LISTENERS_END) \
+	M(LISTENER_KEPT, listener_kept, SMTPD, BINDD, 1, IPC_LISTENER_KEPT) \
+	M(LISTENERS_KEPT, listeners_kept, SMTPD, BINDD, 0, \
+	    IPC_LISTENERS_KEPT) \
 	M(SPAWN, spawn, ANY, SPAWNER, 1, IPC_SPAWN) \
 	M(SPAWNED, spawned, SPAWNER, ANY, 0, IPC_SPAWNED) \
 	M(WORKER_EXITED, worker_exited, SPAWNER, ANY, 0, IPC_WORKER_EXITED) \

@@ -2,9 +2,11 @@
 /*
  * Opens the listening sockets named by three settings, gives smtpd a copy of
  * each and keeps its own, so that connections wait in the kernel while smtpd
- * restarts.  Nothing is ever read from them here.
+ * restarts; after a restart of its own it takes them back from smtpd.  Nothing
+ * is ever read from them here.
  * Runs in: postern-bindd, the one program that may bind low ports.  Trusts:
- * confd's settings; nothing from smtpd, which sends nothing.
+ * confd's settings; of smtpd only a socket that listens where the settings
+ * want one, which is what smtpd is given for it anyway.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -49,6 +51,7 @@ struct bindd {
 	size_t count;
 	struct failed_word *failed;
 	struct channel *smtpd; /* NULL while it is away */
+	bool has_shown;        /* it gave back what it had */
 	struct event *retry;
 	unsigned tries; /* since the settings changed */
 };
@@ -92,21 +95,49 @@ bind_and_listen(int fd, const struct sockaddr *address, socklen_t length)
 
 /* The address that the system gave, and its port when that was left open. */
 static int
-bound_address(int fd, char text_r[IPC_CLIENT_MAX], uint16_t *port_r)
+bound_address(int fd, struct netaddr *address_r, uint16_t *port_r)
 {
 	struct sockaddr_storage sa;
 	socklen_t length = sizeof(sa);
-	struct netaddr address;
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &length) == -1)
+		return -1;
+	return netaddr_from_sockaddr(
+	    (struct sockaddr *)&sa, length, address_r, port_r);
+}
+
+static void
+format_address(
+    const struct netaddr *address, uint16_t port, char text_r[IPC_CLIENT_MAX])
+{
 	char host[NETADDR_TEXT_MAX];
 
-	if (getsockname(fd, (struct sockaddr *)&sa, &length) == -1 ||
-	    netaddr_from_sockaddr(
-		(struct sockaddr *)&sa, length, &address, port_r) == -1)
-		return -1;
-	(void)netaddr_format(&address, host);
+	(void)netaddr_format(address, host);
 	(void)snprintf(text_r, IPC_CLIENT_MAX,
-	    address.family == NETADDR_IPV6 ? "[%s]:%u" : "%s:%u", host,
-	    (unsigned)*port_r);
+	    address->family == NETADDR_IPV6 ? "[%s]:%u" : "%s:%u", host,
+	    (unsigned)port);
+}
+
+/* Takes fd over, unless it returns -1. */
+static int
+add_socket(struct bindd *bindd, enum listener_kind kind, struct slice word,
+    int fd, uint16_t *port_r)
+{
+	struct listening *listening = xcalloc(1, sizeof(*listening));
+	struct netaddr address;
+
+	if (slice_copy(word, listening->word, sizeof(listening->word)) == -1 ||
+	    bound_address(fd, &address, port_r) == -1) {
+		free(listening);
+		return -1;
+	}
+	format_address(&address, *port_r, listening->address);
+	listening->kind = kind;
+	listening->is_wanted = true;
+	listening->fd = fd;
+	listening->next = bindd->first;
+	bindd->first = listening;
+	bindd->count++;
 	return 0;
 }
 
@@ -115,29 +146,20 @@ static int
 open_socket(struct bindd *bindd, enum listener_kind kind, struct slice word,
     const struct netaddr *address, uint16_t *port)
 {
-	struct listening *listening = xcalloc(1, sizeof(*listening));
 	struct sockaddr_storage sa;
 	socklen_t length = netaddr_to_sockaddr(address, *port, &sa);
-
-	listening->kind = kind;
-	listening->is_wanted = true;
-	listening->fd =
+	int fd =
 	    socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (listening->fd == -1 ||
-	    slice_copy(word, listening->word, sizeof(listening->word)) == -1 ||
-	    bind_and_listen(listening->fd, (struct sockaddr *)&sa, length) ==
-		-1 ||
-	    bound_address(listening->fd, listening->address, port) == -1) {
+
+	if (fd == -1 ||
+	    bind_and_listen(fd, (struct sockaddr *)&sa, length) == -1 ||
+	    add_socket(bindd, kind, word, fd, port) == -1) {
 		int saved_errno = errno;
 
-		close_if_open(&listening->fd);
-		free(listening);
+		close_if_open(&fd);
 		errno = saved_errno;
 		return -1;
 	}
-	listening->next = bindd->first;
-	bindd->first = listening;
-	bindd->count++;
 	return 0;
 }
 
@@ -206,7 +228,7 @@ send_listeners(struct bindd *bindd)
 {
 	struct ipc_listeners_end end = {0};
 
-	if (bindd->smtpd == NULL)
+	if (bindd->smtpd == NULL || !bindd->has_shown)
 		return;
 	for (struct listening *at = bindd->first; at != NULL; at = at->next) {
 		struct ipc_listener message = {.kind = (uint16_t)at->kind,
@@ -383,6 +405,92 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 	open_and_send(arg, false);
 }
 
+/* ---- sockets of an earlier bindd ---- */
+
+static bool
+is_listening(int fd)
+{
+	int listens = 0;
+	socklen_t size = sizeof(listens);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) ==
+		   0 &&
+	       listens != 0;
+}
+
+/* A port that the system chose belongs to no word. */
+static bool
+word_names(struct slice word, const struct netaddr *address, uint16_t port)
+{
+	const struct netaddr any = {.family = address->family};
+	struct listen_address listen;
+
+	return setting_listen_address(word, 0, &listen) == 0 &&
+	       listen.port == port &&
+	       netaddr_equals(
+		   listen.is_wildcard ? &any : &listen.address, address);
+}
+
+static bool
+has_address(
+    const struct bindd *bindd, const struct netaddr *address, uint16_t port)
+{
+	char text[IPC_CLIENT_MAX];
+
+	format_address(address, port, text);
+	for (const struct listening *at = bindd->first; at != NULL;
+	     at = at->next)
+		if (strcmp(at->address, text) == 0)
+			return true;
+	return false;
+}
+
+/* Takes the socket over if a word of its kind wants one there. */
+static bool
+take_back(struct bindd *bindd, enum listener_kind kind, int fd)
+{
+	const struct settings *settings = daemon_settings(bindd->daemon);
+	struct slice list = slice_of(words_of(settings, kind));
+	struct slice word;
+	struct netaddr address;
+	uint16_t port;
+
+	if (!is_listening(fd) || bound_address(fd, &address, &port) == -1 ||
+	    has_address(bindd, &address, port) || bindd->count >= SOCKETS_MAX)
+		return false;
+	while (setting_list_next(&list, &word))
+		if (word_names(word, &address, port))
+			return add_socket(bindd, kind, word, fd, &port) == 0;
+	return false;
+}
+
+static int
+on_kept(struct channel *channel, const struct channel_frame *frame)
+{
+	struct bindd *bindd = daemon_state(channel_daemon(channel));
+	unsigned kind = frame->message->listener_kept.kind;
+
+	if (kind >= LISTENER_KIND_COUNT)
+		return -1;
+	if (take_back(bindd, (enum listener_kind)kind, frame->fds[0]))
+		frame->fds[0] = -1;
+	return 0;
+}
+
+/* Not before this is smtpd told of a set: it would close what is missing. */
+static int
+on_kept_end(struct channel *channel, const struct channel_frame *frame)
+{
+	struct bindd *bindd = daemon_state(channel_daemon(channel));
+
+	(void)frame;
+	if (bindd->smtpd != channel)
+		return 0;
+	bindd->has_shown = true;
+	open_and_send(bindd, true);
+	return 0;
+}
+
 /* ---- the program ---- */
 
 static int
@@ -423,7 +531,7 @@ bindd_peer_up(struct daemon *daemon, struct channel *channel)
 	if (channel_peer(channel) != ROLE_SMTPD)
 		return;
 	bindd->smtpd = channel;
-	send_listeners(bindd);
+	bindd->has_shown = false;
 }
 
 static void
@@ -456,12 +564,18 @@ bindd_status(struct daemon *daemon, struct status_writer *status)
 	}
 }
 
+static const struct channel_handler bindd_handlers[] = {
+    {ROLE_SMTPD, MSG_LISTENER_KEPT, on_kept},
+    {ROLE_SMTPD, MSG_LISTENERS_KEPT, on_kept_end},
+    {ROLE_NONE, MSG_HELLO, NULL}};
+
 static const struct confinement bindd_confinement = {
     .rights = CONFINE_BIND | CONFINE_CONNECT_UNIX | CONFINE_FILES_WRITE,
 };
 
 static const struct program bindd_program = {
     .role = ROLE_BINDD,
+    .handlers = bindd_handlers,
     .start = bindd_start,
     .settings_changed = bindd_settings_changed,
     .peer_up = bindd_peer_up,

@@ -231,3 +231,12 @@ listeners_count(const struct listeners *listeners)
 {
 	return listeners->count;
 }
+
+void
+listeners_each(
+    const struct listeners *listeners, listeners_each_fn *each, void *arg)
+{
+	for (const struct listener *at = listeners->first; at != NULL;
+	     at = at->next)
+		each(arg, at->kind, at->fd);
+}

@@ -34,4 +34,9 @@ void listeners_enable(struct listeners *listeners, bool is_enabled);
 
 size_t listeners_count(const struct listeners *listeners);
 
+/* Shows each socket; it stays the set's. */
+typedef void listeners_each_fn(void *arg, enum listener_kind kind, int fd);
+void listeners_each(
+    const struct listeners *listeners, listeners_each_fn *each, void *arg);
+
 #endif

@@ -171,6 +171,25 @@ on_listeners_end(struct channel *channel, const struct channel_frame *frame)
 	return 0;
 }
 
+static void
+show_listener(void *arg, enum listener_kind kind, int fd)
+{
+	struct ipc_listener_kept message = {.kind = (uint16_t)kind};
+
+	(void)channel_send(arg, MSG_LISTENER_KEPT, &message, &fd);
+}
+
+/* A bindd that was started again takes its sockets back from here. */
+static void
+show_listeners(struct smtpd *smtpd, struct channel *bindd)
+{
+	struct ipc_listeners_kept message = {
+	    .count = (uint32_t)listeners_count(smtpd->listeners)};
+
+	listeners_each(smtpd->listeners, show_listener, bindd);
+	(void)channel_send(bindd, MSG_LISTENERS_KEPT, &message, NULL);
+}
+
 static int
 on_link_wanted(struct channel *channel, const struct channel_frame *frame)
 {
@@ -217,6 +236,8 @@ smtpd_peer_up(struct daemon *daemon, struct channel *channel)
 {
 	struct smtpd *smtpd = daemon_state(daemon);
 
+	if (channel_peer(channel) == ROLE_BINDD)
+		show_listeners(smtpd, channel);
 	if (channel_peer(channel) != ROLE_WORKER)
 		return;
 	workers_up(smtpd->workers, channel);
@@ -228,7 +249,8 @@ smtpd_peer_closed(struct daemon *daemon, struct channel *channel)
 {
 	struct smtpd *smtpd = daemon_state(daemon);
 
-	/* Without bindd the sockets are kept: it comes back with its own. */
+	/* Without bindd the sockets are kept, and shown to it when it is back.
+	 */
 	if (channel_peer(channel) != ROLE_WORKER)
 		return;
 	workers_closed(smtpd->workers, channel);

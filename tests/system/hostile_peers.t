@@ -91,9 +91,9 @@ def ask_confd(channel):
 # How another peer than confd finds that it is served: who, and by what.
 ASKERS = {"authd": ("smtpd", ask_authd), "checkd": ("relayd", ask_checkd),
           "loghub": ("queued", ask_loghub), "confd": ("admin", ask_confd)}
-# What comes by itself when such a peer connects.
-GREETINGS = {"bindd": ("smtpd", "LISTENERS_END"),
-             "queued": ("smtpd", "QUEUE_SLOT")}
+# What such a peer says when it connects, and what comes then.
+GREETINGS = {"bindd": ("smtpd", "LISTENERS_KEPT", "LISTENERS_END"),
+             "queued": ("smtpd", None, "QUEUE_SLOT")}
 
 
 class Target:
@@ -118,8 +118,10 @@ class Target:
         if self.witness is not None:
             ASKERS[self.name][1](self.witness)
         elif self.name in GREETINGS:
-            role, wanted = GREETINGS[self.name]
+            role, said, wanted = GREETINGS[self.name]
             with contextlib.closing(self.program.connect(role)) as channel:
+                if said:
+                    channel.send(said, count=0)
                 while channel.read().name != wanted:
                     pass
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import certs, dns, scene, smtp, tap  # noqa: E402
@@ -130,6 +131,47 @@ with tap.group("bindd and smtpd die"):
     tap.equal(served(kept), 220,
               "a client waits until smtpd is back, and is served")
     tap.equal(s.gw.port("smtp"), kept, "on the same port")
+
+with tap.group("bindd dies, and its ports stay open"):
+    port, wild = dns.free_port(), dns.free_port()
+    s.gw.set(**{"smtp.listen": f"127.0.0.1:0 127.0.0.1:{port} *:{wild}"})
+    wanted = {("127.0.0.1", port), ("0.0.0.0", wild)}
+    tap.wait_until(lambda: served(port) == served(wild) == 220,
+                   what="the ports")
+    found, stop = {True: 0, False: 0}, threading.Event()
+
+    def knock():
+        while not stop.wait(0.002):
+            for at in (port, wild):
+                try:
+                    socket.create_connection(("127.0.0.1", at), source_address=(
+                        "127.0.9.1", 0)).close()
+                    found[True] += 1
+                except ConnectionRefusedError:
+                    found[False] += 1
+
+    knocking = threading.Thread(target=knock)
+    knocking.start()
+    for _ in range(3):
+        before = set(s.gw.pids("bindd"))
+        s.gw.kill("bindd")
+
+        def is_new():
+            now = set(s.gw.pids("bindd"))
+            return now and not before & now
+
+        tap.wait_until(is_new, what="another bindd")
+        tap.wait_until(lambda: wanted <= set(s.gw.listeners("smtp")),
+                       what="it has the ports, too")
+    stop.set()
+    knocking.join()
+    tap.equal(found[False], 0, f"of {found[True]} connections none is refused")
+    tap.equal(alerts(), [], "there is no alert")
+    tap.equal(served(port, source="127.0.9.9"), 220, "who comes is served")
+    s.gw.set(**{"smtp.listen": "127.0.0.1:0"})
+    tap.wait_until(lambda: served(port) is None and served(wild) is None,
+                   what="the ports are closed when nobody wants them")
+    s.find_ports()
 
 with tap.group("the certificate"):
     ca = certs.Authority()
