@@ -100,6 +100,8 @@
 	    .help = "a certificate, or with its key as PKCS #12 or PEM", \
 	    .arguments = {KEY_FILE}, \
 	    .options = {FILE_PASSWORD, ASK_PASSWORD, FOR_DOMAIN, \
+		{"--number", "number", "N", CLI_NUMBER, \
+		    "of several private keys in FILE the Nth"}, \
 		{"--pkcs11", "pkcs11", "URI", CLI_TEXT, \
 		    "the key is in a token; the password is its PIN"}}, \
 	    .run = cli_run_key_import}, \

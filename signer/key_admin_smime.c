@@ -183,6 +183,7 @@ key_smime_import(struct manage_request *request)
 	struct wish *wish = xcalloc(1, sizeof(*wish));
 	struct key_call *call;
 	struct buf file;
+	char number[32];
 	enum manage_code code = read_wish(request, wish);
 
 	if (code == MANAGE_DONE)
@@ -196,6 +197,9 @@ key_smime_import(struct manage_request *request)
 	call->context = wish;
 	key_call_fact(call, "kind", "smime");
 	key_call_fact(call, "may_be_public", "yes");
+	(void)snprintf(number, sizeof(number), "%lld",
+	    (long long)key_number(request, "number", 0));
+	key_call_fact(call, "number", number);
 	key_call_part(call, "file", buf_slice(&file));
 	if (wish->token[0] == '\0' && manage_text(request, "password") != NULL)
 		key_call_part(call, "passphrase",

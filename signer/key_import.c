@@ -24,6 +24,7 @@
 struct walk {
 	struct key_import *import;
 	const char *passphrase; /* NULL: none was given */
+	uint64_t number;        /* of the key that is wanted; 0: the only one */
 	unsigned keys;
 	unsigned bags;
 };
@@ -45,9 +46,9 @@ take_key(struct walk *walk, EVP_PKEY *key, struct err *err)
 		return err_set(err, "the private key in the file is damaged");
 	}
 	walk->keys++;
-	if (walk->import->key != NULL) {
+	if (walk->keys != (walk->number == 0 ? 1 : walk->number)) {
 		EVP_PKEY_free(key);
-		return 0; /* counted; refused at the end with the number */
+		return 0; /* counted; refused at the end when none was wanted */
 	}
 	walk->import->key = key;
 	return 0;
@@ -402,12 +403,16 @@ match(struct walk *walk, struct err *err)
 {
 	struct key_import *import = walk->import;
 
-	if (walk->keys > 1)
-		return err_set(err,
-		    "the file holds %u private keys; one at a time is taken",
-		    walk->keys);
 	if (walk->keys == 0)
 		return err_set(err, "the file holds no private key");
+	if (walk->keys > 1 && walk->number == 0)
+		return err_set(err,
+		    "the file holds %u private keys; one at a time is taken, "
+		    "by --number",
+		    walk->keys);
+	if (import->key == NULL)
+		return err_set(
+		    err, "the file holds %u private keys alone", walk->keys);
 	if (import->list.count == 0)
 		return err_set(
 		    err, "the file holds a private key and no certificate");
@@ -423,12 +428,12 @@ match(struct walk *walk, struct err *err)
 }
 
 int
-key_import_file(struct slice file, struct slice passphrase,
+key_import_file(struct slice file, struct slice passphrase, uint64_t number,
     struct key_import *import_r, struct err *err)
 {
 	const unsigned char *at = (const unsigned char *)file.p;
 	char words[PASSPHRASE_MAX + 1];
-	struct walk walk = {.import = import_r};
+	struct walk walk = {.import = import_r, .number = number};
 	PKCS12 *pkcs12 = NULL;
 	int rc = -1;
 

@@ -17,11 +17,12 @@ struct key_import {
 void key_import_clear(struct key_import *import);
 
 /*
- * Exactly one private key and its certificate.  -1 with a reason: damaged,
- * the pass phrase is missing or wrong, several keys, no certificate for the
- * key, a bomb.
+ * One private key and its certificate: of several keys the one of that number,
+ * from 1; 0: there is to be one alone.  -1 with a reason: damaged, the pass
+ * phrase is missing or wrong, not that many keys, no certificate for the key,
+ * a bomb.
  */
-int key_import_file(struct slice file, struct slice passphrase,
+int key_import_file(struct slice file, struct slice passphrase, uint64_t number,
     struct key_import *import_r, struct err *err);
 
 #endif

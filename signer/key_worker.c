@@ -222,12 +222,14 @@ import_smime(struct key_work *task)
 {
 	struct key_import import;
 	struct x509_facts facts;
+	uint64_t number = 0;
 	int rc;
 
 	if (is_public_alone(task))
 		return parse_smime(task);
+	(void)slice_to_u64(key_work_fact(task, "number"), &number);
 	if (key_import_file(key_part(&task->parts, "file"),
-		key_part(&task->parts, "passphrase"), &import,
+		key_part(&task->parts, "passphrase"), number, &import,
 		&task->err) == -1)
 		return -1;
 	rc = x509_read_facts(import.certificate, &facts, &task->err);

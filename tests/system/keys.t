@@ -316,6 +316,10 @@ def bad_pem():
             path("mismatch.pem"))
     save("two.pem", read("good.key") + read("other1.key") + read("good.crt"))
     refused("2 private keys", "key", "smime", "import", path("two.pem"))
+    refused("belongs to none", "key", "smime", "import", path("two.pem"),
+            "--number", "2")
+    refused("2 private keys alone", "key", "smime", "import",
+            path("two.pem"), "--number", "3")
     save("alone.pem", read("good.key"))
     refused("no certificate", "key", "smime", "import", path("alone.pem"))
     openssl("pkcs8", "-topk8", "-in", path("good.key"), "-out",
@@ -402,11 +406,30 @@ def openpgp():
         got = gw.cli("--json", "key", "pgp", "import", path("hal.asc"),
                      "--password-stdin", input=WORDS)
         tap.contains(got, "hal@example.org", "gpg's secret key is read")
+        open_key(env)
         gw.cli("key", "pgp", "retire",
                str(key_of("pgp", "gus@")[0]["id"]))
         tap.equal(key_of("pgp", "gus@")[0]["status"], "decrypt_only",
                   "retired, it opens old mail")
         tool("gpgconf", "--kill", "gpg-agent", env=env)
+
+
+def open_key(env):
+    """gpg asks for new words for each of its private parts."""
+    words = ("--batch", "--pinentry-mode", "loopback", "--passphrase", "")
+    tool("gpg", *words, "--quick-gen-key", "Ilse <ilse@example.org>",
+         "ed25519", "sign,cert", "never", env=env)
+    listed = tool("gpg", "--list-keys", "--with-colons", "ilse@example.org",
+                  env=env)
+    fingerprint = re.search(r"(?m)^fpr:+(\w+):", listed).group(1)
+    for kind, use in (("cv25519", "encr"), ("ed25519", "sign")):
+        tool("gpg", *words, "--quick-add-key", fingerprint, kind, use,
+             "never", env=env)
+    save("ilse.asc", tool("gpg", *words, "--armor", "--export-secret-keys",
+                          fingerprint, env=env))
+    got = gw.cli("--json", "key", "pgp", "import", path("ilse.asc"))
+    tap.contains(got, "ilse@example.org",
+                 "one without pass phrase, and with subkeys, too")
 
 
 def restart():
