@@ -54,6 +54,8 @@ release(void *arg)
 	frame_out_clear(&channel->out);
 	for (size_t i = 0; i < channel->in_fd_count; i++)
 		close_if_open(&channel->in_fds[i]);
+	if (channel->in != NULL)
+		explicit_bzero(channel->in, channel->in_used);
 	free(channel->in);
 	free(channel->requests);
 	if (channel->config.released != NULL)
@@ -165,7 +167,11 @@ send_frame(struct channel *channel, enum ipc_type type, uint64_t request_id,
 		return -1;
 	if (was_empty)
 		channel->out_progress_ms = clock_monotonic_ms();
-	loop_at_turn_end(channel->config.loop, &channel->flush);
+	/* Not moved by frames to come, and wiped at once. */
+	if (ipc_is_secret(type))
+		flush_output(channel);
+	else
+		loop_at_turn_end(channel->config.loop, &channel->flush);
 	return 0;
 }
 

@@ -127,6 +127,8 @@ take_frame(struct channel *channel, const struct ipc_header *header,
 	memmove(channel->in_fds, channel->in_fds + header->fds,
 	    channel->in_fd_count * sizeof(int));
 	rc = handle_frame(channel, header, payload, fds);
+	if (ipc_is_secret((enum ipc_type)header->type))
+		explicit_bzero((void *)(uintptr_t)payload.p, payload.n);
 	for (size_t i = 0; i < header->fds; i++)
 		close_if_open(&fds[i]);
 	return rc;
@@ -136,7 +138,7 @@ void
 channel_handle_input(struct channel *channel)
 {
 	struct slice in = {channel->in, channel->in_used};
-	struct ipc_header header;
+	struct ipc_header header = {0};
 	ssize_t size = 0;
 
 	while (!channel->is_closed && !channel->is_paused &&
@@ -170,8 +172,12 @@ channel_handle_input(struct channel *channel)
 	}
 	if (in.p != channel->in)
 		channel->in_ticks = 0;
-	if (in.n > 0 && in.p != channel->in)
+	if (in.n > 0 && in.p != channel->in) {
 		memmove(channel->in, in.p, in.n);
+		if (ipc_is_secret((enum ipc_type)header.type))
+			explicit_bzero(
+			    channel->in + in.n, channel->in_used - in.n);
+	}
 	channel->in_used = in.n;
 	if (channel_waits_for_rest(channel) &&
 	    !event_pending(channel->timer, EV_TIMEOUT, NULL))
@@ -181,6 +187,23 @@ channel_handle_input(struct channel *channel)
 		channel->in = NULL;
 		channel->in_size = 0;
 	}
+}
+
+/* A secret that began to come in is not left behind where it was. */
+static void
+grow(struct channel *channel, size_t size, bool has_secret)
+{
+	char *old = channel->in;
+
+	if (!has_secret) {
+		channel->in = xrealloc(old, size);
+	} else {
+		channel->in = xmalloc(size);
+		memcpy(channel->in, old, channel->in_used);
+		explicit_bzero(old, channel->in_used);
+		free(old);
+	}
+	channel->in_size = size;
 }
 
 /* Room to read the rest of the frame at hand, and at least READ_SIZE. */
@@ -197,10 +220,8 @@ make_room(struct channel *channel)
 		want = IPC_HEADER_SIZE + (size_t)header.length;
 	if (!channel->is_up)
 		want = 1024; /* nothing but a HELLO */
-	if (channel->in_size < want) {
-		channel->in = xrealloc(channel->in, want);
-		channel->in_size = want;
-	}
+	if (channel->in_size < want)
+		grow(channel, want, ipc_is_secret((enum ipc_type)header.type));
 }
 
 static int

@@ -36,6 +36,12 @@ struct confinement {
 };
 
 /*
+ * Others of the same user cannot look into this process's memory, and it
+ * leaves no core.  Part of confine(); before it for what gets secrets early.
+ */
+void confine_memory(void);
+
+/*
  * Takes the rights away for good; threads started later inherit it.
  * state_dir: the program's own directory, NULL for none.  Returns
  * -1 when the kernel refuses seccomp; a missing Landlock is not a failure.

@@ -500,6 +500,8 @@ run_worker(const struct program *program, const char *name)
 		(void)snprintf(title, sizeof(title), "%s-%s",
 		    role_name(program->role), worker->name);
 		(void)prctl(PR_SET_NAME, title);
+		/* Before anybody gives it a key. */
+		confine_memory();
 		return worker->main(LISTEN_FDS_START);
 	}
 	usage(program);

@@ -48,13 +48,34 @@ drop_first_fds(struct frame_out *out)
 	free(entry);
 }
 
+/* Takes the first n octets off what waits. */
+static void
+drain(struct frame_out *out, size_t n)
+{
+	while (out->has_secret && n > 0) {
+		size_t take = evbuffer_get_contiguous_space(out->buffer);
+
+		if (take == 0)
+			bug("an evbuffer has less than its length");
+		if (take > n)
+			take = n;
+		explicit_bzero(
+		    evbuffer_pullup(out->buffer, (ssize_t)take), take);
+		(void)evbuffer_drain(out->buffer, take);
+		n -= take;
+	}
+	(void)evbuffer_drain(out->buffer, n);
+}
+
 void
 frame_out_clear(struct frame_out *out)
 {
 	while (out->first != NULL)
 		drop_first_fds(out);
-	if (out->buffer != NULL)
+	if (out->buffer != NULL) {
+		drain(out, frame_out_pending(out));
 		evbuffer_free(out->buffer);
+	}
 	out->buffer = NULL;
 }
 
@@ -115,6 +136,7 @@ frame_out_add(struct frame_out *out, struct ipc_header header,
 	room.iov_len = IPC_HEADER_SIZE + size;
 	if (evbuffer_commit_space(out->buffer, &room, 1) == -1)
 		bug("evbuffer_commit_space");
+	out->has_secret |= ipc_is_secret((enum ipc_type)header.type);
 	out->added += room.iov_len;
 	return 0;
 }
@@ -181,7 +203,7 @@ send_some(struct frame_out *out, int fd)
 	}
 	n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n > 0) {
-		(void)evbuffer_drain(out->buffer, (size_t)n);
+		drain(out, (size_t)n);
 		out->sent += (uint64_t)n;
 		if (has_fds)
 			drop_first_fds(out);
@@ -205,5 +227,6 @@ frame_out_send(struct frame_out *out, int fd, bool *moved_r)
 		else
 			return FRAME_OUT_BROKEN;
 	}
+	out->has_secret = false;
 	return FRAME_OUT_EMPTY;
 }

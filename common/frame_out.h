@@ -17,6 +17,7 @@ struct frame_out {
 	uint64_t sent;
 	struct fd_entry *first;
 	struct fd_entry **last;
+	bool has_secret; /* among what waits: it is wiped when it leaves */
 };
 
 void frame_out_init(struct frame_out *out);

@@ -115,6 +115,16 @@ ipc_max_size(enum ipc_type type)
 	return size < IPC_FRAME_MAX ? size : IPC_FRAME_MAX;
 }
 
+bool
+ipc_is_secret(enum ipc_type type)
+{
+#define IS_SECRET(NAME) [MSG_##NAME] = true,
+	static const bool secrets[MSG_COUNT] = {IPC_SECRETS(IS_SECRET)};
+#undef IS_SECRET
+
+	return (unsigned)type < MSG_COUNT && secrets[type];
+}
+
 static uint64_t
 hash_octets(uint64_t hash, const void *p, size_t n)
 {

@@ -128,6 +128,9 @@ const struct ipc_shape *ipc_record_shape(enum ipc_record_kind kind);
 /* The most octets that a payload of that type may have. */
 size_t ipc_max_size(enum ipc_type type);
 
+/* Is it wiped from buffers (IPC_SECRETS)? */
+bool ipc_is_secret(enum ipc_type type);
+
 /* The most octets that a struct of that shape takes by its limits. */
 size_t ipc_shape_max_size(const struct ipc_shape *shape);
 

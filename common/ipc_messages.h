@@ -644,6 +644,14 @@
 #define IPC_LIFE_EVENTS(F, L) L(life, events, 4096)
 #define IPC_LIFE_STORED(F, L) F(U32, count, 0)
 
+/* ---- secrets ---- */
+
+/*
+ * Messages with private keys: they leave at once, and both ends wipe them from
+ * their buffers when they were sent, or handled.
+ */
+#define IPC_SECRETS(S) S(WORKER_SECRET) S(WORKER_TLS)
+
 /* ---- the table ---- */
 
 #define IPC_MESSAGES(M) \
