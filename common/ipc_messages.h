@@ -580,6 +580,8 @@
 	F(TEXT, folder, 512) \
 	F(TEXT, pkcs11_module, 512) \
 	F(TEXT, pkcs11_folder, 512)
+/* It has its secret and takes tasks; pid is for the log. */
+#define IPC_WORKER_READY(F, L) F(U32, pid, 0)
 
 /*
  * A task; op is enum work_op.  facts: arguments of WORK_KEY, and the layers
@@ -727,6 +729,7 @@
 	M(SIGN_RESULT, sign_result, SIGNERD, QUEUED, 0, IPC_SIGN_RESULT) \
 	M(WORKER_SECRET, worker_secret, SIGNERD, WORKER, 0, \
 	    IPC_WORKER_SECRET) \
+	M(WORKER_READY, worker_ready, WORKER, SIGNERD, 0, IPC_WORKER_READY) \
 	M(WORK, work, SIGNERD, WORKER, 0, IPC_WORK) \
 	M(WORK_FILE, work_file, SIGNERD, WORKER, 2, IPC_WORK_FILE) \
 	M(WORKED, worked, WORKER, SIGNERD, 0, IPC_WORKED) \

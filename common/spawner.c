@@ -224,9 +224,10 @@ spawner_start(enum role role, const char *binary, struct err *err)
 struct spawned {
 	struct spawner *spawner;
 	struct spawned *next;          /* an older one */
-	const struct channel *channel; /* may be another one's by now */
+	const struct channel *channel; /* NULL: retired or killed */
 	pid_t pid;                     /* 0: not known yet */
 	bool is_unwanted;              /* killed before it had a pid */
+	struct event *overdue;         /* of spawner_retire(); or NULL */
 };
 
 struct spawner {
@@ -234,6 +235,14 @@ struct spawner {
 	struct channel *channel;
 	struct spawned *workers; /* the newest first */
 };
+
+static void
+drop_timer(struct spawned *spawned)
+{
+	if (spawned->overdue != NULL)
+		event_free(spawned->overdue);
+	spawned->overdue = NULL;
+}
 
 static void
 forget_worker(struct spawner *spawner, const struct spawned *spawned, pid_t pid)
@@ -246,6 +255,7 @@ forget_worker(struct spawner *spawner, const struct spawned *spawned, pid_t pid)
 		struct spawned *gone = *at;
 
 		*at = gone->next;
+		drop_timer(gone);
 		free(gone);
 	}
 }
@@ -314,6 +324,7 @@ spawner_free(struct spawner *spawner)
 
 		spawner->workers = worker->next;
 		worker->spawner = NULL;
+		drop_timer(worker);
 		if (worker->pid != 0)
 			free(worker);
 	}
@@ -341,18 +352,59 @@ on_spawned(void *arg, const struct channel_frame *frame)
 		send_kill(spawned->spawner, spawned->pid);
 }
 
-void
-spawner_kill(struct spawner *spawner, const struct channel *channel)
+static struct spawned *
+find_spawned(struct spawner *spawner, const struct channel *channel)
 {
 	struct spawned *at = spawner->workers;
 
 	while (at != NULL && at->channel != channel)
 		at = at->next;
-	if (at == NULL)
+	return at;
+}
+
+static void
+end_now(struct spawned *spawned)
+{
+	spawned->channel = NULL;
+	spawned->is_unwanted = true;
+	if (spawned->pid != 0)
+		send_kill(spawned->spawner, spawned->pid);
+}
+
+void
+spawner_kill(struct spawner *spawner, const struct channel *channel)
+{
+	struct spawned *spawned = find_spawned(spawner, channel);
+
+	if (spawned != NULL)
+		end_now(spawned);
+}
+
+static void
+on_overdue(evutil_socket_t fd, short what, void *arg)
+{
+	struct spawned *spawned = arg;
+
+	(void)fd;
+	(void)what;
+	log_notice("worker %d did not end by itself", (int)spawned->pid);
+	end_now(spawned);
+}
+
+void
+spawner_retire(
+    struct spawner *spawner, const struct channel *channel, uint32_t within_ms)
+{
+	struct spawned *spawned = find_spawned(spawner, channel);
+
+	if (spawned == NULL)
 		return;
-	at->is_unwanted = true;
-	if (at->pid != 0)
-		send_kill(spawner, at->pid);
+	spawned->channel = NULL;
+	spawned->overdue =
+	    event_new(loop_base(spawner->loop), -1, 0, on_overdue, spawned);
+	if (spawned->overdue == NULL)
+		fatal("out of memory for a timer");
+	loop_arm(spawned->overdue, within_ms);
 }
 
 /* A fork and an exec; the machine may be busy. */

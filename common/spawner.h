@@ -47,4 +47,11 @@ struct channel *spawner_spawn(struct spawner *spawner, const char *worker,
  */
 void spawner_kill(struct spawner *spawner, const struct channel *channel);
 
+/*
+ * Its channel is about to be closed here, and it then ends by itself; if not
+ * within that time, since it hangs, it is ended.
+ */
+void spawner_retire(
+    struct spawner *spawner, const struct channel *channel, uint32_t within_ms);
+
 #endif

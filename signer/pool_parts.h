@@ -5,6 +5,29 @@
  *	pools.c        the classes: what waits, who gets it
  *	pool_worker.c  one process: its start, its tasks, its end
  *	pool_queue.c   the queue of a class (pure)
+ *
+ * The states of a worker process, as the broker sees it:
+ *
+ *	state     event                                next
+ *	away      tasks wait, its back-off is over:    starting
+ *	          it is asked for
+ *	starting  HELLO: it is sent its secret         starting
+ *	          WORKER_READY                         ready
+ *	          START_MS are over, or its channel    away, with back-off
+ *	          ended: it is killed
+ *	ready     it gets a task, or answers one       ready
+ *	          the task at hand is late, or its     away, with back-off
+ *	          channel ended: it is killed
+ *	          it did much, grew, idled for long,   retiring; away if it has
+ *	          or we stop                           nothing to do
+ *	retiring  its last task is answered: its       away
+ *	          channel is closed, it ends by
+ *	          itself or is killed
+ *	          the task at hand is late, or its     away
+ *	          channel ended: it is killed
+ *
+ * Whatever ends its channel, the process ends with it: one that hangs would
+ * keep its keys in memory for ever.
  */
 #ifndef SIGNER_POOL_PARTS_H
 #define SIGNER_POOL_PARTS_H
@@ -21,6 +44,14 @@
 
 struct pool;
 
+enum pool_worker_state {
+	POOL_WORKER_AWAY,
+	POOL_WORKER_STARTING,
+	POOL_WORKER_READY,
+	POOL_WORKER_RETIRING,
+	POOL_WORKER_STATE_COUNT
+};
+
 struct slot {
 	uint64_t task_id;
 	struct task *task; /* NULL: cancelled */
@@ -30,9 +61,9 @@ struct slot {
 
 struct pool_worker {
 	struct pool *pool;
-	struct channel *channel; /* NULL: not running */
-	bool is_up;
-	bool is_retiring;
+	enum pool_worker_state state;
+	struct channel *channel; /* NULL: away */
+	uint32_t pid;            /* as it says; for the log */
 	unsigned done;
 	struct slot slots[POOL_DEPTH]; /* the first is at hand */
 	unsigned slot_count;
@@ -49,8 +80,9 @@ struct pool {
 	unsigned worker_count;
 	struct pool_worker workers[POOL_WORKERS_MAX];
 	struct pool_queue queue;
-	unsigned large_runs; /* at most one */
-	unsigned deaths;     /* in a row */
+	unsigned large_runs;    /* at most one */
+	unsigned deaths;        /* in a row */
+	unsigned failed_starts; /* in a row */
 	bool is_alerted;
 	uint64_t tasks_done;
 	uint64_t tasks_failed; /* by death or deadline */
@@ -71,14 +103,20 @@ struct pools {
 /* At the end of this turn, tasks are given out. */
 void pools_dispatch(struct pools *pools);
 
+/* A worker did not come up; what waits for its class may not wait for ever. */
+void pool_start_failed(struct pool *pool);
+
 /* ---- pool_worker.c ---- */
 
 void pool_worker_start(struct pool_worker *worker);
-/* It is up and has a slot free; the task is in its class's queue. */
+/* It is ready and has a slot free; the task is in its class's queue. */
 void pool_worker_send(struct pool_worker *worker, struct task *task);
 /* It ends once it has nothing to do. */
 void pool_worker_retire(struct pool_worker *worker);
-/* Its loop may not run: the spawner ends it. */
-void pool_worker_kill(struct pool_worker *worker, const char *reason);
+/* It is late with its start, or with its task: then it is killed. */
+bool pool_worker_check(struct pool_worker *worker, uint64_t now_ms);
+
+/* Answers the task SIGNED_TEMPORARY; it is in no queue. */
+void pool_give_up(struct pool *pool, struct task *task, const char *reason);
 
 #endif

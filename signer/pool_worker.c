@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One worker process and what it was given.
+ * One worker process and what it was given; pool_parts.h has its states.
  * Runs in: postern-signerd, the broker.  Trusts: nothing that a worker says
  * but that it says it for the task at hand.
  */
@@ -12,18 +12,32 @@
 #include "signer/pool_parts.h"
 #include "signer/signerd.h"
 
+/*
+ * From the request for a process to its READY.  A fork, an exec, gpg's
+ * question for its parts and a PKCS #11 module take less than a second; a busy
+ * machine, and a token that is asked over a network, may need some.
+ */
+#define START_MS 15000
 /* How long a task may take: this, and so much for each MiB. */
 #define DEADLINE_MS 30000
 #define DEADLINE_MS_PER_MIB 1000
 /* A worker that did so many tasks, or was that large, is replaced. */
 #define TASKS_MAX 10000
 #define MEMORY_MAX_KB (256u * 1024)
+/* To wipe its keys, and end gpg's agent and remove its home. */
+#define RETIRE_MS 10000
 /* One that lived so long had a reason of its own to die. */
 #define STABLE_MS 60000
 /* Deaths in a row that an administrator should hear of. */
 #define DEATHS_ALERT 3
 /* A task that was only behind the one at hand is given to another worker. */
 #define TRIES_MAX 2
+
+static struct spawner *
+spawner_of(const struct pool_worker *worker)
+{
+	return daemon_spawner(worker->pool->pools->signerd->daemon);
+}
 
 /* ---- results ---- */
 
@@ -35,14 +49,15 @@ finish(struct task *task, struct task_result *result)
 	close_if_open(&result->fd);
 }
 
-static void
-give_up(struct task *task, const char *reason)
+void
+pool_give_up(struct pool *pool, struct task *task, const char *reason)
 {
 	struct task_result result = {.outcome = SIGNED_TEMPORARY,
 	    .enhanced = SLICE("4.3.0"),
 	    .reason = slice_of(reason),
 	    .fd = -1};
 
+	pool->tasks_failed++;
 	finish(task, &result);
 }
 
@@ -59,7 +74,7 @@ take_slot(struct pool_worker *worker)
 	return slot;
 }
 
-/* ---- workers ---- */
+/* ---- the end ---- */
 
 static void
 alert_of_deaths(struct pool *pool)
@@ -87,125 +102,83 @@ work_succeeded(struct pool *pool)
 }
 
 /*
- * The process is gone or given up.  The task at hand may be what ended it;
- * what was behind it was not begun.
+ * The task at hand may be what ended the process; what was behind it was not
+ * begun.
  */
 static void
-worker_gone(struct pool_worker *worker, const char *reason)
+give_back_tasks(struct pool_worker *worker, const char *reason)
 {
 	struct pool *pool = worker->pool;
-	uint64_t now_ms = clock_monotonic_ms();
-	bool was_wanted = !worker->is_retiring;
 	bool is_first = true;
 
-	worker->channel = NULL;
-	worker->is_up = false;
-	worker->is_retiring = false;
 	while (worker->slot_count > 0) {
 		struct slot slot = take_slot(worker);
 
-		if (slot.task == NULL) {
-			is_first = false;
-			continue;
-		}
-		slot.task->worker = NULL;
-		if (!is_first && ++slot.task->tries < TRIES_MAX) {
-			pool_queue_add_first(&pool->queue, slot.task);
-		} else {
-			pool->tasks_failed++;
-			give_up(slot.task, reason);
+		if (slot.task != NULL) {
+			slot.task->worker = NULL;
+			if (!is_first && ++slot.task->tries < TRIES_MAX)
+				pool_queue_add_first(&pool->queue, slot.task);
+			else
+				pool_give_up(pool, slot.task, reason);
 		}
 		is_first = false;
 	}
+}
+
+static void
+back_off(struct pool_worker *worker)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
 	if (now_ms - worker->started_ms >= STABLE_MS)
 		worker->backoff_ms = RESTART_FIRST_MS;
-	if (was_wanted && !pool->pools->is_stopping) {
+	worker->start_not_before_ms = now_ms + worker->backoff_ms;
+	worker->backoff_ms *= 2;
+	if (worker->backoff_ms > RESTART_MAX_MS)
+		worker->backoff_ms = RESTART_MAX_MS;
+}
+
+/* The process is gone, or on its way. */
+static void
+enter_away(struct pool_worker *worker, const char *reason)
+{
+	struct pool *pool = worker->pool;
+	const enum pool_worker_state before = worker->state;
+
+	worker->state = POOL_WORKER_AWAY;
+	worker->channel = NULL;
+	give_back_tasks(worker, reason);
+	if (before != POOL_WORKER_RETIRING && !pool->pools->is_stopping) {
 		alert_of_deaths(pool);
-		worker->start_not_before_ms = now_ms + worker->backoff_ms;
-		worker->backoff_ms *= 2;
-		if (worker->backoff_ms > RESTART_MAX_MS)
-			worker->backoff_ms = RESTART_MAX_MS;
+		back_off(worker);
 	}
+	if (before == POOL_WORKER_STARTING)
+		pool_start_failed(pool);
 	pools_dispatch(pool->pools);
 }
 
-void
-pool_worker_start(struct pool_worker *worker)
-{
-	struct pool *pool = worker->pool;
-	struct daemon *daemon = pool->pools->signerd->daemon;
-	struct channel_config config =
-	    daemon_channel_config(daemon, ROLE_WORKER);
-
-	worker->started_ms = clock_monotonic_ms();
-	worker->idle_since_ms = worker->started_ms;
-	worker->done = 0;
-	worker->channel = spawner_spawn(
-	    daemon_spawner(daemon), pool_class_name(pool->class), &config);
-	if (worker->channel == NULL)
-		worker->start_not_before_ms =
-		    worker->started_ms + RESTART_MAX_MS;
-	else
-		channel_set_context(worker->channel, worker);
-}
-
 /* Its loop may not run: the spawner ends it. */
-void
-pool_worker_kill(struct pool_worker *worker, const char *reason)
+static void
+kill_worker(struct pool_worker *worker, const char *reason)
 {
 	struct channel *channel = worker->channel;
 
-	spawner_kill(
-	    daemon_spawner(worker->pool->pools->signerd->daemon), channel);
+	spawner_kill(spawner_of(worker), channel);
 	channel_close(channel);
-	worker_gone(worker, reason);
+	enter_away(worker, reason);
 }
 
-/* It has nothing to do and sees its channel close. */
 void
 pool_worker_retire(struct pool_worker *worker)
 {
 	struct channel *channel = worker->channel;
 
-	worker->is_retiring = true;
+	worker->state = POOL_WORKER_RETIRING;
 	if (worker->slot_count > 0)
 		return;
+	spawner_retire(spawner_of(worker), channel, RETIRE_MS);
 	channel_close(channel);
-	worker_gone(worker, "");
-}
-
-void
-pools_worker_up(struct pools *pools, struct channel *channel)
-{
-	struct pool_worker *worker = channel_context(channel);
-	enum pool_class class = worker->pool->class;
-	const struct settings *settings =
-	    daemon_settings(pools->signerd->daemon);
-	struct ipc_worker_secret message;
-	struct wrap_key key;
-	char folder[512];
-	struct err err;
-
-	if (signerd_class_key(pools->signerd, class, &key, &err) == -1) {
-		log_notice(
-		    "key of the class %s: %s", pool_class_name(class), err.text);
-		pool_worker_kill(worker, "a worker could not be started");
-		return;
-	}
-	signerd_key_folder(pools->signerd, class, folder, sizeof(folder));
-	message = (struct ipc_worker_secret){
-	    .wrapping_key = {(const char *)key.octets, sizeof(key.octets)},
-	    .folder = slice_of(folder)};
-	if (class == POOL_SIGN || class == POOL_OPEN) {
-		message.pkcs11_module =
-		    slice_of(settings->crypto_pkcs11_module);
-		message.pkcs11_folder =
-		    slice_of(settings->crypto_pkcs11_folder);
-	}
-	(void)channel_send(channel, MSG_WORKER_SECRET, &message, NULL);
-	explicit_bzero(&key, sizeof(key));
-	worker->is_up = true;
-	pools_dispatch(pools);
+	enter_away(worker, "");
 }
 
 void
@@ -214,8 +187,110 @@ pools_worker_closed(struct pools *pools, struct channel *channel)
 	struct pool_worker *worker = channel_context(channel);
 
 	(void)pools;
-	if (worker->channel == channel)
-		worker_gone(worker, "a worker ended while it was at it");
+	if (worker->channel != channel)
+		return;
+	/* It may be alive: silent for too long, or in breach of a row. */
+	spawner_kill(spawner_of(worker), channel);
+	enter_away(worker, "a worker ended while it was at it");
+}
+
+bool
+pool_worker_check(struct pool_worker *worker, uint64_t now_ms)
+{
+	const char *class_name = pool_class_name(worker->pool->class);
+
+	if (worker->state == POOL_WORKER_STARTING &&
+	    now_ms > worker->started_ms + START_MS) {
+		log_notice(
+		    "a worker (%s) did not start and is ended", class_name);
+		kill_worker(worker, "a worker did not start in time");
+		return true;
+	}
+	if (worker->slot_count > 0 && now_ms > worker->deadline_ms) {
+		log_notice("worker %u (%s) was late and is ended", worker->pid,
+		    class_name);
+		kill_worker(worker, "a worker did not finish in time");
+		return true;
+	}
+	return false;
+}
+
+/* ---- the start ---- */
+
+void
+pool_worker_start(struct pool_worker *worker)
+{
+	struct pool *pool = worker->pool;
+	struct channel_config config =
+	    daemon_channel_config(pool->pools->signerd->daemon, ROLE_WORKER);
+
+	worker->started_ms = clock_monotonic_ms();
+	worker->done = 0;
+	worker->pid = 0;
+	worker->channel = spawner_spawn(
+	    spawner_of(worker), pool_class_name(pool->class), &config);
+	if (worker->channel == NULL) {
+		worker->start_not_before_ms =
+		    worker->started_ms + RESTART_MAX_MS;
+		pool_start_failed(pool);
+		return;
+	}
+	worker->state = POOL_WORKER_STARTING;
+	channel_set_context(worker->channel, worker);
+}
+
+static void
+send_secret(struct pool_worker *worker, const struct wrap_key *key)
+{
+	const struct signerd *signerd = worker->pool->pools->signerd;
+	const struct settings *settings = daemon_settings(signerd->daemon);
+	const enum pool_class class = worker->pool->class;
+	struct ipc_worker_secret message = {
+	    .wrapping_key = {(const char *)key->octets, sizeof(key->octets)}};
+	char folder[512];
+
+	signerd_key_folder(signerd, class, folder, sizeof(folder));
+	message.folder = slice_of(folder);
+	if (class == POOL_SIGN || class == POOL_OPEN) {
+		message.pkcs11_module =
+		    slice_of(settings->crypto_pkcs11_module);
+		message.pkcs11_folder =
+		    slice_of(settings->crypto_pkcs11_folder);
+	}
+	(void)channel_send(worker->channel, MSG_WORKER_SECRET, &message, NULL);
+}
+
+void
+pools_worker_up(struct pools *pools, struct channel *channel)
+{
+	struct pool_worker *worker = channel_context(channel);
+	const enum pool_class class = worker->pool->class;
+	struct wrap_key key;
+	struct err err;
+
+	if (signerd_class_key(pools->signerd, class, &key, &err) == -1) {
+		log_notice("key of the class %s: %s", pool_class_name(class),
+		    err.text);
+		kill_worker(worker, "a worker could not be started");
+		return;
+	}
+	send_secret(worker, &key);
+	explicit_bzero(&key, sizeof(key));
+}
+
+int
+pools_on_ready(struct channel *channel, const struct channel_frame *frame)
+{
+	struct pool_worker *worker = channel_context(channel);
+
+	if (worker->state != POOL_WORKER_STARTING)
+		return -1;
+	worker->state = POOL_WORKER_READY;
+	worker->pid = frame->message->worker_ready.pid;
+	worker->idle_since_ms = clock_monotonic_ms();
+	worker->pool->failed_starts = 0;
+	pools_dispatch(worker->pool->pools);
+	return 0;
 }
 
 /* ---- sending ---- */
@@ -268,8 +343,8 @@ pool_worker_send(struct pool_worker *worker, struct task *task)
 	else
 		rc = send_file(worker, task);
 	if (rc == -1) {
-		pool->tasks_failed++;
-		give_up(task, "a task could not be given to a worker");
+		pool_give_up(
+		    pool, task, "a task could not be given to a worker");
 		return;
 	}
 	task->worker = worker;
@@ -310,7 +385,7 @@ take_answer(struct pool_worker *worker, uint64_t task_id, uint32_t memory_kb,
 	if (slot.task != NULL)
 		finish(slot.task, result);
 	if (worker->done >= most || memory_kb > MEMORY_MAX_KB ||
-	    worker->is_retiring)
+	    worker->state == POOL_WORKER_RETIRING)
 		pool_worker_retire(worker);
 	pools_dispatch(pool->pools);
 	return 0;

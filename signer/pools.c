@@ -11,6 +11,8 @@
 
 #define KEY_WORKERS 2
 #define IDLE_MS (10u * 60 * 1000)
+/* So many starts in a row that failed are no accident. */
+#define STARTS_FAILED_MAX 3
 
 static const char *const class_names[POOL_CLASS_COUNT] = {[POOL_SIGN] = "sign",
     [POOL_OPEN] = "open",
@@ -47,7 +49,7 @@ find_worker(struct pool *pool)
 	for (unsigned i = 0; i < pool->worker_count; i++) {
 		struct pool_worker *worker = &pool->workers[i];
 
-		if (worker->is_up && !worker->is_retiring &&
+		if (worker->state == POOL_WORKER_READY &&
 		    worker->slot_count < depth &&
 		    (best == NULL || worker->slot_count < best->slot_count))
 			best = worker;
@@ -65,14 +67,15 @@ start_workers(struct pool *pool, size_t tasks)
 	for (unsigned i = 0; i < pool->worker_count && tasks > 0; i++) {
 		struct pool_worker *worker = &pool->workers[i];
 
-		if (worker->is_up)
+		if (worker->state == POOL_WORKER_READY ||
+		    worker->state == POOL_WORKER_RETIRING)
 			continue;
-		if (worker->channel == NULL &&
+		if (worker->state == POOL_WORKER_AWAY &&
 		    now_ms < worker->start_not_before_ms) {
 			wait_ms = worker->start_not_before_ms - now_ms;
 			continue;
 		}
-		if (worker->channel == NULL)
+		if (worker->state == POOL_WORKER_AWAY)
 			pool_worker_start(worker);
 		tasks--;
 	}
@@ -87,8 +90,8 @@ dispatch_pool(struct pool *pool)
 	struct task *task;
 	size_t alone = 0; /* that found nobody idle */
 
-	while ((task = pool_queue_next(&pool->queue,
-		    pool->large_runs == 0)) != NULL) {
+	while ((task = pool_queue_next(&pool->queue, pool->large_runs == 0)) !=
+	       NULL) {
 		struct pool_worker *worker = find_worker(pool);
 
 		if (worker == NULL)
@@ -130,8 +133,7 @@ pools_submit(struct pools *pools, struct task *task, struct err *err)
 {
 	struct pool *pool = &pools->list[task->class];
 
-	if (pools->is_stopping ||
-	    !pool_queue_has_room(&pool->queue, task)) {
+	if (pools->is_stopping || !pool_queue_has_room(&pool->queue, task)) {
 		pool->refused++;
 		return err_set(err, "too much waits for the signer's \"%s\"",
 		    class_names[task->class]);
@@ -159,32 +161,52 @@ pools_cancel(struct pools *pools, struct task *task)
 			worker->slots[i].task = NULL;
 }
 
+/* ---- what waits in vain ---- */
+
+static bool
+has_ready_worker(const struct pool *pool)
+{
+	for (unsigned i = 0; i < pool->worker_count; i++)
+		if (pool->workers[i].state == POOL_WORKER_READY)
+			return true;
+	return false;
+}
+
+/* It would hold places in the queue's program that others could use. */
+void
+pool_start_failed(struct pool *pool)
+{
+	size_t count = pool_queue_count(&pool->queue);
+
+	if (++pool->failed_starts < STARTS_FAILED_MAX || has_ready_worker(pool))
+		return;
+	/* Who is given up may submit another: that one waits. */
+	for (; count > 0; count--) {
+		struct task *task = pool_queue_next(&pool->queue, true);
+
+		if (task == NULL)
+			return;
+		pool_queue_take_out(&pool->queue, task);
+		pool_give_up(pool, task, "no worker could be started");
+	}
+}
+
 /* ---- time ---- */
 
 void
-pools_tick(struct pools *pools)
+pools_tick(struct pools *pools, uint64_t now_ms)
 {
-	uint64_t now_ms = clock_monotonic_ms();
-
 	for (unsigned i = 0; i < POOL_CLASS_COUNT; i++)
 		for (unsigned k = 0; k < pools->list[i].worker_count; k++) {
 			struct pool_worker *worker = &pools->list[i].workers[k];
 
-			if (worker->channel == NULL)
+			if (pool_worker_check(worker, now_ms))
 				continue;
-			if (worker->slot_count > 0 &&
-			    now_ms > worker->deadline_ms) {
-				log_notice("a worker (%s) was late and is "
-					   "ended",
-				    class_names[i]);
-				pool_worker_kill(
-				    worker, "a worker did not finish in time");
-			} else if (worker->is_up && worker->slot_count == 0 &&
-				   (pools->is_stopping ||
-				       now_ms - worker->idle_since_ms >
-					   IDLE_MS)) {
+			if (worker->state == POOL_WORKER_READY &&
+			    worker->slot_count == 0 &&
+			    (pools->is_stopping ||
+				now_ms > worker->idle_since_ms + IDLE_MS))
 				pool_worker_retire(worker);
-			}
 		}
 }
 
@@ -193,8 +215,8 @@ pools_new(struct signerd *signerd, unsigned processors)
 {
 	struct pools *pools = xcalloc(1, sizeof(*pools));
 	struct event_base *base = loop_base(daemon_loop(signerd->daemon));
-	unsigned count = processors < POOL_WORKERS_MAX ? processors
-						       : POOL_WORKERS_MAX;
+	unsigned count =
+	    processors < POOL_WORKERS_MAX ? processors : POOL_WORKERS_MAX;
 
 	pools->signerd = signerd;
 	pools->dispatch = (struct loop_task){.run = dispatch, .arg = pools};
@@ -220,7 +242,7 @@ void
 pools_stop(struct pools *pools)
 {
 	pools->is_stopping = true;
-	pools_tick(pools);
+	pools_tick(pools, clock_monotonic_ms());
 }
 
 bool
@@ -247,14 +269,14 @@ pools_status(const struct pools *pools, struct status_writer *status)
 		char name[48];
 
 		for (unsigned k = 0; k < pool->worker_count; k++)
-			up += pool->workers[k].is_up;
+			up += pool->workers[k].state == POOL_WORKER_READY;
 		(void)snprintf(
 		    name, sizeof(name), "%s_workers", class_names[i]);
 		status_counter(status, name, up);
 		(void)snprintf(
 		    name, sizeof(name), "%s_waiting", class_names[i]);
-		status_counter(status, name,
-		    (int64_t)pool_queue_count(&pool->queue));
+		status_counter(
+		    status, name, (int64_t)pool_queue_count(&pool->queue));
 		(void)snprintf(name, sizeof(name), "%s_done", class_names[i]);
 		status_counter(status, name, (int64_t)pool->tasks_done);
 		(void)snprintf(name, sizeof(name), "%s_failed", class_names[i]);

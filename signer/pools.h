@@ -15,9 +15,11 @@
  *	key       2          KEY          run gpg; ends after one task
  *
  * Workers start when there is work for them and end when they had none for
- * long, after many tasks, or when they grew.  One that dies or is late is
- * killed and replaced with back-off; its task is answered SIGNED_TEMPORARY,
- * and the one that waited behind goes to another worker.
+ * long, after many tasks, or when they grew.  One that dies, is late with its
+ * start or with its task is killed and replaced with back-off; its task is
+ * answered SIGNED_TEMPORARY, and the one that waited behind goes to another
+ * worker.  When none of a class comes up, all that waits for it is answered
+ * SIGNED_TEMPORARY.
  */
 #ifndef SIGNER_POOLS_H
 #define SIGNER_POOLS_H
@@ -92,12 +94,16 @@ void pools_cancel(struct pools *pools, struct task *task);
 /* From the daemon's hooks, for channels with ROLE_WORKER. */
 void pools_worker_up(struct pools *pools, struct channel *channel);
 void pools_worker_closed(struct pools *pools, struct channel *channel);
+int pools_on_ready(struct channel *channel, const struct channel_frame *frame);
 int pools_on_worked(struct channel *channel, const struct channel_frame *frame);
 int pools_on_worked_file(
     struct channel *channel, const struct channel_frame *frame);
 
-/* Deadlines, idle workers; a few times a second. */
-void pools_tick(struct pools *pools);
+/*
+ * Deadlines of starts and tasks, idle workers; a few times a second.  now_ms is
+ * of clock_monotonic_ms().
+ */
+void pools_tick(struct pools *pools, uint64_t now_ms);
 
 /* No new tasks; workers end when they are idle. */
 void pools_stop(struct pools *pools);

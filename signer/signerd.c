@@ -222,7 +222,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	pools_tick(signerd->pools);
+	pools_tick(signerd->pools, clock_monotonic_ms());
 	keystore_trim(signerd->keystore);
 	signerd_keys_changed(signerd);
 	if (signerd->ticks % EXPIRY_TICKS == 0)
@@ -325,6 +325,7 @@ static const struct channel_handler handlers[] = {
     {ROLE_QUEUED, MSG_SIGN_JOB, jobs_on_job},
     {ROLE_QUEUED, MSG_SIGN_FILE, jobs_on_file},
     {ROLE_QUEUED, MSG_SIGN_FORGET, jobs_on_forget},
+    {ROLE_WORKER, MSG_WORKER_READY, pools_on_ready},
     {ROLE_WORKER, MSG_WORKED, pools_on_worked},
     {ROLE_WORKER, MSG_WORKED_FILE, pools_on_worked_file},
     {ROLE_CONFD, MSG_MGMT_REQUEST, manage_on_request},

@@ -71,6 +71,8 @@ postern-signerd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) \
 MANUALS += signer/postern-signerd.8
 test_dkim_SOURCES = $(dkim_SOURCES) signer/content.c
 test_versions_SOURCES = signer/versions.c
+test_pools_SOURCES = tests/unit/nest.c tests/unit/channel_pair.c \
+	signer/pool_queue.c signer/pool_worker.c signer/pools.c
 test_plan_SOURCES = signer/plan.c $(keystore_SOURCES)
 
 # ---- keys and revocation lists from the web ----

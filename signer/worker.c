@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/confine.h"
 #include "common/log.h"
@@ -126,6 +127,7 @@ on_secret(struct channel *channel, const struct channel_frame *frame)
 {
 	struct signer_worker *worker = channel_owner(channel);
 	const struct ipc_worker_secret *secret = &frame->message->worker_secret;
+	const struct ipc_worker_ready ready = {.pid = (uint32_t)getpid()};
 	struct wrap_key key;
 	struct err err;
 
@@ -143,7 +145,7 @@ on_secret(struct channel *channel, const struct channel_frame *frame)
 	if (confine_class(worker, &err) == -1)
 		fatal("%s", err.text);
 	worker->is_ready = true;
-	return 0;
+	return channel_send(channel, MSG_WORKER_READY, &ready, NULL);
 }
 
 /* ---- tasks ---- */
