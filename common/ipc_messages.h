@@ -131,13 +131,17 @@
 	F(BYTES, public, IPC_KEY_MAX) \
 	F(BYTES, chain, IPC_KEY_MAX)
 
-/* A correspondent's key that a signature brought along. */
+/*
+ * A correspondent's key that a signature brought along, and certificates of
+ * issuers that came with it (DER, one after another).
+ */
 #define IPC_RECORD_HARVEST(F, L) \
 	F(TEXT, kind, 16) \
 	F(TEXT, address, IPC_ADDRESS_MAX) \
 	F(TEXT, source, 32) \
 	F(U16, trust, 0) \
-	F(BYTES, public, IPC_KEY_MAX)
+	F(BYTES, public, IPC_KEY_MAX) \
+	F(BYTES, chain, IPC_KEY_MAX)
 
 /* A named part of what the signer's `key` worker is given, or gives back. */
 #define IPC_RECORD_PART(F, L) \

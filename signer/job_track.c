@@ -343,7 +343,8 @@ is_of_sender(const struct job *job, struct slice text)
 /*
  * Keys that came with the mail; they are read while it goes on its way.  A
  * worker that such a mail took over names no other address than its From, and
- * is believed no more than a mail can be.
+ * is believed no more than a mail can be; chains are looked at by another one
+ * (key_harvest.c).
  */
 static void
 harvest(const struct track *track, struct ipc_list harvested)
@@ -352,15 +353,11 @@ harvest(const struct track *track, struct ipc_list harvested)
 	struct ipc_record_harvest record;
 
 	while (ipc_harvest_next(&harvested, &record)) {
-		const unsigned most = slice_equals(record.kind, SLICE("smime"))
-					  ? TRUST_CHAIN
-					  : TRUST_HARVESTED;
-
 		if (job->direction != DIRECTION_IN ||
 		    !is_of_sender(job, record.address))
 			continue;
-		if (record.trust > most)
-			record.trust = (uint16_t)most;
+		if (record.trust > TRUST_HARVESTED)
+			record.trust = TRUST_HARVESTED;
 		key_harvest(job_signerd(job), &record, NULL, NULL);
 	}
 }

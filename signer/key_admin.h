@@ -13,7 +13,9 @@
 /*
  * A key that came with a mail, or was fetched (source "wkd", "vks"): read in a
  * `key` worker and stored, unless there is nothing new in it.  At most so many
- * wait at a time; more are dropped, they come again.
+ * wait at a time; more are dropped, they come again.  A certificate is taken
+ * only when it leads to an anchor, whatever trust the record says: then that
+ * is TRUST_CHAIN.
  */
 #define KEY_HARVESTS_MAX 32
 /* done may be NULL; is_usable: the address has an active key now. */

@@ -153,16 +153,53 @@ copy_harvest(const struct ipc_record_harvest *record)
 	return harvest;
 }
 
+static bool
+is_certificate(const struct ipc_record_harvest *record)
+{
+	return slice_equals(record->kind, SLICE("smime"));
+}
+
+/*
+ * What a worker that read a mail says of a certificate's chain counts for
+ * nothing: the mail may have taken it over.  The `key` worker, which reads
+ * this certificate and nothing else, finds an anchor for it or refuses it.
+ */
+static int
+ask_for_chain(struct key_call *call, struct slice issuers, struct err *err)
+{
+	const struct key_anchor *anchors;
+	size_t count;
+
+	if (keystore_anchors(call->signerd->keystore, &anchors, &count, err) ==
+	    -1)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		const struct ipc_record_work_key record = {
+		    .use = WORK_KEY_ANCHOR, .public = anchors[i].certificate};
+
+		if (!anchors[i].is_blocked &&
+		    ipc_work_key_add(&call->keys, &record, err) == -1)
+			return -1;
+	}
+	key_call_fact(call, "check_chain", "yes");
+	key_call_part(call, "chain", issuers);
+	return 0;
+}
+
 void
-key_harvest(struct signerd *signerd, const struct ipc_record_harvest *record,
+key_harvest(struct signerd *signerd, const struct ipc_record_harvest *came,
     key_harvest_fn *done, void *arg)
 {
+	struct ipc_record_harvest record = *came;
 	struct harvest *harvest = NULL;
 	struct key_call *call;
+	struct err err;
 
+	if (is_certificate(&record))
+		record.trust = TRUST_CHAIN;
 	if (signerd->harvests < KEY_HARVESTS_MAX &&
-	    !keystore_knows(signerd->keystore, record))
-		harvest = copy_harvest(record);
+	    !keystore_knows(signerd->keystore, &record))
+		harvest = copy_harvest(&record);
 	if (harvest == NULL) {
 		if (done != NULL)
 			done(arg, false);
@@ -177,7 +214,13 @@ key_harvest(struct signerd *signerd, const struct ipc_record_harvest *record,
 	key_call_fact(call, "kind", harvest->kind);
 	if (strcmp(harvest->kind, "pgp") == 0)
 		key_call_fact(call, "address", harvest->address);
-	key_call_part(call, "file", record->public);
+	key_call_part(call, "file", record.public);
+	if (is_certificate(&record) &&
+	    ask_for_chain(call, record.chain, &err) == -1) {
+		on_refused(call, err.text, true);
+		key_call_free(call);
+		return;
+	}
 	(void)key_call_run(call, on_harvested);
 }
 

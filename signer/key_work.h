@@ -51,6 +51,9 @@ int key_work_certificates(
  */
 X509 *key_work_main(const struct x509_list *list);
 
+/* -1 unless it leads to an anchor of the task; the part "chain" may help. */
+int key_work_check_chain(struct key_work *task, X509 *certificate);
+
 /* A new key of the task's algorithm, fit for a certificate. */
 EVP_PKEY *key_work_generate(struct key_work *task);
 

@@ -190,6 +190,8 @@ parse_smime(struct key_work *task)
 	if (rc == 0) {
 		certificate = key_work_main(&list);
 		rc = x509_read_facts(certificate, &facts, &task->err);
+		if (rc == 0 && key_work_fact(task, "check_chain").n > 0)
+			rc = key_work_check_chain(task, certificate);
 		if (rc == 0)
 			rc = key_work_certificates(task, certificate, &list);
 		if (rc == 0)

@@ -247,6 +247,18 @@ preferred(const struct smime_judge *j, CMS_SignerInfo *si)
 	return cert;
 }
 
+/* Those that came along and may lead from the certificate to an anchor. */
+static void
+write_issuers(const struct smime_judge *j, struct buf *der)
+{
+	for (int i = 0; i < sk_X509_num(j->sent); i++) {
+		X509 *cert = sk_X509_value(j->sent, i);
+
+		if (X509_check_ca(cert) != 0)
+			smime_cert_write(cert, der);
+	}
+}
+
 void
 smime_judge_harvest(const struct smime_judge *j, CMS_ContentInfo *cms,
     struct slice from, struct work_answer *answer)
@@ -256,9 +268,10 @@ smime_judge_harvest(const struct smime_judge *j, CMS_ContentInfo *cms,
 	struct ipc_record_harvest harvest = {.kind = SLICE("smime"),
 	    .address = from,
 	    .source = SLICE("smime"),
-	    .trust = TRUST_CHAIN};
+	    .trust = TRUST_HARVESTED};
 	X509 *cert = si == NULL ? NULL : preferred(j, si);
 	struct buf der;
+	struct buf issuers;
 
 	if (cert == NULL || !may_harvest(j, cert, from)) {
 		cert = NULL;
@@ -268,9 +281,14 @@ smime_judge_harvest(const struct smime_judge *j, CMS_ContentInfo *cms,
 			return;
 	}
 	buf_init(&der, IPC_KEY_MAX);
+	buf_init(&issuers, IPC_KEY_MAX);
 	smime_cert_write(cert, &der);
+	write_issuers(j, &issuers);
 	harvest.public = buf_slice(&der);
+	if (!issuers.overflowed)
+		harvest.chain = buf_slice(&issuers);
 	if (der.n > 0)
 		(void)ipc_harvest_add(&answer->harvested, &harvest, NULL);
 	buf_clear(&der);
+	buf_clear(&issuers);
 }

@@ -20,6 +20,7 @@ keystore_SOURCES = signer/keystore.c signer/keystore_change.c \
 keyring_SOURCES = signer/keyring.c signer/keyring_token.c signer/wrap.c
 key_worker_SOURCES = signer/key_import.c signer/key_issue.c \
 	signer/key_task.c signer/key_worker.c signer/key_worker_ca.c \
+	signer/key_worker_chain.c \
 	signer/key_x509.c
 test_keystore_SOURCES = $(keystore_SOURCES)
 test_keyring_SOURCES = $(keyring_SOURCES) signer/master_key.c
@@ -27,6 +28,9 @@ test_wrap_SOURCES = signer/wrap.c
 test_key_worker_SOURCES = tests/unit/key_task_host.c \
 	$(key_worker_SOURCES) $(keyring_SOURCES) $(pgp_key_SOURCES) signer/content.c signer/work.c
 fuzz_key_file_SOURCES = $(test_key_worker_SOURCES)
+test_harvest_SOURCES = signer/key_call.c signer/key_harvest.c \
+	$(key_worker_SOURCES) $(keystore_SOURCES) signer/wrap.c \
+	$(pgp_key_SOURCES) $(smime_world_SOURCES)
 
 key_admin_SOURCES = signer/key_admin.c signer/key_admin_ca.c \
 	signer/key_admin_dkim.c signer/key_admin_pgp.c \

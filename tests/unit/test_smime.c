@@ -12,6 +12,7 @@
 
 #include "signer/delivery.h"
 #include "signer/keyring.h"
+#include "signer/keystore.h"
 #include "signer/shape.h"
 #include "tests/unit/smime_world.h"
 #include "tests/unit/tap.h"
@@ -180,6 +181,8 @@ static void
 check_opened(
     const struct course *c, const struct world_task *task, struct slice got)
 {
+	struct ipc_list harvested = ipc_list_of(&task->answer.harvested);
+	struct ipc_record_harvest record = {.trust = 0};
 	char wanted[64];
 
 	is_int(task->answer.outcome, SIGNED_DONE, "%s: opened (%s)", c->label,
@@ -199,6 +202,9 @@ check_opened(
 	    "%s: the answer tells whether it was decrypted", c->label);
 	is_u64(task->answer.harvested.count, c->signer == 0 ? 0 : 1,
 	    "%s: the signer's certificate is kept", c->label);
+	(void)ipc_harvest_next(&harvested, &record);
+	ok(record.trust <= TRUST_HARVESTED,
+	    "%s: and not said to be more than that", c->label);
 }
 
 static void
