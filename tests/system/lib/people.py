@@ -177,11 +177,9 @@ class People:
         return re.search(r"^sub:(?:[^:]*:){3}([0-9A-F]{16})",
                          listed.stdout.decode(), re.M)[1]
 
-    def pgp_signs_and_encrypts(self, entity, name, reader):
-        """An entity again, multipart/encrypted.  reader: a fingerprint."""
-        armored = self.gpg("--armor", "--local-user", self.pgp[name],
-                           "--sign", "--encrypt", "--recipient", reader,
-                           data=entity).stdout
+    def _sealed(self, entity, reader, *options):
+        armored = self.gpg("--armor", *options, "--encrypt",
+                           "--recipient", reader, data=entity).stdout
         return (b'Content-Type: multipart/encrypted; '
                 b'protocol="application/pgp-encrypted"; boundary="theirs"'
                 b"\r\n\r\n--theirs\r\n"
@@ -189,3 +187,12 @@ class People:
                 b"Version: 1\r\n\r\n--theirs\r\n"
                 b"Content-Type: application/octet-stream\r\n\r\n"
                 + crlf(armored) + b"\r\n--theirs--\r\n")
+
+    def pgp_encrypts(self, entity, reader):
+        """An entity again, multipart/encrypted.  reader: a fingerprint."""
+        return self._sealed(entity, reader)
+
+    def pgp_signs_and_encrypts(self, entity, name, reader):
+        """The same, signed by that one."""
+        return self._sealed(entity, reader, "--local-user",
+                            self.pgp[name], "--sign")
