@@ -146,6 +146,7 @@ add_child(struct walk *w, const struct mime_part *part)
 		w->open[w->shape.child_count] = part->number;
 		child->start = part->start;
 		child->body_start = part->body_start;
+		child->encoding = part->encoding;
 		(void)snprintf(child->type, sizeof(child->type), "%s/%s",
 		    part->type, part->subtype);
 	}
@@ -309,22 +310,33 @@ is_inline_pgp(const struct content *message, const struct walk *w)
 	       memcmp(s.p + s.n - 27, "-----END PGP SIGNATURE-----", 27) == 0;
 }
 
-/* Senders of ours could else write anything and call it encrypted. */
+/*
+ * Senders of ours could else write anything and call it encrypted.  As it is
+ * when decoded: some programs put every attachment into base64.
+ */
 static bool
 is_armored(const struct content *message, const struct shape_child *child)
 {
 	static const char armor[] = "-----BEGIN PGP MESSAGE-----";
-	char edge[EDGE_OCTETS];
 	uint64_t size = child->body_end - child->body_start;
-	size_t n = size < sizeof(edge) ? (size_t)size : sizeof(edge);
+	struct buf edge;
+	struct sink sink = sink_of_buf(&edge);
+	bool is_found = false;
 	size_t at = 0;
 
-	if (content_read(message, child->body_start, edge, n) != (ssize_t)n)
-		return false;
-	while (at < n && (edge[at] == '\r' || edge[at] == '\n'))
-		at++;
-	return n - at >= sizeof(armor) - 1 &&
-	       memcmp(edge + at, armor, sizeof(armor) - 1) == 0;
+	if (size > EDGE_OCTETS)
+		size = EDGE_OCTETS;
+	buf_init(&edge, EDGE_OCTETS);
+	if (transfer_decode(&sink, child->encoding, message, child->body_start,
+		child->body_start + size, NULL) == 0) {
+		while (
+		    at < edge.n && (edge.p[at] == '\r' || edge.p[at] == '\n'))
+			at++;
+		is_found = edge.n - at >= sizeof(armor) - 1 &&
+			   memcmp(edge.p + at, armor, sizeof(armor) - 1) == 0;
+	}
+	buf_clear(&edge);
+	return is_found;
 }
 
 /* What Exchange makes of multipart/encrypted; exactly this, nothing like it. */

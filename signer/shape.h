@@ -33,7 +33,8 @@ enum shape_kind {
 struct shape_child {
 	uint64_t start; /* of its header */
 	uint64_t body_start;
-	uint64_t body_end;                /* without the delimiter's CR LF */
+	uint64_t body_end; /* without the delimiter's CR LF */
+	enum mime_encoding encoding;
 	char type[2 * MIME_NAME_MAX + 2]; /* "application/pgp-encrypted" */
 };
 

@@ -248,6 +248,18 @@ with tap.group("mixed up by Exchange"):
     tap.ok(b"4711" not in verdict(message.replace(
         b"\r\n\r\n\r\n--z", b"\r\n\r\nhi\r\n--z"))[1].output,
            "but not with a text in it")
+    coded = b"Content-Transfer-Encoding: base64\r\n\r\n"
+    body = (b"--z\r\nContent-Type: text/plain\r\n\r\n\r\n--z\r\n"
+            b"Content-Type: application/pgp-encrypted\r\n" + coded +
+            base64.encodebytes(b"Version: 1\r\n").replace(b"\n", b"\r\n") +
+            b"--z\r\nContent-Type: application/octet-stream\r\n" + coded +
+            base64.encodebytes(sealed(SECRET)).replace(b"\n", b"\r\n") +
+            b"--z--\r\n")
+    message = pgp.mail("Content-Type: multipart/mixed; boundary=z\r\n", body,
+                       "bob")
+    said, got = verdict(message)
+    tap.equal(said, "pass", "also with its parts in base64")
+    tap.ok(b"4711" in got.output, "which is read")
 
 with tap.group("somebody else's mail"):
     message = pgp.encrypted_mail(sealed(SECRET), "bob")

@@ -281,6 +281,9 @@ test_whole(void)
 	"-----BEGIN PGP MESSAGE-----\r\n\r\nx\r\n" \
 	"-----END PGP MESSAGE-----\r\n"
 
+/* "-----BEGIN PGP MESSAGE-----\n\nx\n", as far as it is looked at. */
+#define ARMOR_IN_BASE64 "LS0tLS1CRUdJTiBQR1AgTUVTU0FHRS0tLS0tCgp4Cg==\r\n"
+
 static const struct {
 	const char *label;
 	const char *message;
@@ -338,6 +341,28 @@ static const struct {
 	"--b\r\nContent-Type: application/octet-stream\r\n\r\n" ARMOR
 	"--b--\r\n",
 	SHAPE_PGP_MIXED_UP, false, false},
+    {"mixed up, and its parts in base64",
+	"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+	"Content-Type: text/plain\r\n\r\n\r\n--b\r\n"
+	"Content-Type: application/pgp-encrypted\r\n"
+	"Content-Transfer-Encoding: base64\r\n\r\nVmVyc2lvbjogMQ0K\r\n"
+	"--b\r\nContent-Type: application/octet-stream\r\n"
+	"Content-Transfer-Encoding: base64\r\n\r\n" ARMOR_IN_BASE64 "--b--\r\n",
+	SHAPE_PGP_MIXED_UP, false, false},
+    {"PGP/MIME with its data in base64",
+	"Content-Type: multipart/encrypted; boundary=b; "
+	"protocol=\"application/pgp-encrypted\"\r\n\r\n--b\r\n"
+	"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
+	"--b\r\nContent-Type: application/octet-stream\r\n"
+	"Content-Transfer-Encoding: base64\r\n\r\n" ARMOR_IN_BASE64 "--b--\r\n",
+	SHAPE_PGP_ENCRYPTED, false, false},
+    {"base64 of anything else",
+	"Content-Type: multipart/encrypted; boundary=b; "
+	"protocol=\"application/pgp-encrypted\"\r\n\r\n--b\r\n"
+	"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
+	"--b\r\nContent-Type: application/octet-stream\r\n"
+	"Content-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--b--\r\n",
+	SHAPE_ENCRYPTED_OTHER, false, false},
     {"not quite mixed up",
 	"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
 	"Content-Type: text/plain\r\n\r\nevil\r\n--b\r\n"
