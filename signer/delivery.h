@@ -44,6 +44,14 @@ struct delivery {
 /* shape_text(): what is left at the root for the other method, or plain. */
 #define FACT_SHAPE "shape"
 #define FACT_TAGS "tags" /* of a work: "on" when Subjects get tags */
+/* "none": some encryption around it does not show changes. */
+#define FACT_INTEGRITY "integrity"
+/*
+ * Of a work: nothing is opened, and only what is forged is taken out.
+ *	altered   held: what a later step saw in it looks like an attack
+ */
+#define FACT_CLOSED "closed"
+#define CLOSED_ALTERED "altered"
 
 /* The whole message.  -1 and err when something cannot be read or written. */
 int delivery_write(

@@ -7,6 +7,8 @@
  *	out, OpenPGP          PGP_PROTECT, then PROTECT for DKIM alone
  *	in                    OPEN or PGP_OPEN by the root that is left, while
  *	                      there is a layer, LAYERS_MAX at most
+ *	in, to stay closed    OPEN, which then opens nothing: once more what a
+ *	                      later step wants held
  *
  * Runs in: postern-signerd's broker.  Trusts: a worker for the content that it
  * made, and nothing else of what it says.
@@ -87,6 +89,8 @@ next_op(const struct track *track)
 	bool is_first = track->steps == 0;
 
 	if (track->job->direction == DIRECTION_IN) {
+		if (track->closed != NULL)
+			return is_first ? WORK_OPEN : WORK_OP_COUNT;
 		if (track->steps >= LAYERS_MAX)
 			return WORK_OP_COUNT;
 		if (is_pgp(track->shape))
@@ -155,10 +159,14 @@ add_wishes(struct track *track)
 	    daemon_settings(job_signerd(track->job)->daemon);
 	const struct ipc_record_fact tags = {
 	    .name = SLICE(FACT_TAGS), .value = SLICE("on")};
+	const struct ipc_record_fact closed = {
+	    .name = SLICE(FACT_CLOSED), .value = slice_of(track->closed)};
 
 	if (track->job->direction == DIRECTION_IN &&
 	    settings->crypto_subject_tags)
 		(void)ipc_fact_add(&track->facts, &tags, NULL);
+	if (track->closed != NULL)
+		(void)ipc_fact_add(&track->facts, &closed, NULL);
 }
 
 int
@@ -401,6 +409,29 @@ end_track(struct track *track, const struct task_result *result)
 		job_track_done(track, outcome);
 }
 
+/*
+ * A later step wants it held.  What that one was given is opened in part, and
+ * that is what an attacker wants somebody to see: the mail as it came is held.
+ */
+static void
+hold_closed(struct track *track)
+{
+	struct err err = {""};
+
+	close_if_open(&track->fd);
+	buf_reset(&track->memory);
+	track->size = 0;
+	track->has_content = false;
+	track->steps = 0;
+	track->applied = 0;
+	buf_reset(&track->facts.encoded);
+	track->facts.count = 0;
+	track->closed = CLOSED_ALTERED;
+	if (track_start(track, &err) == -1)
+		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
+		    slice_of(err.text));
+}
+
 static void
 on_step_done(struct task *task, struct task_result *result)
 {
@@ -413,6 +444,12 @@ on_step_done(struct task *task, struct task_result *result)
 	if (result->outcome != SIGNED_DONE && result->outcome != SIGNED_HOLD) {
 		job_track_failed(
 		    track, result->outcome, result->enhanced, result->reason);
+		return;
+	}
+	if (result->outcome == SIGNED_HOLD && track->has_content) {
+		keep_method(track, result->method);
+		keep_facts(track, result->facts);
+		hold_closed(track);
 		return;
 	}
 	if (!is_output(track, result)) {

@@ -10,6 +10,11 @@
  * What cannot be opened goes on as it came; what is wrong with it is said in
  * one word to outsiders, and in the log to the administrator.
  *
+ * Where a step before went through encryption that does not show changes
+ * (FACT_INTEGRITY), a signature that does not fit is what an attack on that
+ * encryption looks like: as of S/MIME (smime_open.c), such a message is held.
+ * The broker then keeps it as it came; this step's output is not used.
+ *
  * Runs in: postern-signerd's pgp-open workers.  Trusts: the task for its keys
  * and for From; nothing of the message.
  */
@@ -48,6 +53,7 @@ struct opening {
 	unsigned layers;
 	bool is_opened; /* one layer at least */
 	bool has_list_id;
+	bool is_malleable; /* some encryption does not show changes */
 	struct content current; /* the message, then what was in it */
 	struct content entity;  /* what replaces the root */
 	struct content payload; /* what was signed or encrypted soundly */
@@ -494,11 +500,41 @@ tell(struct opening *o, const struct shape *shape)
 		work_answer_fact(answer, FACT_CIPHER, "%s", o->verdict.cipher);
 	if (o->verdict.signer[0] != '\0')
 		work_answer_fact(answer, FACT_SIGNER, "%s", o->verdict.signer);
+	if (o->is_malleable)
+		work_answer_fact(answer, FACT_INTEGRITY, "none");
 	work_answer_fact(
 	    answer, FACT_SHAPE, "%s", shape_text(left_for_others(shape->kind)));
 	work_note(answer, "pgp %s%s%s", verdict_text(o->verdict.kind),
 	    o->is_opened ? ", decrypted" : "",
 	    o->verdict.is_signed ? ", signed" : "");
+}
+
+static bool
+is_suspicious(const struct opening *o)
+{
+	return o->is_malleable && o->verdict.is_signed &&
+	       !pgp_verdict_fits(o->verdict.kind);
+}
+
+/* Layers are opened, and there is a verdict.  -1: TEMPORARY. */
+static int
+answer_done(struct opening *o, const struct shape *shape, struct err *err)
+{
+	struct work_answer *answer = o->answer;
+
+	if (is_suspicious(o)) {
+		tell(o, shape);
+		work_refuse(answer, SIGNED_HOLD, "5.7.7",
+		    "its OpenPGP signature does not fit, within encryption "
+		    "that does not show changes: perhaps an attack on it");
+		return 0;
+	}
+	if (write_output(o, err) == -1)
+		return -1;
+	tell(o, shape);
+	pgp_harvest(&o->current, &o->work->content, o->work->sender, answer);
+	answer->outcome = SIGNED_DONE;
+	return 0;
 }
 
 /* Layers opened by an earlier step. */
@@ -520,22 +556,21 @@ work_pgp_open(struct worker_context *context, const struct work *work,
 	    .answer = answer,
 	    .verdict = {.kind = VERDICT_NONE, .method = VERDICT_PGP},
 	    .layers = layers_before(work),
+	    .is_malleable =
+		slice_equals(work_fact(work, FACT_INTEGRITY), SLICE("none")),
 	    .current = work->content};
 	struct shape shape;
 	struct err err = {""};
+	int rc;
 
 	o.has_list_id = message_has_list_id(&work->content);
-	if (open_layers(&o, &shape, &err) == 0) {
+	rc = open_layers(&o, &shape, &err);
+	if (rc == 0) {
 		o.verdict.layers = o.layers;
 		judge_from(&o);
-		if (write_output(&o, &err) == 0) {
-			tell(&o, &shape);
-			pgp_harvest(
-			    &o.current, &work->content, work->sender, answer);
-			answer->outcome = SIGNED_DONE;
-		}
+		rc = answer_done(&o, &shape, &err);
 	}
-	if (answer->outcome != SIGNED_DONE)
+	if (rc == -1)
 		work_refuse(
 		    answer, SIGNED_TEMPORARY, "4.3.0", "OpenPGP: %s", err.text);
 	clear_stages(&o);

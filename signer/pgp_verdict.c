@@ -195,6 +195,14 @@ pgp_verdict_fail(struct verdict *verdict, const char *reason)
 	keep_worse(verdict, &finding, GPGME_MD_NONE);
 }
 
+/* GnuPG does not compute what a weak hash or an unknown key is for. */
+bool
+pgp_verdict_fits(enum verdict_kind kind)
+{
+	return kind == VERDICT_PASS || kind == VERDICT_MISMATCH ||
+	       kind == VERDICT_EXPIRED || kind == VERDICT_REVOKED;
+}
+
 void
 pgp_verdict_judge(gpgme_verify_result_t result, const struct work *work,
     bool has_list_id, struct verdict *verdict)

@@ -22,6 +22,12 @@
 void pgp_verdict_judge(gpgme_verify_result_t result, const struct work *work,
     bool has_list_id, struct verdict *verdict);
 
+/*
+ * True when such a verdict shows that what was signed is what is there,
+ * whoever signed it.
+ */
+bool pgp_verdict_fits(enum verdict_kind kind);
+
 /* The signature is refused before anybody looked at its mathematics. */
 void pgp_verdict_fail(struct verdict *verdict, const char *reason);
 

@@ -13,7 +13,12 @@
  *
  * A signature that does not fit, inside of encryption that does not show
  * changes, is what an attack on that encryption looks like: the message is
- * held as it came, and nothing of what was in it gets out.
+ * held as it came, and nothing of what was in it gets out.  Whether a step
+ * before this one went through such encryption, a fact of the work says; and
+ * this step says it to the next one.
+ *
+ * A work may also ask to leave all of it closed (FACT_CLOSED), so that only
+ * what is forged in its header goes.
  *
  * Runs in: postern-signerd's `open` workers.  Trusts: the task; nothing in the
  * message.
@@ -60,6 +65,7 @@ struct opener {
 	bool has_payload; /* of sound layers, with headers perhaps */
 	struct content payload;
 	bool is_malleable; /* some encryption does not show changes */
+	bool is_closed;    /* it is not to be opened */
 	bool is_held;
 	enum shape_kind rest; /* what is left for others to open */
 };
@@ -518,6 +524,8 @@ tell(struct opener *o)
 		work_answer_fact(answer, FACT_CIPHER, "%s", v->cipher);
 	if (v->signer[0] != '\0')
 		work_answer_fact(answer, FACT_SIGNER, "%s", v->signer);
+	if (o->is_malleable)
+		work_answer_fact(answer, FACT_INTEGRITY, "none");
 	if (o->is_opened)
 		work_note(answer, "smime decrypted %s", v->cipher);
 	if (v->kind != VERDICT_NONE)
@@ -553,6 +561,22 @@ layers_before(const struct work *work)
 	return layers > LAYERS_MAX ? LAYERS_MAX : (unsigned)layers;
 }
 
+static bool
+has_fact(const struct work *work, const char *name, const char *value)
+{
+	return slice_equals(work_fact(work, name), slice_of(value));
+}
+
+/* What there is to be said without a look into it. */
+static void
+stay_closed(struct opener *o)
+{
+	o->is_held = true;
+	o->verdict.is_encrypted = true;
+	o->verdict.is_signed = true;
+	set_verdict(o, VERDICT_FAIL, "a signature within does not fit");
+}
+
 void
 work_open(struct worker_context *context, const struct work *work,
     struct work_answer *answer)
@@ -564,6 +588,8 @@ work_open(struct worker_context *context, const struct work *work,
 	    .verdict = {.kind = VERDICT_NONE, .method = VERDICT_SMIME},
 	    .layers = layers_before(work),
 	    .current = work->content,
+	    .is_malleable = has_fact(work, FACT_INTEGRITY, "none"),
+	    .is_closed = work_fact(work, FACT_CLOSED).n > 0,
 	};
 	struct err err = {""};
 
@@ -572,7 +598,9 @@ work_open(struct worker_context *context, const struct work *work,
 	header_init(&o.header, 0);
 	if (read_header(&work->content, 0, &o.header, &err) == 0) {
 		read_from(&o);
-		if (open_layers(&o, &err) == 0) {
+		if (o.is_closed)
+			stay_closed(&o);
+		if (o.is_closed || open_layers(&o, &err) == 0) {
 			o.verdict.layers = o.layers;
 			judge_from(&o);
 			if (write_output(&o, &err) == 0)

@@ -53,6 +53,7 @@ test_smime_SOURCES = $(smime_world_SOURCES)
 smime_forge_SOURCES = tests/unit/smime_forge.c $(smime_world_SOURCES)
 test_smime_forged_SOURCES = $(smime_forge_SOURCES)
 test_smime_spliced_SOURCES = $(smime_forge_SOURCES)
+test_smime_steps_SOURCES = $(smime_forge_SOURCES)
 test_verdict_SOURCES = signer/verdict.c
 fuzz_canon_SOURCES = $(smime_world_SOURCES)
 fuzz_der_walk_SOURCES = signer/der_walk.c

@@ -11,7 +11,7 @@
  *	pgp_work DIR protect [--sign NAME] [--to FILE]... [--hidden]
  *	         [--options N] <message >message
  *	pgp_work DIR open [--key NAME]... [--from ADDRESS] [--known FILE]...
- *	         [--limit N] <message >message
+ *	         [--limit N] [--fact NAME=VALUE]... <message >message
  *	pgp_work DIR bench sign|both NAME SECONDS PROCESSES
  *
  * What is known of a task beside its output goes to standard error, a line
@@ -391,6 +391,18 @@ verb_protect(struct tool *tool, int argc, char **argv)
 	return run_task(tool, work_pgp_protect, &work);
 }
 
+/* NAME=VALUE */
+static void
+add_fact(struct tool *tool, const char *text)
+{
+	const struct slice all = slice_of(text);
+	const size_t n = slice_find(all, '=', 0);
+	const struct ipc_record_fact fact = {.name = {all.p, n},
+	    .value = slice_of(n < all.n ? text + n + 1 : "")};
+
+	(void)ipc_fact_add(&tool->facts, &fact, NULL);
+}
+
 static int
 verb_open(struct tool *tool, int argc, char **argv)
 {
@@ -405,6 +417,8 @@ verb_open(struct tool *tool, int argc, char **argv)
 			work.sender = slice_of(argv[i + 1]);
 		else if (strcmp(argv[i], "--limit") == 0)
 			work.output_limit = strtoull(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--fact") == 0)
+			add_fact(tool, argv[i + 1]);
 		else
 			return 2;
 	}

@@ -261,6 +261,27 @@ with tap.group("mixed up by Exchange"):
     tap.equal(said, "pass", "also with its parts in base64")
     tap.ok(b"4711" in got.output, "which is read")
 
+with tap.group("within encryption that does not show changes"):
+    def within(message, known=("bob",)):
+        return w.open(message, key="alice", sender="bob", known=known,
+                      facts=["integrity=none"])
+
+    got = within(GOOD)
+    tap.equal((got.word("outcome"), got.fact("verdict"),
+               got.fact("integrity")), ("done", "pass", "none"),
+              "a signature that fits is as good as ever")
+    for what, message, known in (
+            ("of another text", changed, ["bob"]),
+            ("changed by a list", listed, ["bob"]),
+            ("by a key not known", GOOD, []),
+            ("with a third part", three, ["bob"])):
+        got = within(message, known)
+        tap.equal((got.word("outcome"), got.output), ("hold", b""),
+                  f"{what}: held, and nothing gets out")
+    got = within(pgp.encrypted_mail(sealed(SECRET), "bob"))
+    tap.equal((got.word("outcome"), got.fact("verdict")), ("done", "pass"),
+              "encrypted once more")
+
 with tap.group("somebody else's mail"):
     message = pgp.encrypted_mail(sealed(SECRET), "bob")
     said, got = verdict(message, key="anna")

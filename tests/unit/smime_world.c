@@ -285,6 +285,29 @@ world_task_removal(struct world_task *task, const char *name, const char *value)
 		bug("%s", err.text);
 }
 
+void
+world_task_fact(struct world_task *task, const char *name, const char *value)
+{
+	const struct ipc_record_fact fact = {
+	    .name = slice_of(name), .value = slice_of(value)};
+	struct err err;
+
+	if (ipc_fact_add(&task->facts, &fact, &err) == -1)
+		bug("%s", err.text);
+}
+
+struct slice
+world_said(const struct world_task *task, const char *name)
+{
+	struct ipc_list facts = ipc_list_of(&task->answer.facts);
+	struct ipc_record_fact fact;
+
+	while (ipc_fact_next(&facts, &fact))
+		if (slice_equals(fact.name, slice_of(name)))
+			return fact.value;
+	return SLICE("");
+}
+
 static void
 prepare(struct world_task *task)
 {

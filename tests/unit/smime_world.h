@@ -70,6 +70,10 @@ void world_task_key(struct world_task *task, enum work_key_use use,
 void world_task_crl(struct world_task *task, struct slice der);
 void world_task_removal(
     struct world_task *task, const char *name, const char *value);
+void world_task_fact(
+    struct world_task *task, const char *name, const char *value);
+/* What the answer says under that name; "": nothing. */
+struct slice world_said(const struct world_task *task, const char *name);
 
 /* smime_protect(); true when the message was written. */
 bool world_protect(struct world_task *task);

@@ -82,18 +82,19 @@ class People:
 
     # ---- keys ----
 
-    def new_smime(self, name, address):
+    def new_smime(self, name, address,
+                  usage="digitalSignature,keyEncipherment"):
         stem = self.path(name)
         with open(stem + ".ext", "w", encoding="ascii") as f:
             f.write("extendedKeyUsage=emailProtection\n"
-                    "keyUsage=digitalSignature,keyEncipherment\n"
+                    f"keyUsage={usage}\n"
                     f"subjectAltName=email:{address}\n")
         self.openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout",
                      stem + ".key", "-out", stem + ".csr", "-subj",
                      f"/CN={name}")
         self.openssl("x509", "-req", "-in", stem + ".csr", "-CA",
                      self.path("ca.pem"), "-CAkey", self.path("ca.key"),
-                     "-CAcreateserial", "-days", "10", "-extfile",
+                     "-CAcreateserial", "-days", "100", "-extfile",
                      stem + ".ext", "-out", stem + ".pem")
         self.smime[name] = address
 

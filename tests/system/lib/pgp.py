@@ -256,8 +256,11 @@ class World:
             arguments += ["--hidden"]
         return self._task(arguments + ["--options", str(options)], message)
 
-    def open(self, message, key=None, sender=None, known=(), limit=None):
+    def open(self, message, key=None, sender=None, known=(), limit=None,
+             facts=()):
         arguments = ["open"] + (["--key", key] if key else [])
+        for fact in facts:
+            arguments += ["--fact", fact]
         if sender:
             arguments += ["--from", f"{sender}@test.example"]
         for name in known:

@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+# tests/run: release
+"""Encrypted mail through the whole gateway where somebody meddles with it:
+what looks like an attack is held as it came."""
+
+import base64
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib import people, scene, smtp, tap  # noqa: E402
+
+ANNA = "anna@example.test"
+BOB, CARL = "bob@dest.test", "carl@dest.test"
+SECRET = "the answer is forty-two"
+TEXT = "Content-Type: text/plain\r\n"
+
+s = scene.Scene(settings={"smtp.client_rate": 100000,
+                          "smtp.network_rate": 100000, "fetch.wkd": "off",
+                          "crypto.subject_tags": "on"})
+gw = s.gw
+s.start()
+p = people.People()
+gw.cli("ca", "new", "Example CA")
+KEY = gw.json("key", "smime", "new", ANNA, "--algorithm", "rsa-2048")
+OURS = p.file(gw.cli("key", "smime", "export", str(KEY["id"])).encode())
+p.new_smime("bob", BOB)
+p.new_pgp("carl", CARL)
+p.introduce(gw)
+
+ENTITY = f"{TEXT}\r\n{SECRET}\r\n".encode()
+
+
+def head(sender=BOB, subject="to you"):
+    return (f"From: {sender}\r\nTo: {ANNA}\r\nSubject: {subject}\r\n"
+            f"Message-ID: <{next(scene._serial)}@dest.invalid>\r\n")
+
+
+def receive(made, sender=BOB):
+    with s.stranger() as c:
+        return c.submit(sender, ANNA, made)
+
+
+def opened(reply):
+    """What trace says of it, once it was looked at."""
+    name = smtp.message_id(reply)
+    return tap.wait_until(
+        lambda: [e for e in s.events(name) if e["event"] == "opened"],
+        what="the signer's answer", step=0.1)[0]
+
+
+def sealed(entity, certificate=OURS):
+    """The DER of AES-256-CBC."""
+    return p.openssl("cms", "-encrypt", "-binary", "-aes256", "-outform",
+                     "DER", "-recip", certificate, data=entity).stdout
+
+
+def mail_of(der, sender=BOB, subject="to you"):
+    return people.with_entity(head(sender, subject), (
+        b"Content-Type: application/pkcs7-mime; name=smime.p7m\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\n"
+        + people.crlf(base64.encodebytes(der))))
+
+
+def pgp_signed(entity, said):
+    """said: what it says; entity: what was signed."""
+    armored = p.gpg("--armor", "--local-user", p.pgp["carl"],
+                    "--detach-sign", data=entity).stdout
+    return (b'Content-Type: multipart/signed; micalg=pgp-sha512; '
+            b'protocol="application/pgp-signature"; boundary="s"'
+            b"\r\n\r\n--s\r\n" + said + b"\r\n--s\r\n"
+            b"Content-Type: application/pgp-signature\r\n\r\n"
+            + people.crlf(armored) + b"\r\n--s--\r\n")
+
+
+def is_held_closed(what, reply, made):
+    tap.equal(reply.code, 250, f"{what}: taken")
+    row = opened(reply)
+    tap.ok(row["is_held"], f"{what}: held: {row['method']}")
+    tap.equal(s.inner.messages, [], f"{what}: nothing is delivered")
+    gw.cli("queue", "release", smtp.message_id(reply))
+    [m] = s.inner.take()
+    tap.ok(m.content.endswith(made.split(b"\r\n\r\n", 1)[1]),
+           f"{what}: released, it is as it came")
+    tap.ok(b"forty" not in m.content, f"{what}: nothing of it is open")
+    crypto = re.findall(rb"(?im)^x-postern-crypto:(.*(?:\r\n[ \t].*)*)",
+                        m.header)
+    tap.ok(len(crypto) == 1 and b"sig=fail" in crypto[0],
+           f"{what}: and the verdict is there: {crypto}")
+    tap.ok(b"[signed]" not in m.header, f"{what}: without a forged tag")
+
+
+with tap.group("OpenPGP within S/MIME that does not show changes"):
+    made = mail_of(sealed(pgp_signed(ENTITY, ENTITY)), CARL)
+    reply = receive(made, CARL)
+    tap.equal(reply.code, 250, "one that fits: taken")
+    [m] = s.inner.take()
+    tap.ok(SECRET.encode() in m.content, "and opened")
+    tap.contains(m.field("X-Postern-Crypto") or "", "sig=pass", "a pass")
+    made = mail_of(sealed(pgp_signed(
+        ENTITY, ENTITY.replace(b"two", b"six"))), CARL, "[signed] to you")
+    is_held_closed("one that does not fit", receive(made, CARL), made)
+    made = mail_of(sealed(pgp_signed(ENTITY, ENTITY).replace(
+        b"--s--", b"--s\r\n\r\n--s--")), CARL)
+    is_held_closed("one of three parts", receive(made, CARL), made)
+    broken = p.smime_signs(ENTITY, "bob").replace(b"two", b"six")
+    made = mail_of(sealed(broken))
+    is_held_closed("as of S/MIME", receive(made), made)
+
+with tap.group("the end"):
+    gw.wait_for_queue(0)
+    tap.equal([m.header for m in s.world.messages + s.inner.messages], [],
+              "nothing else came")
+tap.done()

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What one step of opening tells the next one and the broker: whether what is
+ * around shows changes, and what stays closed.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/cms.h>
+
+#include "signer/delivery.h"
+#include "tests/unit/smime_forge.h"
+#include "tests/unit/tap.h"
+
+static void
+start(struct world_task *task, struct forge_people *p, struct slice mail)
+{
+	world_task_init(task, p->ring, mail);
+	world_task_key(task, WORK_KEY_ANCHOR, p->ca, false);
+	world_task_removal(task, "subject", "[signed]");
+}
+
+static void
+is_said(const struct world_task *task, const char *name, const char *value,
+    const char *label)
+{
+	is_slice(world_said(task, name), value, "%s: %s", label, name);
+}
+
+static const char pgp_signed[] =
+    "Content-Type: multipart/signed; boundary=b;\r\n"
+    "\tprotocol=\"application/pgp-signature\"\r\n\r\n"
+    "--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b\r\n"
+    "Content-Type: application/pgp-signature\r\n\r\n"
+    "-----BEGIN PGP SIGNATURE-----\r\n\r\nAAAA\r\n"
+    "-----END PGP SIGNATURE-----\r\n--b--\r\n";
+
+/* What the step for OpenPGP is told. */
+static void
+test_told(struct forge_people *p)
+{
+	struct world_task task;
+	struct buf der, mail;
+
+	buf_init(&der, FORGE_MAIL_MAX);
+	buf_init(&mail, FORGE_MAIL_MAX);
+	forge_encrypt(slice_of(pgp_signed), p->bob, EVP_aes_256_cbc(), &der);
+	forge_encrypted_mail(&mail, buf_slice(&der));
+	start(&task, p, buf_slice(&mail));
+	world_task_key(&task, WORK_KEY_DECRYPT, p->bob, false);
+	world_open(&task);
+	is_int(task.answer.outcome, SIGNED_DONE, "OpenPGP in CBC: opened");
+	is_said(&task, FACT_SHAPE, "pgp-signed", "OpenPGP in CBC");
+	is_said(&task, FACT_INTEGRITY, "none", "OpenPGP in CBC");
+	world_task_clear(&task);
+
+	buf_reset(&der);
+	forge_encrypt(slice_of(pgp_signed), p->bob, EVP_aes_256_gcm(), &der);
+	forge_encrypted_mail(&mail, buf_slice(&der));
+	start(&task, p, buf_slice(&mail));
+	world_task_key(&task, WORK_KEY_DECRYPT, p->bob, false);
+	world_open(&task);
+	is_said(&task, FACT_SHAPE, "pgp-signed", "OpenPGP in GCM");
+	is_said(&task, FACT_INTEGRITY, "", "OpenPGP in GCM");
+	world_task_clear(&task);
+	buf_clear(&der);
+	buf_clear(&mail);
+}
+
+/* What the step before knew counts here, too. */
+static void
+test_known(struct forge_people *p)
+{
+	struct world_task task;
+	struct buf mail;
+	char *at;
+
+	buf_init(&mail, FORGE_MAIL_MAX);
+	forge_signed_mail(p, FORGE_FROM_ALICE, &mail);
+	start(&task, p, buf_slice(&mail));
+	world_task_fact(&task, FACT_INTEGRITY, "none");
+	world_open(&task);
+	is_int(task.answer.outcome, SIGNED_DONE,
+	    "a signature that fits within what may have been changed");
+	is_said(&task, FACT_INTEGRITY, "none", "and the next one is told");
+	world_task_clear(&task);
+
+	at = memmem(mail.p, mail.n, "secret", 6);
+	if (at == NULL)
+		bug("no text");
+	memcpy(at, "public", 6);
+	start(&task, p, buf_slice(&mail));
+	world_task_fact(&task, FACT_INTEGRITY, "none");
+	world_open(&task);
+	is_int(task.answer.outcome, SIGNED_HOLD, "one that does not: held");
+	world_task_clear(&task);
+	buf_clear(&mail);
+}
+
+/* ---- what stays closed ---- */
+
+#define FORGED                                                   \
+	"Authentication-Results: gw.example.net; smime=pass\r\n" \
+	"X-Postern-Crypto: v=1; sig=pass\r\n"
+
+static void
+test_closed(struct forge_people *p)
+{
+	struct world_task task;
+	struct buf der, mail;
+	struct slice got;
+
+	buf_init(&der, FORGE_MAIL_MAX);
+	buf_init(&mail, FORGE_MAIL_MAX);
+	forge_encrypt(slice_of(forge_entity), p->bob, EVP_aes_256_cbc(), &der);
+	(void)buf_add_text(
+	    &mail, FORGED FORGE_FROM_ALICE "Subject: [signed] hello\r\n");
+	forge_add_pkcs7(&mail, buf_slice(&der));
+
+	start(&task, p, buf_slice(&mail));
+	world_task_key(&task, WORK_KEY_DECRYPT, p->bob, false);
+	world_task_fact(&task, FACT_CLOSED, CLOSED_ALTERED);
+	world_open(&task);
+	got = world_result(&task);
+	is_int(task.answer.outcome, SIGNED_HOLD, "altered: it is held");
+	ok(forge_has(got, "application/pkcs7-mime") &&
+		!forge_has(got, "it is secret") && forge_has(got, "sig=fail"),
+	    "as it came, with the verdict");
+	ok(!forge_has(got, "[signed]") && !forge_has(got, "sig=pass"),
+	    "without what is forged");
+	is_said(&task, FACT_VERDICT, "fail", "altered");
+	world_task_clear(&task);
+	buf_clear(&der);
+	buf_clear(&mail);
+}
+
+int
+main(void)
+{
+	struct forge_people p = forge_people_new();
+
+	test_told(&p);
+	test_known(&p);
+	test_closed(&p);
+	forge_people_free(&p);
+	return tap_done();
+}
