@@ -237,7 +237,7 @@
 	    "50M", READS(QUEUED) | READS(SIGNERD), \
 	    "Largest message to sign, encrypt or open", \
 	    "A larger one that must be protected is returned, any other " \
-	    "passes as it is.") \
+	    "passes as it is, but for forged tags.") \
 	S(crypto_pkcs11_module, "crypto.pkcs11_module", TEXT, "", \
 	    READS(SIGNERD), "PKCS #11 module for keys in tokens", \
 	    "The path of a library, such as " \

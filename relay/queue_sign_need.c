@@ -13,8 +13,8 @@
 #include "common/mime_word.h"
 #include "relay/queue_sign_need.h"
 
-/* A Subject is looked at up to here; tags stand at its start or end. */
-#define SUBJECT_MAX 4096
+/* Decoding makes three octets of one at the most. */
+#define SUBJECT_MAX (3 * HEADER_SIZE_MAX)
 /* The facts of up to 32 removals. */
 #define REMOVALS_MAX 65536
 /* Behind Content-Type: the rest of a header, and the start of a body. */
@@ -180,7 +180,7 @@ contains_nocase(struct slice text, struct slice part)
 	return false;
 }
 
-/* Has a stranger put one of our tags into his Subject? */
+/* Has a stranger put one of our tags into his Subject, however long? */
 static bool
 has_tag(const struct header *header)
 {

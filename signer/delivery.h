@@ -48,9 +48,11 @@ struct delivery {
 #define FACT_INTEGRITY "integrity"
 /*
  * Of a work: nothing is opened, and only what is forged is taken out.
+ *	large     there is too much of it to be looked into
  *	altered   held: what a later step saw in it looks like an attack
  */
 #define FACT_CLOSED "closed"
+#define CLOSED_LARGE "large"
 #define CLOSED_ALTERED "altered"
 
 /* The whole message.  -1 and err when something cannot be read or written. */

@@ -11,6 +11,7 @@
 #include "common/domain.h"
 #include "common/header.h"
 #include "common/mailbox_list.h"
+#include "signer/delivery.h"
 #include "signer/job_parts.h"
 #include "signer/lookup.h"
 
@@ -475,6 +476,29 @@ group_by_keys(struct job *job)
 	return 0;
 }
 
+/*
+ * It passes unopened, to all alike.  What it brought along that is forged goes
+ * out of it all the same: its size is its sender's choice.
+ */
+static void
+plan_closed(struct job *job)
+{
+	const bool has_removals = job->removal_count > 0;
+
+	for (size_t i = 0; i < job->recipient_count; i++) {
+		job->recipients[i].track = has_removals ? 0 : TRACK_NONE;
+		job->recipients[i].outcome = SIGNED_DONE;
+		(void)snprintf(job->recipients[i].reason,
+		    sizeof(job->recipients[i].reason),
+		    "too large to be opened");
+	}
+	if (!has_removals)
+		return;
+	track_init(&job->tracks[0], job);
+	job->tracks[0].closed = CLOSED_LARGE;
+	job->track_count = 1;
+}
+
 static enum sign_outcome
 plan_in(struct job *job, char enhanced_r[16], char reason_r[512])
 {
@@ -482,17 +506,11 @@ plan_in(struct job *job, char enhanced_r[16], char reason_r[512])
 	    daemon_settings(job_signerd(job)->daemon);
 	int rc;
 
+	job->tracks = xcalloc(job->recipient_count + 1, sizeof(*job->tracks));
 	if (job->size > IN_SIZE_MAX || job->size > settings->crypto_max_size) {
-		for (size_t i = 0; i < job->recipient_count; i++) {
-			job->recipients[i].track = TRACK_NONE;
-			job->recipients[i].outcome = SIGNED_DONE;
-			(void)snprintf(job->recipients[i].reason,
-			    sizeof(job->recipients[i].reason),
-			    "too large to be opened");
-		}
+		plan_closed(job);
 		return SIGNED_DONE;
 	}
-	job->tracks = xcalloc(job->recipient_count + 1, sizeof(*job->tracks));
 	rc = group_by_keys(job);
 	for (size_t i = 0; rc == 0 && i < job->track_count; i++)
 		if (add_anchors(&job->tracks[i]) == -1 ||

@@ -7,8 +7,8 @@
  *	out, OpenPGP          PGP_PROTECT, then PROTECT for DKIM alone
  *	in                    OPEN or PGP_OPEN by the root that is left, while
  *	                      there is a layer, LAYERS_MAX at most
- *	in, to stay closed    OPEN, which then opens nothing: once more what a
- *	                      later step wants held
+ *	in, to stay closed    OPEN, which then opens nothing: what is too large,
+ *	                      and once more what a later step wants held
  *
  * Runs in: postern-signerd's broker.  Trusts: a worker for the content that it
  * made, and nothing else of what it says.

@@ -546,7 +546,8 @@ answer_done(struct opener *o)
 		    "not show changes: perhaps an attack on it");
 		return;
 	}
-	answer->applied |= APPLIED_VERIFIED;
+	if (!o->is_closed)
+		answer->applied |= APPLIED_VERIFIED;
 	if (o->is_opened)
 		answer->applied |= APPLIED_DECRYPTED;
 	answer->outcome = SIGNED_DONE;
@@ -571,6 +572,10 @@ has_fact(const struct work *work, const char *name, const char *value)
 static void
 stay_closed(struct opener *o)
 {
+	if (has_fact(o->work, FACT_CLOSED, CLOSED_LARGE)) {
+		work_note(o->answer, "too large to be opened");
+		return;
+	}
 	o->is_held = true;
 	o->verdict.is_encrypted = true;
 	o->verdict.is_signed = true;

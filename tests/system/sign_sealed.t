@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: ISC
 # tests/run: release
 """Encrypted mail through the whole gateway where somebody meddles with it:
-what looks like an attack is held as it came."""
+what looks like an attack is held as it came, and a mail that is too large to
+be opened loses its forged tags all the same."""
 
 import base64
 import os
@@ -16,10 +17,12 @@ ANNA = "anna@example.test"
 BOB, CARL = "bob@dest.test", "carl@dest.test"
 SECRET = "the answer is forty-two"
 TEXT = "Content-Type: text/plain\r\n"
+LARGE = 200_000
 
 s = scene.Scene(settings={"smtp.client_rate": 100000,
                           "smtp.network_rate": 100000, "fetch.wkd": "off",
-                          "crypto.subject_tags": "on"})
+                          "crypto.subject_tags": "on",
+                          "crypto.max_size": "128K"})
 gw = s.gw
 s.start()
 p = people.People()
@@ -108,6 +111,28 @@ with tap.group("OpenPGP within S/MIME that does not show changes"):
     broken = p.smime_signs(ENTITY, "bob").replace(b"two", b"six")
     made = mail_of(sealed(broken))
     is_held_closed("as of S/MIME", receive(made), made)
+
+with tap.group("too large to be opened"):
+    body = ("0123456789" * 7 + "\r\n") * (LARGE // 72)
+    for what, made in (
+            ("plain", people.with_entity(
+                head(subject="[signed] hello"),
+                f"{TEXT}\r\n{body}".encode())),
+            ("plain, with the tag far behind", people.with_entity(
+                head(subject="a " + "word " * 1000 + "[signed]"),
+                f"{TEXT}\r\n{body}".encode())),
+            ("encrypted", mail_of(sealed(f"{TEXT}\r\n{body}".encode()),
+                                  subject="=?utf-8?Q?=5Bsigned=5D?= hello"))):
+        tap.ok(len(made) > 131072, f"{what}: it is")
+        reply = receive(made)
+        tap.equal(reply.code, 250, f"{what}: taken")
+        [m] = s.inner.take()
+        tap.ok("[signed]" not in m.field("Subject"),
+               f"{what}: the forged tag is out")
+        tap.ok(m.content.endswith(made.split(b"\r\n\r\n", 1)[1]),
+               f"{what}: its body is as it came")
+        tap.equal(m.field("X-Postern-Crypto"), None,
+                  f"{what}: nothing is said of what nobody looked at")
 
 with tap.group("the end"):
     gw.wait_for_queue(0)

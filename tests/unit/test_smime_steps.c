@@ -119,6 +119,20 @@ test_closed(struct forge_people *p)
 
 	start(&task, p, buf_slice(&mail));
 	world_task_key(&task, WORK_KEY_DECRYPT, p->bob, false);
+	world_task_fact(&task, FACT_CLOSED, CLOSED_LARGE);
+	world_open(&task);
+	got = world_result(&task);
+	is_int(task.answer.outcome, SIGNED_DONE, "too large: it passes");
+	is_u64(task.answer.applied, 0, "nothing was done to it");
+	is_u64(got.n, mail.n - strlen(FORGED "[signed] "),
+	    "but that what is forged is out");
+	ok(!forge_has(got, "[signed]") && !forge_has(got, "smime=pass") &&
+		!forge_has(got, "X-Postern"),
+	    "tag, results and all");
+	world_task_clear(&task);
+
+	start(&task, p, buf_slice(&mail));
+	world_task_key(&task, WORK_KEY_DECRYPT, p->bob, false);
 	world_task_fact(&task, FACT_CLOSED, CLOSED_ALTERED);
 	world_open(&task);
 	got = world_result(&task);
