@@ -226,13 +226,17 @@
 	    READS(QUEUED) | READS(SIGNERD), \
 	    "Incoming mail that cannot be decrypted", \
 	    "deliver: as it came, its reader may have the key. hold: it " \
-	    "waits for an administrator.") \
+	    "waits for an administrator. reject: where that shows without a " \
+	    "private key (it is damaged, or for nobody's key here), else " \
+	    "it is held: who sends changed copies of a mail could read it " \
+	    "by our answers.") \
 	S(crypto_bad_signature, "crypto.bad_signature", \
 	    CHOICE("deliver hold reject"), "deliver", \
 	    READS(QUEUED) | READS(SIGNERD), \
 	    "Incoming mail whose signature is invalid", \
 	    "deliver: with a header field that says so. Mailing lists break " \
-	    "signatures without bad intent.") \
+	    "signatures without bad intent. What was decrypted is held " \
+	    "instead of rejected.") \
 	S(crypto_max_size, "crypto.max_size", OCTETS(65536, 1073741824), \
 	    "50M", READS(QUEUED) | READS(SIGNERD), \
 	    "Largest message to sign, encrypt or open", \

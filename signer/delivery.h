@@ -47,6 +47,11 @@ struct delivery {
 /* "none": some encryption around it does not show changes. */
 #define FACT_INTEGRITY "integrity"
 /*
+ * "used": a private key was, whatever came of it.  What depends on that is no
+ * sender's to know: from such answers ciphertexts have been read (RFC 3218).
+ */
+#define FACT_SECRET "secret"
+/*
  * Of a work: nothing is opened, and only what is forged is taken out.
  *	large     there is too much of it to be looked into
  *	altered   held: what a later step saw in it looks like an attack

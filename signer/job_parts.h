@@ -48,6 +48,7 @@ struct track {
 	enum shape_kind shape;        /* of the root that is left (incoming) */
 	bool is_undecryptable;        /* a step said so */
 	bool is_forged;               /* a signature does not fit */
+	bool uses_secret;             /* its outcome depends on a private key */
 	const char *closed;           /* FACT_CLOSED; NULL: it is opened */
 	struct ipc_list_writer facts; /* from step to step */
 	/* What the last step made; before the first it is the job's. */

@@ -280,6 +280,8 @@ keep_facts(struct track *track, struct ipc_list facts)
 	while (ipc_fact_next(&facts, &fact)) {
 		if (slice_equals(fact.name, SLICE(FACT_VERDICT)))
 			keep_verdict(track, fact.value);
+		if (slice_equals(fact.name, SLICE(FACT_SECRET)))
+			track->uses_secret = true;
 		if (!slice_equals(fact.name, SLICE(FACT_SHAPE))) {
 			(void)ipc_fact_add(&track->facts, &fact, NULL);
 			continue;
@@ -370,18 +372,28 @@ harvest(const struct track *track, struct ipc_list harvested)
 	}
 }
 
-/* "deliver", "hold" or "reject": what is wanted of mail with that verdict. */
+/*
+ * "deliver", "hold" or "reject": what is wanted of mail with that verdict.
+ *
+ * Whoever has a ciphertext of somebody else may send it changed, again and
+ * again, and would read it from which of them are refused.  So nothing that
+ * was found out with a private key is: it is held instead, and a 250 says
+ * nothing.  What is malformed, or for other keys, anybody can see.
+ */
 static const char *
 wanted(const struct track *track)
 {
 	const struct settings *settings =
 	    daemon_settings(job_signerd(track->job)->daemon);
+	const char *wish = "deliver";
 
+	if (track->is_undecryptable)
+		wish = settings->crypto_undecryptable;
 	if (track->is_forged &&
 	    strcmp(settings->crypto_bad_signature, "deliver") != 0)
-		return settings->crypto_bad_signature;
-	return track->is_undecryptable ? settings->crypto_undecryptable
-				       : "deliver";
+		wish = settings->crypto_bad_signature;
+	return track->uses_secret && strcmp(wish, "reject") == 0 ? "hold"
+								 : wish;
 }
 
 /* The last step was done. */

@@ -182,7 +182,7 @@ open_named(struct attempt *a, const struct ipc_record_work_key *key)
 	    pgp_worker_private(a->context, key, &private, a->reason) == -1)
 		return PGP_DECRYPT_TEMPORARY;
 	if (!choose_session_keys(a->sealed, private, false, &content))
-		return PGP_DECRYPT_REFUSED;
+		return PGP_DECRYPT_UNTRIED;
 	result = open_with(a, home, private, &content);
 	if (is_worth_retrying(a, result))
 		pgp_worker_spoiled(a->context);
@@ -203,10 +203,23 @@ open_anonymous(struct attempt *a, const struct ipc_record_work_key *key)
 		return PGP_DECRYPT_TEMPORARY;
 	result = choose_session_keys(a->sealed, &private, true, &content)
 		     ? open_with(a, home, &private, &content)
-		     : PGP_DECRYPT_REFUSED;
+		     : PGP_DECRYPT_UNTRIED;
 	pgp_private_clear(&private);
 	pgp_home_free(home);
 	return result;
+}
+
+static bool
+is_closed(enum pgp_decrypted result)
+{
+	return result == PGP_DECRYPT_UNTRIED || result == PGP_DECRYPT_REFUSED;
+}
+
+/* Of two attempts: one that was none takes nothing back. */
+static enum pgp_decrypted
+sum_up(enum pgp_decrypted before, enum pgp_decrypted after)
+{
+	return after == PGP_DECRYPT_UNTRIED ? before : after;
 }
 
 /*
@@ -220,9 +233,9 @@ try_key(struct attempt *a, const struct ipc_record_work_key *key)
 
 	if (is_worth_retrying(a, result) && a->reason->text[0] != '\0')
 		result = open_named(a, key);
-	if (result == PGP_DECRYPT_REFUSED && a->sealed->facts.anonymous > 0 &&
+	if (is_closed(result) && a->sealed->facts.anonymous > 0 &&
 	    !a->out->failed)
-		result = open_anonymous(a, key);
+		result = sum_up(result, open_anonymous(a, key));
 	return result;
 }
 
@@ -231,13 +244,13 @@ try_keys(struct attempt *a)
 {
 	struct ipc_list keys = a->work->keys;
 	struct ipc_record_work_key key;
-	enum pgp_decrypted result = PGP_DECRYPT_REFUSED;
+	enum pgp_decrypted result = PGP_DECRYPT_UNTRIED;
 
-	while (result == PGP_DECRYPT_REFUSED && !a->out->failed &&
+	while (is_closed(result) && !a->out->failed &&
 	       ipc_work_key_next(&keys, &key))
 		if (key.use == WORK_KEY_DECRYPT)
-			result = try_key(a, &key);
-	if (result == PGP_DECRYPT_REFUSED && a->reason->text[0] == '\0')
+			result = sum_up(result, try_key(a, &key));
+	if (is_closed(result) && a->reason->text[0] == '\0')
 		(void)err_set(
 		    a->reason, "it is for none of the recipient's keys");
 	return result;
@@ -255,7 +268,7 @@ pgp_decrypt(struct worker_context *context, const struct work *work,
 	    .out = out,
 	    .verdict = verdict,
 	    .reason = reason};
-	enum pgp_decrypted result = PGP_DECRYPT_REFUSED;
+	enum pgp_decrypted result = PGP_DECRYPT_UNTRIED;
 
 	reason->text[0] = '\0';
 	buf_init(&sealed.binary, PGP_OPEN_MAX);

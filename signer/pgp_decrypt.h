@@ -14,7 +14,9 @@
 
 enum pgp_decrypted {
 	PGP_DECRYPT_TEMPORARY, /* ours: the agent, the disk */
-	PGP_DECRYPT_REFUSED,   /* as it is, it stays closed; reason says why */
+	/* It stays closed, as reason says: */
+	PGP_DECRYPT_UNTRIED, /* malformed, or for others: all can see that */
+	PGP_DECRYPT_REFUSED, /* a key of the task was tried */
 	PGP_DECRYPT_DONE,
 	PGP_DECRYPTED_COUNT
 };

@@ -54,6 +54,7 @@ struct opening {
 	bool is_opened; /* one layer at least */
 	bool has_list_id;
 	bool is_malleable; /* some encryption does not show changes */
+	bool uses_secret;  /* a private key was used, whatever came of it */
 	struct content current; /* the message, then what was in it */
 	struct content entity;  /* what replaces the root */
 	struct content payload; /* what was signed or encrypted soundly */
@@ -378,7 +379,7 @@ static enum pgp_decrypted
 open_root(struct opening *o, const struct shape *shape, struct err *err)
 {
 	struct content_writer *stage = new_stage(o, err);
-	enum pgp_decrypted result = PGP_DECRYPT_REFUSED;
+	enum pgp_decrypted result = PGP_DECRYPT_UNTRIED;
 	struct content plain;
 	struct buf text;
 
@@ -430,9 +431,10 @@ open_layers(struct opening *o, struct shape *shape_r, struct err *err)
 		if (!is_sealed(o, shape_r) || o->layers >= LAYERS_MAX)
 			return 0;
 		result = open_root(o, shape_r, &reason);
+		o->uses_secret |= result != PGP_DECRYPT_UNTRIED;
 		if (result == PGP_DECRYPT_TEMPORARY)
 			return err_set(err, "%s", reason.text);
-		if (result == PGP_DECRYPT_REFUSED) {
+		if (result != PGP_DECRYPT_DONE) {
 			o->verdict.kind = VERDICT_UNDECRYPTABLE;
 			o->verdict.is_encrypted = true;
 			work_note(
@@ -502,6 +504,8 @@ tell(struct opening *o, const struct shape *shape)
 		work_answer_fact(answer, FACT_SIGNER, "%s", o->verdict.signer);
 	if (o->is_malleable)
 		work_answer_fact(answer, FACT_INTEGRITY, "none");
+	if (o->uses_secret)
+		work_answer_fact(answer, FACT_SECRET, "used");
 	work_answer_fact(
 	    answer, FACT_SHAPE, "%s", shape_text(left_for_others(shape->kind)));
 	work_note(answer, "pgp %s%s%s", verdict_text(o->verdict.kind),

@@ -65,6 +65,7 @@ struct opener {
 	bool has_payload; /* of sound layers, with headers perhaps */
 	struct content payload;
 	bool is_malleable; /* some encryption does not show changes */
+	bool uses_secret;  /* a private key was used, whatever came of it */
 	bool is_closed;    /* it is not to be opened */
 	bool is_held;
 	enum shape_kind rest; /* what is left for others to open */
@@ -226,6 +227,8 @@ open_encrypted(struct opener *o, const struct shape *shape, struct err *err)
 		result = smime_decrypt(o->context, o->work, buf_slice(&der),
 		    plain, &facts, &reason);
 	buf_clear(&der);
+	o->uses_secret |=
+	    result == SMIME_DECRYPT_DONE || result == SMIME_DECRYPT_FAILED;
 	switch (result) {
 	case SMIME_DECRYPT_DONE:
 		describe_cipher(o, &facts);
@@ -526,6 +529,8 @@ tell(struct opener *o)
 		work_answer_fact(answer, FACT_SIGNER, "%s", v->signer);
 	if (o->is_malleable)
 		work_answer_fact(answer, FACT_INTEGRITY, "none");
+	if (o->uses_secret)
+		work_answer_fact(answer, FACT_SECRET, "used");
 	if (o->is_opened)
 		work_note(answer, "smime decrypted %s", v->cipher);
 	if (v->kind != VERDICT_NONE)

@@ -282,6 +282,19 @@ with tap.group("within encryption that does not show changes"):
     tap.equal((got.word("outcome"), got.fact("verdict")), ("done", "pass"),
               "encrypted once more")
 
+with tap.group("what a private key was used for"):
+    message = pgp.encrypted_mail(sealed(SECRET), "bob")
+    tap.equal(verdict(message)[1].fact("secret"), "used", "to open it")
+    octets = bytearray(raw(sealed(SECRET)))
+    octets[-1] ^= 1
+    message = pgp.encrypted_mail(armor(bytes(octets)), "bob")
+    tap.equal(verdict(message)[1].fact("secret"), "used", "to try it")
+    message = pgp.encrypted_mail(sealed(SECRET), "bob")
+    tap.ok(not verdict(message, key="anna")[1].fact("secret"),
+           "not where it names another one's key")
+    message = pgp.encrypted_mail(armor(bytes(octets[:40])), "bob")
+    tap.ok(not verdict(message)[1].fact("secret"), "nor where it is damaged")
+
 with tap.group("somebody else's mail"):
     message = pgp.encrypted_mail(sealed(SECRET), "bob")
     said, got = verdict(message, key="anna")

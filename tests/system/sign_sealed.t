@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
 # tests/run: release
-"""Encrypted mail through the whole gateway where somebody meddles with it:
-what looks like an attack is held as it came, and a mail that is too large to
-be opened loses its forged tags all the same."""
+"""Encrypted mail through the whole gateway where somebody meddles with it: no
+answer tells a sender whether a changed ciphertext decrypts, what looks like an
+attack is held as it came, and a mail that is too large to be opened loses its
+forged tags all the same."""
 
 import base64
 import os
@@ -67,6 +68,12 @@ def mail_of(der, sender=BOB, subject="to you"):
         + people.crlf(base64.encodebytes(der))))
 
 
+def flipped(der, at, by=1):
+    changed = bytearray(der)
+    changed[at] ^= by
+    return bytes(changed)
+
+
 def pgp_signed(entity, said):
     """said: what it says; entity: what was signed."""
     armored = p.gpg("--armor", "--local-user", p.pgp["carl"],
@@ -111,6 +118,44 @@ with tap.group("OpenPGP within S/MIME that does not show changes"):
     broken = p.smime_signs(ENTITY, "bob").replace(b"two", b"six")
     made = mail_of(sealed(broken))
     is_held_closed("as of S/MIME", receive(made), made)
+
+with tap.group("no answer tells whether it decrypts"):
+    gw.set(**{"crypto.undecryptable": "reject",
+              "crypto.bad_signature": "reject"})
+    good = sealed(ENTITY)
+    iv = good.index(bytes.fromhex("0609608648016503040 12a0410".replace(
+        " ", ""))) + 13
+    key = good.index(b"\x04\x82\x01\x00") + 100
+    answers = {}
+    for what, der in (
+            ("as it was made", good),
+            ("a changed first block", flipped(good, iv)),
+            ("a changed block within", flipped(good, -40)),
+            ("a wrong padding", flipped(good, -17, 0xff)),
+            ("a changed key", flipped(good, key)),
+            ("a signature that does not fit", sealed(broken))):
+        reply = receive(mail_of(der))
+        answers[what] = (reply.code, reply.text.rsplit(" ", 1)[0])
+        row = opened(reply)
+        tap.equal(answers[what], answers["as it was made"],
+                  f"{what}: the same answer; held: {row['is_held']}")
+        if row["is_held"]:
+            tap.equal(s.inner.messages, [], f"{what}: it waits")
+            gw.cli("queue", "delete", smtp.message_id(reply), "--yes")
+        else:
+            s.inner.take()
+    for what, der, enhanced in (
+            ("damaged", good[:-30], "5.7.5"),
+            ("for another one's key",
+             sealed(ENTITY, p.path("bob.pem")), "5.7.5")):
+        reply = receive(mail_of(der))
+        tap.equal((reply.code, reply.enhanced), (550, enhanced),
+                  f"{what}, as anybody can see: rejected")
+    reply = receive(people.with_entity(head(), broken))
+    tap.equal((reply.code, reply.enhanced), (550, "5.7.7"),
+              "a bad signature on open mail: rejected")
+    gw.set(**{"crypto.undecryptable": "deliver",
+              "crypto.bad_signature": "deliver"})
 
 with tap.group("too large to be opened"):
     body = ("0123456789" * 7 + "\r\n") * (LARGE // 72)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What one step of opening tells the next one and the broker: whether what is
- * around shows changes, and what stays closed.
+ * around shows changes, whether a private key was used, and what stays closed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +52,7 @@ test_told(struct forge_people *p)
 	is_int(task.answer.outcome, SIGNED_DONE, "OpenPGP in CBC: opened");
 	is_said(&task, FACT_SHAPE, "pgp-signed", "OpenPGP in CBC");
 	is_said(&task, FACT_INTEGRITY, "none", "OpenPGP in CBC");
+	is_said(&task, FACT_SECRET, "used", "OpenPGP in CBC");
 	world_task_clear(&task);
 
 	buf_reset(&der);
@@ -62,6 +63,7 @@ test_told(struct forge_people *p)
 	world_open(&task);
 	is_said(&task, FACT_SHAPE, "pgp-signed", "OpenPGP in GCM");
 	is_said(&task, FACT_INTEGRITY, "", "OpenPGP in GCM");
+	is_said(&task, FACT_SECRET, "used", "OpenPGP in GCM");
 	world_task_clear(&task);
 	buf_clear(&der);
 	buf_clear(&mail);
@@ -97,6 +99,64 @@ test_known(struct forge_people *p)
 	buf_clear(&mail);
 }
 
+/* ---- private keys ---- */
+
+/* As a mail that the recipient's key is, or is not, there for. */
+static void
+is_secret(struct forge_people *p, struct buf *der, bool has_key,
+    const char *said, const char *label)
+{
+	struct world_task task;
+	struct buf mail;
+
+	buf_init(&mail, FORGE_MAIL_MAX);
+	forge_encrypted_mail(&mail, buf_slice(der));
+	start(&task, p, buf_slice(&mail));
+	if (has_key)
+		world_task_key(&task, WORK_KEY_DECRYPT, p->bob, false);
+	world_open(&task);
+	is_int(task.answer.outcome, SIGNED_DONE, "%s: done", label);
+	is_said(&task, FACT_SECRET, said, label);
+	world_task_clear(&task);
+	buf_clear(&mail);
+}
+
+static void
+change(struct buf *der, struct buf *changed, size_t at)
+{
+	buf_reset(changed);
+	(void)buf_add_slice(changed, buf_slice(der));
+	changed->p[at] ^= 1;
+}
+
+static void
+test_secret(struct forge_people *p)
+{
+	struct buf der, changed;
+	size_t key;
+
+	buf_init(&der, FORGE_MAIL_MAX);
+	buf_init(&changed, FORGE_MAIL_MAX);
+	forge_encrypt(slice_of(forge_entity), p->bob, EVP_aes_256_cbc(), &der);
+	is_secret(p, &der, true, "used", "a mail that is opened");
+	is_secret(p, &der, false, "", "one for other keys");
+	change(&der, &changed, der.n - strlen(forge_entity));
+	is_secret(p, &changed, true, "used", "a changed first block");
+	change(&der, &changed, der.n - 1);
+	is_secret(p, &changed, true, "used", "a changed last block");
+	/* The encrypted key: 256 octets behind this head. */
+	key = (size_t)((char *)memmem(der.p, der.n, "\x04\x82\x01\x00", 4) -
+		       der.p) +
+	      100;
+	change(&der, &changed, key);
+	is_secret(p, &changed, true, "used", "a changed key");
+	buf_reset(&changed);
+	(void)buf_add(&changed, der.p, der.n - 5);
+	is_secret(p, &changed, true, "", "one that is cut off");
+	buf_clear(&der);
+	buf_clear(&changed);
+}
+
 /* ---- what stays closed ---- */
 
 #define FORGED                                                   \
@@ -129,6 +189,7 @@ test_closed(struct forge_people *p)
 	ok(!forge_has(got, "[signed]") && !forge_has(got, "smime=pass") &&
 		!forge_has(got, "X-Postern"),
 	    "tag, results and all");
+	is_said(&task, FACT_SECRET, "", "too large");
 	world_task_clear(&task);
 
 	start(&task, p, buf_slice(&mail));
@@ -155,6 +216,7 @@ main(void)
 
 	test_told(&p);
 	test_known(&p);
+	test_secret(&p);
 	test_closed(&p);
 	forge_people_free(&p);
 	return tap_done();
