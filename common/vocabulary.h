@@ -162,6 +162,7 @@ enum work_key_use {
 	WORK_KEY_CRL,
 	WORK_KEY_CANDIDATE,    /* may have made the signature */
 	WORK_KEY_ISSUER,       /* the built-in CA */
+	WORK_KEY_PREFERRED,    /* to encrypt to the sender, where he signs */
 	WORK_KEY_USE_COUNT
 };
 

@@ -203,6 +203,20 @@ add_dkim_keys(
 	return 0;
 }
 
+/*
+ * Who answers S/MIME encrypts with the certificate that signed, unless it is
+ * told of another one.
+ */
+static bool
+has_other_reader(const struct plan_input *input, enum plan_method method)
+{
+	const struct key *self = input->selves[method].key;
+
+	return method == PLAN_SMIME && self != NULL &&
+	       self->secret_ref[0] != '\0' &&
+	       self != input->signers[method].key;
+}
+
 static int
 fill_track(struct track *track, const struct plan_input *input,
     const struct plan *plan, size_t index)
@@ -220,6 +234,9 @@ fill_track(struct track *track, const struct plan_input *input,
 	if (output->signs)
 		rc |= add_key(&track->keys[method], input->signers[method].key,
 		    WORK_KEY_SIGN, job->header_from);
+	if (output->signs && has_other_reader(input, method))
+		rc |= add_key(&track->keys[method], input->selves[method].key,
+		    WORK_KEY_PREFERRED, job->header_from);
 	for (size_t i = 0; output->encrypts && i < job->recipient_count; i++) {
 		/* Who is refused has no output; 0 would be the first one. */
 		if (plan->parts[i].outcome != SIGNED_DONE ||

@@ -3,6 +3,7 @@
  * S/MIME (RFC 8551) by OpenSSL's CMS.  What a key of a work holds:
  *
  *	WORK_KEY_SIGN     ref, public: its certificate, chain: others to send
+ *	WORK_KEY_PREFERRED  public: the certificate to answer the signer with
  *	WORK_KEY_ENCRYPT  public: the recipient's certificate, has_aead
  *	WORK_KEY_DECRYPT  ref, public: its certificate
  *	WORK_KEY_ANCHOR, WORK_KEY_INTERMEDIATE   public: a certificate

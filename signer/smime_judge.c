@@ -90,6 +90,22 @@ smime_judge_clear(struct smime_judge *j)
 
 /* ---- one question ---- */
 
+/*
+ * A certificate to encrypt to need not be one to sign with.  OpenSSL knows of
+ * no encryption by key agreement; smime_cert_can_encrypt() looked at that.
+ */
+static int
+purpose_of(const struct smime_judge *j, X509 *cert)
+{
+	const uint32_t usage = X509_get_key_usage(cert);
+
+	if (!j->is_for_reading ||
+	    (usage & (KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION)) != 0)
+		return X509_PURPOSE_SMIME_SIGN;
+	return (usage & KU_KEY_ENCIPHERMENT) != 0 ? X509_PURPOSE_SMIME_ENCRYPT
+						  : X509_PURPOSE_ANY;
+}
+
 static int
 check_chain(const struct smime_judge *j, X509 *cert, bool with_lists,
     int (*callback)(int, X509_STORE_CTX *), void *arg)
@@ -108,6 +124,7 @@ check_chain(const struct smime_judge *j, X509 *cert, bool with_lists,
 	}
 	param = X509_STORE_CTX_get0_param(ctx);
 	(void)X509_STORE_CTX_set_default(ctx, "smime_sign");
+	(void)X509_VERIFY_PARAM_set_purpose(param, purpose_of(j, cert));
 	X509_VERIFY_PARAM_set_time(param, (time_t)j->work->now_s);
 	X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH_MAX);
 	X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
@@ -207,14 +224,16 @@ smime_judge_cert(const struct smime_judge *j, X509 *cert,
 /* ---- harvest ---- */
 
 static bool
-may_harvest(const struct smime_judge *j, X509 *cert, struct slice from)
+may_harvest(struct smime_judge *j, X509 *cert, struct slice from)
 {
 	struct smime_judgement judgement;
 
 	if (!smime_cert_is_for(cert, from) ||
 	    smime_cert_can_encrypt(cert, j->work->now_s, NULL) == -1)
 		return false;
+	j->is_for_reading = true;
 	smime_judge_cert(j, cert, &judgement);
+	j->is_for_reading = false;
 	return judgement.kind == VERDICT_PASS;
 }
 
@@ -260,7 +279,7 @@ write_issuers(const struct smime_judge *j, struct buf *der)
 }
 
 void
-smime_judge_harvest(const struct smime_judge *j, CMS_ContentInfo *cms,
+smime_judge_harvest(struct smime_judge *j, CMS_ContentInfo *cms,
     struct slice from, struct work_answer *answer)
 {
 	STACK_OF(CMS_SignerInfo) *infos = CMS_get0_SignerInfos(cms);

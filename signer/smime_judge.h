@@ -17,6 +17,7 @@ struct smime_judge {
 	STACK_OF(X509) * others; /* may help to build a chain */
 	STACK_OF(X509_CRL) * lists;
 	STACK_OF(X509) * sent; /* those in the CMS; the caller's */
+	bool is_for_reading;   /* asked: may one encrypt to it? */
 	const struct work *work;
 };
 
@@ -39,7 +40,7 @@ void smime_judge_cert(const struct smime_judge *judge, X509 *cert,
  * sender.  The one that he names (RFC 8551 §2.5.3), else the signer's own,
  * each only when it is his and leads to an anchor.
  */
-void smime_judge_harvest(const struct smime_judge *judge, CMS_ContentInfo *cms,
+void smime_judge_harvest(struct smime_judge *judge, CMS_ContentInfo *cms,
     struct slice from, struct work_answer *answer);
 
 #endif

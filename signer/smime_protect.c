@@ -114,6 +114,22 @@ add_reader(struct protector *p, struct worker_context *context,
 	return 0;
 }
 
+/* The one that signs is preferred anyway; one that cannot be used is not. */
+static void
+open_preferred(struct protector *p, struct worker_context *context,
+    const struct ipc_record_work_key *key)
+{
+	X509 *cert = smime_cert_read(context->certs, key->public, NULL);
+
+	if (cert == NULL || p->signer.preferred != NULL ||
+	    smime_cert_can_encrypt(cert, p->work->now_s, NULL) == -1 ||
+	    (p->signer.cert != NULL && X509_cmp(cert, p->signer.cert) == 0)) {
+		X509_free(cert);
+		return;
+	}
+	p->signer.preferred = cert;
+}
+
 static int
 open_keys(struct protector *p, struct worker_context *context)
 {
@@ -127,6 +143,8 @@ open_keys(struct protector *p, struct worker_context *context)
 		if (key.use == WORK_KEY_SIGN &&
 		    open_signer(p, context, &key) == -1)
 			return -1;
+		if (key.use == WORK_KEY_PREFERRED)
+			open_preferred(p, context, &key);
 		if (key.use == WORK_KEY_ENCRYPT &&
 		    add_reader(p, context, &key) == -1)
 			return -1;
@@ -335,6 +353,7 @@ smime_protect(struct worker_context *context, const struct work *work,
 	sk_X509_pop_free(p.signer.chain, X509_free);
 	sk_X509_pop_free(p.readers, X509_free);
 	X509_free(p.signer.cert);
+	X509_free(p.signer.preferred);
 	EVP_PKEY_free(p.signer.key);
 	return result;
 }

@@ -11,6 +11,7 @@
 #include <openssl/cms.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pkcs7.h>
 
 #include "signer/sink_bio.h"
 #include "signer/smime_sign.h"
@@ -38,8 +39,44 @@ write_hashed(void *arg, const void *p, size_t n, struct err *err)
 /* ---- the signature ---- */
 
 /*
+ * RFC 8551 §2.5.3: which of his certificates to answer with, by its issuer and
+ * serial.  Without it readers take the one that signed.
+ */
+static bool
+add_preference(CMS_SignerInfo *si, const struct smime_signer *signer)
+{
+	PKCS7_ISSUER_AND_SERIAL *name;
+	unsigned char *der = NULL;
+	bool is_done = false;
+	int n = -1;
+
+	if (signer->preferred == NULL)
+		return true;
+	name = PKCS7_ISSUER_AND_SERIAL_new();
+	if (name != NULL &&
+	    X509_NAME_set(
+		&name->issuer, X509_get_issuer_name(signer->preferred)) == 1 &&
+	    ASN1_STRING_copy(
+		name->serial, X509_get0_serialNumber(signer->preferred)) == 1)
+		n = i2d_PKCS7_ISSUER_AND_SERIAL(name, &der);
+	if (n > 0) {
+		/*
+		 * issuerAndSerialNumber [0] IMPLICIT.  OpenSSL writes what it
+		 * takes for a sequence as it is.
+		 */
+		der[0] = 0xa0;
+		is_done = CMS_signed_add1_attr_by_NID(si,
+			      NID_id_smime_aa_encrypKeyPref, V_ASN1_SEQUENCE,
+			      der, n) == 1;
+	}
+	OPENSSL_free(der);
+	PKCS7_ISSUER_AND_SERIAL_free(name);
+	return is_done;
+}
+
+/*
  * The signed attributes of RFC 8551 §2.5 that do not depend on the content:
- * the time, and what we can decrypt ourselves.
+ * the time, what we can decrypt ourselves, and by which certificate.
  */
 static bool
 add_attributes(CMS_SignerInfo *si, const struct smime_signer *signer)
@@ -58,7 +95,7 @@ add_attributes(CMS_SignerInfo *si, const struct smime_signer *signer)
 		      si, NID_pkcs9_signingTime, now->type, now, -1) == 1;
 	sk_X509_ALGOR_pop_free(capabilities, X509_ALGOR_free);
 	ASN1_TIME_free(now);
-	return is_done;
+	return is_done && add_preference(si, signer);
 }
 
 /* Type and digest of a content that CMS does not get to see. */
@@ -79,10 +116,13 @@ add_certs(CMS_ContentInfo *cms, const struct smime_signer *signer)
 
 		/* The signer's own is there already. */
 		if (X509_cmp(cert, signer->cert) != 0 &&
+		    (signer->preferred == NULL ||
+			X509_cmp(cert, signer->preferred) != 0) &&
 		    CMS_add1_cert(cms, cert) != 1)
 			return false;
 	}
-	return true;
+	return signer->preferred == NULL ||
+	       CMS_add1_cert(cms, signer->preferred) == 1;
 }
 
 /* The DER of a signature over that digest. */

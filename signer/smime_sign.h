@@ -13,6 +13,7 @@ struct smime_signer {
 	X509 *cert;
 	EVP_PKEY *key;
 	STACK_OF(X509) * chain; /* sent along */
+	X509 *preferred;        /* to encrypt to him, another one; NULL: cert */
 	const EVP_MD *digest;   /* smime_key_digest() */
 	int64_t now_s;
 };

@@ -4,8 +4,8 @@
  * them: tests let programs that are not ours read what comes of them, and give
  * them what those programs make.
  *
- *	smime_work [--sign CERT KEY] [--to CERT]... [--aead] [--options N]
- *	           [--remove KIND VALUE]... protect FILE...
+ *	smime_work [--sign CERT KEY] [--prefer CERT] [--to CERT]... [--aead]
+ *	           [--options N] [--remove KIND VALUE]... protect FILE...
  *	smime_work [--anchor CERT]... [--decrypt CERT KEY]... [--crl FILE]...
  *	           open FILE...
  *
@@ -252,6 +252,7 @@ static const struct option_row {
 	enum work_key_use use;
 } option_rows[] = {
     {"--sign", 2, WORK_KEY_SIGN},
+    {"--prefer", 1, WORK_KEY_PREFERRED},
     {"--to", 1, WORK_KEY_ENCRYPT},
     {"--anchor", 1, WORK_KEY_ANCHOR},
     {"--decrypt", 2, WORK_KEY_DECRYPT},

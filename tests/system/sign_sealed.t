@@ -4,7 +4,8 @@
 """Encrypted mail through the whole gateway where somebody meddles with it: no
 answer tells a sender whether a changed ciphertext decrypts, what looks like an
 attack is held as it came, and a mail that is too large to be opened loses its
-forged tags all the same."""
+forged tags all the same.  And what goes out with another certificate to be
+answered with."""
 
 import base64
 import os
@@ -14,7 +15,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import people, scene, smtp, tap  # noqa: E402
 
-ANNA = "anna@example.test"
+ANNA, OTTO = "anna@example.test", "otto@example.test"
 BOB, CARL = "bob@dest.test", "carl@dest.test"
 SECRET = "the answer is forty-two"
 TEXT = "Content-Type: text/plain\r\n"
@@ -178,6 +179,32 @@ with tap.group("too large to be opened"):
                f"{what}: its body is as it came")
         tap.equal(m.field("X-Postern-Crypto"), None,
                   f"{what}: nothing is said of what nobody looked at")
+
+with tap.group("another certificate to be answered with"):
+    s.add_user("otto", OTTO)
+    for name, usage in (("signs", "digitalSignature"),
+                        ("reads", "keyEncipherment")):
+        p.new_smime(name, OTTO, usage)
+        gw.cli("key", "smime", "import", p.file(
+            open(p.path(name + ".pem"), "rb").read()
+            + open(p.path(name + ".key"), "rb").read()))
+    gw.cli("policy", "add", OTTO, "*", "sign", "required")
+    with s.login("otto") as c:
+        reply = c.submit(OTTO, BOB, scene.mail(sender=OTTO))
+    tap.equal(reply.code, 250, "taken")
+    [m] = s.world.take()
+    tap.ok(p.smime_verifies(m.content, p.path("ca.pem")),
+           "openssl verifies it")
+    shown = p.openssl("cms", "-cmsout", "-print", "-noout", "-in",
+                      p.file(m.content)).stdout.decode()
+    serial = p.openssl("x509", "-in", p.path("reads.pem"), "-noout",
+                       "-serial").stdout.decode().strip().split("=")[1]
+    tap.contains(shown, "id-smime-aa-encrypKeyPref", "it names one")
+    attribute = shown.split("id-smime-aa-encrypKeyPref", 1)[1].split(
+        "object:", 1)[0]
+    tap.ok(str(int(serial, 16)) in attribute or
+           serial.lower() in attribute.lower().replace(":", ""),
+           f"with its serial {serial}: {attribute}")
 
 with tap.group("the end"):
     gw.wait_for_queue(0)

@@ -115,6 +115,25 @@ for what, mail in MAILS.items():
             tap.equal(w.forge("decrypt", "bob", der), inside,
                       "node-forge decrypts it")
 
+with tap.group("another certificate to be answered with"):
+    w.person("alice-reads", "rsa", "alice@example.org")
+    for options in (0, smime.OPAQUE):
+        got = w.protect(MAILS["a forwarded message"], sign="alice",
+                        prefer="alice-reads", options=options)
+        tap.equal(got.outcome, "done", "is named")
+        tap.ok(w.openssl_verifies(got.output), "openssl verifies it")
+        shown = w.run(["openssl", "cms", "-cmsout", "-print", "-noout", "-in",
+                       w.file(got.output)]).stdout
+        tap.contains(shown, b"id-smime-aa-encrypKeyPref", "and shows it")
+        tap.equal(w.open(got.output).verdict, "pass", "so do we")
+        if options == 0:
+            entity, signature = smime.parts_of(got.output)
+            der = smime.der_of(signature)
+            tap.ok(w.gpgsm_verifies(entity, der), "gpgsm verifies it")
+            tap.ok(w.nss_verifies(entity, der), "NSS verifies it")
+            tap.equal(w.m2("verify", got.output, "alice"), entity,
+                      "M2Crypto verifies it")
+
 with tap.group("signed by others"):
     for name in ("alice", "alice-ec"):
         theirs = {

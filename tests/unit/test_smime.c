@@ -454,6 +454,63 @@ test_readers(const struct people *p)
 	world_task_clear(&task);
 }
 
+/* ---- a certificate to be answered with ---- */
+
+/* Whose certificate is kept of mail that alice signed. */
+static void
+is_kept(const struct people *p, struct world_id *preferred, unsigned options,
+    const struct world_id *kept, const char *label)
+{
+	struct world_task task;
+	struct ipc_record_harvest harvest = {.trust = 0};
+	struct ipc_list list;
+	struct slice sent;
+	char *copy;
+
+	world_task_init(
+	    &task, p->ring, (struct slice){plain_mail, sizeof(plain_mail) - 1});
+	task.work.options = options;
+	world_task_key(&task, WORK_KEY_SIGN, p->alice, false);
+	world_task_key(&task, WORK_KEY_PREFERRED, preferred, false);
+	ok(world_protect(&task), "%s: signed", label);
+	copy = take(&task, &sent);
+	world_task_clear(&task);
+
+	world_task_init(&task, p->ring, sent);
+	world_task_key(&task, WORK_KEY_ANCHOR, p->ca, false);
+	world_open(&task);
+	ok(has(world_result(&task), "sig=pass"), "%s: it passes", label);
+	list = ipc_list_of(&task.answer.harvested);
+	ok(ipc_harvest_next(&list, &harvest) &&
+		slice_equals(harvest.public,
+		    (struct slice){(const char *)kept->der, kept->der_n}),
+	    "%s: that one is kept", label);
+	world_task_clear(&task);
+	free(copy);
+}
+
+static void
+test_preferred(const struct people *p)
+{
+	struct world_id *reads = world_id_new("alice-reads",
+	    &(struct world_wish){.kind = WORLD_RSA,
+		.address = "alice@example.org",
+		.usage = "keyEncipherment"},
+	    p->ca);
+	struct world_id *signs = world_id_new("alice-signs",
+	    &(struct world_wish){.kind = WORLD_P256,
+		.address = "alice@example.org",
+		.usage = "digitalSignature"},
+	    p->ca);
+
+	is_kept(p, reads, 0, reads, "another certificate to encrypt to");
+	is_kept(p, reads, PROTECT_OPAQUE, reads, "the same, opaque");
+	is_kept(p, p->alice, 0, p->alice, "the one that signs");
+	is_kept(p, signs, 0, p->alice, "one that is not to encrypt to");
+	world_id_free(reads);
+	world_id_free(signs);
+}
+
 /* ---- revocation ---- */
 
 static void
@@ -585,6 +642,7 @@ main(void)
 	test_calendar(&p);
 	test_client_protected(&p);
 	test_readers(&p);
+	test_preferred(&p);
 	test_revocation(&p);
 	free_people(&p);
 	return tap_done();

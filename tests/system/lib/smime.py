@@ -230,8 +230,11 @@ class World:
         return [Answer(line, path) for line, path in zip(
             result.stdout.decode(errors="replace").splitlines(), paths)]
 
-    def protect_all(self, messages, sign=None, to=(), aead=False, options=0):
+    def protect_all(self, messages, sign=None, to=(), aead=False, options=0,
+                    prefer=None):
         arguments = ["--options", str(options)] + ["--aead"] * aead
+        if prefer:
+            arguments += ["--prefer", self.path(prefer + ".pem")]
         if sign:
             arguments += ["--sign", self.path(sign + ".pem"),
                           self.path(sign + ".key")]
