@@ -14,6 +14,7 @@
 #include "signer/delivery.h"
 #include "signer/job_parts.h"
 #include "signer/lookup.h"
+#include "signer/smime.h"
 
 static const enum key_kind kind_of[PLAN_METHOD_COUNT] = {
     [PLAN_SMIME] = KEY_SMIME, [PLAN_PGP] = KEY_PGP};
@@ -280,6 +281,22 @@ note_uses(const struct job *job, const struct plan_input *input)
 			    input->signers[i].key->id, job->now_s);
 }
 
+/* S/MIME is encrypted for each recipient; what is signed is the same. */
+static void
+share_signatures(struct job *job, const struct plan *plan)
+{
+	const struct ipc_record_fact fact = {
+	    .name = SLICE(FACT_SHARED), .value = SLICE("on")};
+	size_t count = 0;
+
+	for (size_t i = 0; i < plan->output_count; i++)
+		count += plan->outputs[i].method == PLAN_SMIME &&
+			 plan->outputs[i].signs && plan->outputs[i].encrypts;
+	for (size_t i = 0; count > 1 && i < plan->output_count; i++)
+		if (plan->outputs[i].method == PLAN_SMIME)
+			(void)ipc_fact_add(&job->tracks[i].facts, &fact, NULL);
+}
+
 static int
 make_tracks(struct job *job, const struct plan_input *input,
     const struct plan *plan, const struct dkim_selector *selectors,
@@ -298,6 +315,7 @@ make_tracks(struct job *job, const struct plan_input *input,
 			rc = add_dkim_keys(
 			    &job->tracks[i], selectors, selector_count);
 	}
+	share_signatures(job, plan);
 	return rc;
 }
 

@@ -16,6 +16,9 @@
 
 #include "signer/work.h"
 
+/* Of a work: other tasks have the same message, signed alike. */
+#define FACT_SHARED "shared"
+
 enum smime_result {
 	SMIME_FAILED, /* the answer says why and with what outcome */
 	SMIME_WRITTEN,

@@ -15,12 +15,14 @@
 #include "signer/sink_bio.h"
 #include "signer/smime.h"
 #include "signer/smime_cert.h"
+#include "signer/smime_memo.h"
 #include "signer/smime_sign.h"
 
 /* Everything a task names, opened. */
 struct protector {
 	const struct work *work;
 	struct work_answer *answer;
+	struct smime_memo *memo;
 	struct entity *entity;
 	struct entity_wishes wishes;
 	bool has_signer;
@@ -199,14 +201,43 @@ choose_course(struct protector *p)
 
 /* ---- writing ---- */
 
+static int
+sign(struct protector *p, const struct sink *sink, struct err *err)
+{
+	return smime_sign(&p->signer, p->entity, &p->wishes,
+	    (p->work->options & PROTECT_OPAQUE) != 0, sink, err);
+}
+
+/* Signed for this recipient, or for one before him. */
+static int
+write_shared(struct protector *p, const struct sink *sink, struct err *err)
+{
+	const enum smime_memo_state state = smime_memo_find(p->memo, p->work);
+	struct buf *room = smime_memo_room(p->memo);
+	struct sink in = sink_of_buf(room);
+
+	if (state == SMIME_MEMO_NONE)
+		return sign(p, sink, err);
+	if (state == SMIME_MEMO_EMPTY) {
+		if (sign(p, &in, err) == -1) {
+			bool is_too_large = room->overflowed;
+
+			smime_memo_forget(p->memo);
+			return is_too_large ? sign(p, sink, err) : -1;
+		}
+		smime_memo_keep(p->memo);
+	}
+	return sink_slice(sink, buf_slice(room), err);
+}
+
 /* The entity, signed or as it is, in the form in which it is encrypted. */
 static int
 write_inside(struct protector *p, const struct sink *sink, struct err *err)
 {
-	if (p->has_signer && !shape_is_signed(entity_shape(p->entity)))
-		return smime_sign(&p->signer, p->entity, &p->wishes,
-		    (p->work->options & PROTECT_OPAQUE) != 0, sink, err);
-	return entity_write(p->entity, &p->wishes, sink, err);
+	if (!p->has_signer || shape_is_signed(entity_shape(p->entity)))
+		return entity_write(p->entity, &p->wishes, sink, err);
+	return p->wishes.is_encrypted ? write_shared(p, sink, err)
+				      : sign(p, sink, err);
 }
 
 static int
@@ -344,6 +375,11 @@ smime_protect(struct worker_context *context, const struct work *work,
 		fatal("out of memory");
 	if (context->certs == NULL)
 		context->certs = smime_certs_new();
+	if (context->memo == NULL)
+		context->memo = smime_memo_new();
+	p.memo = context->memo;
+	if (work_fact(work, FACT_SHARED).n == 0)
+		smime_memo_forget(p.memo);
 	if (entity_open(&work->content, work->removals, &p.entity, &err) == -1)
 		(void)refuse(&p, SIGNED_PERMANENT, "5.6.0",
 		    "the message cannot be read: %s", err.text);

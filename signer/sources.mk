@@ -40,10 +40,11 @@ key_admin_SOURCES = signer/key_admin.c signer/key_admin_ca.c \
 # ---- entities and S/MIME ----
 smime_SOURCES = signer/canon.c signer/canon_scan.c signer/delivery.c \
 	signer/der_walk.c signer/entity.c signer/line_sink.c \
-	signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
-	signer/smime_cert.c signer/smime_decrypt.c signer/smime_judge.c \
-	signer/smime_open.c signer/smime_protect.c signer/smime_sign.c \
-	signer/smime_verify.c signer/transfer.c signer/verdict.c
+	signer/removals.c signer/shape.c signer/sink.c \
+	signer/sink_bio.c signer/smime_cert.c signer/smime_decrypt.c \
+	signer/smime_judge.c signer/smime_memo.c signer/smime_open.c \
+	signer/smime_protect.c signer/smime_sign.c signer/smime_verify.c \
+	signer/transfer.c signer/verdict.c
 smime_world_SOURCES = tests/unit/smime_world.c signer/content.c \
 	signer/work.c $(smime_SOURCES)
 test_canon_SOURCES = $(smime_world_SOURCES)

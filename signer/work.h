@@ -57,6 +57,7 @@ struct worker_context {
 	struct dkim *dkim;         /* made at its first use */
 	struct pgp_worker *pgp;    /* likewise; pgp_worker_free() */
 	struct smime_certs *certs; /* likewise; smime_certs_free() */
+	struct smime_memo *memo;   /* likewise; smime_memo_free() */
 	const char *scratch_dir;   /* for GPGME's homes; NULL elsewhere */
 };
 

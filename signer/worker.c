@@ -24,6 +24,7 @@
 #include "signer/pgp_worker.h"
 #include "signer/pools.h"
 #include "signer/smime_cert.h"
+#include "signer/smime_memo.h"
 #include "signer/work.h"
 #include "signer/worker.h"
 
@@ -329,6 +330,7 @@ serve(enum pool_class class, int channel_fd)
 	loop_run(worker.loop);
 	pgp_worker_free(worker.context.pgp);
 	smime_certs_free(worker.context.certs);
+	smime_memo_free(worker.context.memo);
 	dkim_free(worker.context.dkim);
 	keyring_free(worker.context.keyring);
 	loop_free(worker.loop);

@@ -5,7 +5,8 @@
  * them what those programs make.
  *
  *	smime_work [--sign CERT KEY] [--prefer CERT] [--to CERT]... [--aead]
- *	           [--options N] [--remove KIND VALUE]... protect FILE...
+ *	           [--options N] [--shared] [--remove KIND VALUE]...
+ *	           protect FILE...
  *	smime_work [--anchor CERT]... [--decrypt CERT KEY]... [--crl FILE]...
  *	           open FILE...
  *
@@ -30,6 +31,7 @@
 #include "signer/sink.h"
 #include "signer/smime.h"
 #include "signer/smime_cert.h"
+#include "signer/smime_memo.h"
 
 /* As large as a message of a test. */
 #define OUTPUT_MAX ((uint64_t)1024 * 1024 * 1024)
@@ -86,6 +88,7 @@ struct tool {
 	struct worker_context context;
 	struct ipc_list_writer keys;
 	struct ipc_list_writer removals;
+	struct ipc_list_writer facts;
 	unsigned options;
 	bool has_aead;
 };
@@ -161,6 +164,16 @@ add_removal(struct tool *tool, const char *kind, const char *value)
 		fatal("%s", err.text);
 }
 
+/* Others get the same message, signed alike. */
+static void
+share(struct tool *tool)
+{
+	const struct ipc_record_fact fact = {
+	    .name = SLICE(FACT_SHARED), .value = SLICE("on")};
+
+	(void)ipc_fact_add(&tool->facts, &fact, NULL);
+}
+
 /* ---- one message ---- */
 
 static void
@@ -214,6 +227,7 @@ do_file(struct tool *tool, bool opens, const char *name)
 	    .now_s = (int64_t)time(NULL),
 	    .output_limit = OUTPUT_MAX,
 	    .removals = ipc_list_of(&tool->removals),
+	    .facts = ipc_list_of(&tool->facts),
 	    .keys = ipc_list_of(&tool->keys),
 	};
 	int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -258,6 +272,7 @@ static const struct option_row {
     {"--decrypt", 2, WORK_KEY_DECRYPT},
     {"--crl", 1, WORK_KEY_CRL},
     {"--aead", 0, WORK_KEY_USE_COUNT},
+    {"--shared", 0, WORK_KEY_USE_COUNT},
     {"--options", 1, WORK_KEY_USE_COUNT},
     {"--remove", 2, WORK_KEY_USE_COUNT},
 };
@@ -269,6 +284,8 @@ take_option(struct tool *tool, const struct option_row *row, char **values)
 
 	if (strcmp(row->name, "--aead") == 0)
 		tool->has_aead = true;
+	else if (strcmp(row->name, "--shared") == 0)
+		share(tool);
 	else if (strcmp(row->name, "--remove") == 0)
 		add_removal(tool, values[0], values[1]);
 	else if (strcmp(row->name, "--crl") == 0)
@@ -306,6 +323,7 @@ main(int argc, char **argv)
 	tool.context.keyring = &tool.ring;
 	ipc_list_writer_init(&tool.keys, KEYS_OCTETS_MAX);
 	ipc_list_writer_init(&tool.removals, KEYS_OCTETS_MAX);
+	ipc_list_writer_init(&tool.facts, KEYS_OCTETS_MAX);
 	while (at < argc) {
 		int n = read_option(&tool, argv + at, argc - at);
 
@@ -319,11 +337,13 @@ main(int argc, char **argv)
 	for (at++; at < argc; at++)
 		do_file(&tool, opens, argv[at]);
 	smime_certs_free(tool.context.certs);
+	smime_memo_free(tool.context.memo);
 	for (size_t i = 0; i < tool.ring.count; i++) {
 		free(tool.ring.names[i]);
 		EVP_PKEY_free(tool.ring.keys[i]);
 	}
 	ipc_list_writer_clear(&tool.keys);
 	ipc_list_writer_clear(&tool.removals);
+	ipc_list_writer_clear(&tool.facts);
 	return 0;
 }

@@ -4,10 +4,11 @@
 """Encrypted mail through the whole gateway where somebody meddles with it: no
 answer tells a sender whether a changed ciphertext decrypts, what looks like an
 attack is held as it came, and a mail that is too large to be opened loses its
-forged tags all the same.  And what goes out with another certificate to be
-answered with."""
+forged tags all the same.  And what goes out signed for several, and with
+another certificate to be answered with."""
 
 import base64
+import email
 import os
 import re
 import sys
@@ -16,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import people, scene, smtp, tap  # noqa: E402
 
 ANNA, OTTO = "anna@example.test", "otto@example.test"
-BOB, CARL = "bob@dest.test", "carl@dest.test"
+BOB, BEN, CARL = "bob@dest.test", "ben@dest.test", "carl@dest.test"
 SECRET = "the answer is forty-two"
 TEXT = "Content-Type: text/plain\r\n"
 LARGE = 200_000
@@ -31,7 +32,8 @@ p = people.People()
 gw.cli("ca", "new", "Example CA")
 KEY = gw.json("key", "smime", "new", ANNA, "--algorithm", "rsa-2048")
 OURS = p.file(gw.cli("key", "smime", "export", str(KEY["id"])).encode())
-p.new_smime("bob", BOB)
+for name in ("bob", "ben"):
+    p.new_smime(name, f"{name}@dest.test")
 p.new_pgp("carl", CARL)
 p.introduce(gw)
 
@@ -179,6 +181,29 @@ with tap.group("too large to be opened"):
                f"{what}: its body is as it came")
         tap.equal(m.field("X-Postern-Crypto"), None,
                   f"{what}: nothing is said of what nobody looked at")
+
+with tap.group("signed once for several"):
+    for to in (BOB, BEN):
+        gw.cli("policy", "add", ANNA, to, "sign", "required", "encrypt",
+               "required", "protect-subject", "on")
+    ca = p.file(gw.cli("ca", "show").encode())
+    with s.login() as c:
+        reply = c.submit(ANNA, [BOB, BEN], scene.mail(
+            subject="our plan", body=SECRET))
+    tap.equal(reply.code, 250, "taken for two")
+    for m in s.world.take(2):
+        name = m.recipients[0].partition("@")[0]
+        tap.ok(b"our plan" not in m.content and
+               SECRET.encode() not in m.content, f"{name}'s shows nothing")
+        inside = p.smime_decrypts(m.content, name) or b""
+        entity = p.smime_verifies(inside, ca) or b""
+        parsed = email.message_from_bytes(entity)
+        tap.equal((parsed["Subject"], parsed.get_param("hp"),
+                   parsed.get_payload(decode=True)),
+                  ("our plan", "cipher", f"{SECRET}\r\n".encode()),
+                  f"{name}: the Subject is inside")
+        tap.contains(entity, b"HP-Outer: Subject: [...]\r\n",
+                     f"{name}: and what is outside")
 
 with tap.group("another certificate to be answered with"):
     s.add_user("otto", OTTO)

@@ -12,6 +12,7 @@
 #include "signer/keyring.h"
 #include "signer/smime.h"
 #include "signer/smime_cert.h"
+#include "signer/smime_memo.h"
 #include "tests/unit/smime_world.h"
 
 #define DAY_S 86400
@@ -240,6 +241,7 @@ void
 world_task_clear(struct world_task *task)
 {
 	task->context.keyring->certs = task->context.certs;
+	smime_memo_free(task->context.memo);
 	ipc_list_writer_clear(&task->keys);
 	ipc_list_writer_clear(&task->removals);
 	ipc_list_writer_clear(&task->facts);

@@ -11,9 +11,12 @@
 #include <unistd.h>
 
 #include "signer/delivery.h"
+#include "signer/entity.h"
 #include "signer/keyring.h"
 #include "signer/keystore.h"
 #include "signer/shape.h"
+#include "signer/smime.h"
+#include "signer/smime_memo.h"
 #include "tests/unit/smime_world.h"
 #include "tests/unit/tap.h"
 
@@ -511,6 +514,86 @@ test_preferred(const struct people *p)
 	world_id_free(signs);
 }
 
+/* ---- signed once for several ---- */
+
+/* The boundary of what alice signed, as that one reads it. */
+static void
+read_boundary(const struct people *p, struct slice sent, struct world_id *by,
+    char boundary_r[ENTITY_BOUNDARY_SIZE])
+{
+	static const char name[] = "boundary=\"";
+	struct world_task task;
+	struct slice got;
+	const char *at;
+
+	world_task_init(&task, p->ring, sent);
+	world_task_key(&task, WORK_KEY_ANCHOR, p->ca, false);
+	world_task_key(&task, WORK_KEY_DECRYPT, by, false);
+	world_open(&task);
+	got = world_result(&task);
+	ok(has(got, "sig=pass"), "%s reads it", by->ref);
+	at = memmem(got.p, got.n, name, sizeof(name) - 1);
+	if (at == NULL ||
+	    got.p + got.n < at + sizeof(name) + ENTITY_BOUNDARY_SIZE)
+		bug("no boundary");
+	memcpy(boundary_r, at + sizeof(name) - 1, ENTITY_BOUNDARY_SIZE);
+	boundary_r[ENTITY_BOUNDARY_SIZE - 1] = '\0';
+	world_task_clear(&task);
+}
+
+static void
+seal(const struct people *p, struct slice mail, struct world_id *reader,
+    bool is_shared, struct smime_memo **memo,
+    char boundary_r[ENTITY_BOUNDARY_SIZE])
+{
+	struct world_task task;
+	struct slice sent;
+	char *copy;
+
+	world_task_init(&task, p->ring, mail);
+	task.context.memo = *memo;
+	world_task_key(&task, WORK_KEY_SIGN, p->alice, false);
+	world_task_key(&task, WORK_KEY_ENCRYPT, reader, false);
+	if (is_shared)
+		world_task_fact(&task, FACT_SHARED, "on");
+	if (!ok(world_protect(&task), "sealed to %s", reader->ref))
+		diag("%s", task.answer.reason);
+	*memo = task.context.memo;
+	task.context.memo = NULL;
+	copy = take(&task, &sent);
+	world_task_clear(&task);
+	read_boundary(p, sent, reader, boundary_r);
+	free(copy);
+}
+
+static void
+test_shared(const struct people *p)
+{
+	const struct slice mail = {plain_mail, sizeof(plain_mail) - 1};
+	char boundaries[5][ENTITY_BOUNDARY_SIZE];
+	struct smime_memo *memo = NULL;
+	struct buf changed;
+
+	buf_init(&changed, sizeof(plain_mail) + 64);
+	(void)buf_addf(&changed, "X-Other: yes\r\n");
+	(void)buf_add_slice(&changed, mail);
+	seal(p, mail, p->bob, true, &memo, boundaries[0]);
+	seal(p, mail, p->bob_ec, true, &memo, boundaries[1]);
+	is_str(boundaries[1], boundaries[0],
+	    "a message for two is signed for both at once");
+	seal(p, buf_slice(&changed), p->bob, true, &memo, boundaries[2]);
+	ok(strcmp(boundaries[2], boundaries[1]) != 0,
+	    "another message is another one");
+	seal(p, mail, p->bob, true, &memo, boundaries[3]);
+	ok(strcmp(boundaries[3], boundaries[0]) != 0,
+	    "which forgets the first one");
+	seal(p, mail, p->bob, false, &memo, boundaries[4]);
+	ok(strcmp(boundaries[4], boundaries[3]) != 0,
+	    "for one alone nothing is kept");
+	smime_memo_free(memo);
+	buf_clear(&changed);
+}
+
 /* ---- revocation ---- */
 
 static void
@@ -643,6 +726,7 @@ main(void)
 	test_client_protected(&p);
 	test_readers(&p);
 	test_preferred(&p);
+	test_shared(&p);
 	test_revocation(&p);
 	free_people(&p);
 	return tap_done();
