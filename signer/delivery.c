@@ -123,16 +123,41 @@ is_content_field(struct slice name)
 	       slice_equals_nocase(name, SLICE("MIME-Version"));
 }
 
+/* What is inside settles the fields of that name. */
+static bool
+is_settled_inside(const struct headers *h, enum header_name name)
+{
+	if (!h->has_protected || (h->is_subject_only && name != HDR_SUBJECT))
+		return false;
+	for (size_t i = 0; i < PROTECTED_COUNT; i++)
+		if (protected_names[i] == name)
+			return true;
+	return false;
+}
+
 /* The field inside that replaces those of that name outside, or NULL. */
 static const struct header_field *
 protected_field(const struct headers *h, enum header_name name)
 {
-	if (!h->has_protected || (h->is_subject_only && name != HDR_SUBJECT))
-		return NULL;
-	for (size_t i = 0; i < PROTECTED_COUNT; i++)
-		if (protected_names[i] == name)
-			return header_first(&h->payload, name);
-	return NULL;
+	return is_settled_inside(h, name) ? header_first(&h->payload, name)
+					  : NULL;
+}
+
+/*
+ * RFC 9788 §4.8.1: fields that are outside alone nobody vouches for.  A
+ * Reply-To or Cc that was put there would get an answer, with what it quotes;
+ * and HP-Outer has a meaning inside alone (§2.2).
+ */
+static bool
+is_intruder(const struct delivery *d, const struct headers *h,
+    const struct header_field *field)
+{
+	if (slice_equals_nocase(
+		header_field_name(&h->outer, field), SLICE("HP-Outer")))
+		return h->has_protected || d->entity != NULL;
+	return !h->is_subject_only &&
+	       is_settled_inside(h, (enum header_name)field->name) &&
+	       protected_field(h, (enum header_name)field->name) == NULL;
 }
 
 static const char *
@@ -243,7 +268,7 @@ write_outer_field(const struct delivery *d, const struct headers *h,
 	    forged_field(
 		name, header_field_value(&h->outer, field), d->authserv_id))
 		return 0;
-	if (removals_name_field(d->removals, name))
+	if (removals_name_field(d->removals, name) || is_intruder(d, h, field))
 		return 0;
 	if (inner == NULL)
 		return write_one(d, &h->outer, field, sink, err);

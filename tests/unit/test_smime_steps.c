@@ -209,6 +209,45 @@ test_closed(struct forge_people *p)
 	buf_clear(&mail);
 }
 
+/* ---- fields outside that nobody vouches for ---- */
+
+static void
+test_outside(struct forge_people *p)
+{
+	static const char inner[] =
+	    "Content-Type: text/plain; hp=\"cipher\"\r\n" FORGE_FROM_ALICE
+	    "Subject: inner\r\nHP-Outer: Subject: [...]\r\n\r\ntext\r\n";
+	struct world_task task;
+	struct buf der, mail;
+	struct slice got;
+
+	buf_init(&der, FORGE_MAIL_MAX);
+	buf_init(&mail, FORGE_MAIL_MAX);
+	forge_encrypt(slice_of(inner), p->bob, EVP_aes_256_gcm(), &der);
+	(void)buf_add_text(&mail,
+	    FORGE_FROM_ALICE "Subject: [...]\r\n"
+			     "Reply-To: eve@evil.example\r\n"
+			     "Cc: eve@evil.example\r\n"
+			     "HP-Outer: Subject: inner\r\n"
+			     "List-Id: <l.example>\r\n");
+	forge_add_pkcs7(&mail, buf_slice(&der));
+	start(&task, p, buf_slice(&mail));
+	world_task_key(&task, WORK_KEY_DECRYPT, p->bob, false);
+	world_open(&task);
+	got = world_result(&task);
+	ok(forge_has(got, "Subject: inner\r\n") &&
+		forge_has(got, FORGE_FROM_ALICE),
+	    "protected fields are shown");
+	ok(!forge_has(got, "evil.example"),
+	    "an answer goes nowhere that stands outside alone");
+	ok(!forge_has(got, "HP-Outer"), "HP-Outer means nothing outside");
+	ok(forge_has(got, "List-Id: <l.example>\r\n"),
+	    "what no header protection is about stays");
+	world_task_clear(&task);
+	buf_clear(&der);
+	buf_clear(&mail);
+}
+
 int
 main(void)
 {
@@ -218,6 +257,7 @@ main(void)
 	test_known(&p);
 	test_secret(&p);
 	test_closed(&p);
+	test_outside(&p);
 	forge_people_free(&p);
 	return tap_done();
 }
