@@ -671,6 +671,8 @@ decision_of(unsigned wanted, const struct settled settled[POLICY_FIELD_COUNT])
 	for (int i = POLICY_OPAQUE; i < POLICY_FIELD_COUNT; i++)
 		if (settled[i].value != 0)
 			decision.options |= field_rows[i].option;
+	if (settled[POLICY_SUBJECT].value == POLICY_SUBJECT_LEGACY)
+		decision.options |= PROTECT_LEGACY;
 	return decision;
 }
 

@@ -12,7 +12,8 @@
  *   dkim never | if-possible | required
  *   method smime-pgp | pgp-smime | smime | pgp
  *   min-trust 0..100          of the keys of recipients
- *   opaque, protect-headers, protect-subject, calendar-plain, to-self on | off
+ *   opaque, protect-headers, calendar-plain, to-self on | off
+ *   protect-subject off | on | legacy      legacy: and it stands in the text
  *   lower on | off            may a trigger lower what this rule demands?
  *   trigger subject TEXT ACTION, trigger header NAME[:VALUE] ACTION
  *                             ACTION: sign encrypt no-sign no-encrypt
@@ -72,6 +73,14 @@ enum policy_encrypt {
 	POLICY_ENCRYPT_COUNT
 };
 
+/* Of POLICY_SUBJECT. */
+enum policy_subject {
+	POLICY_SUBJECT_SEEN,
+	POLICY_SUBJECT_HIDDEN,
+	POLICY_SUBJECT_LEGACY, /* hidden, with a legacy display (RFC 9788) */
+	POLICY_SUBJECT_COUNT
+};
+
 /* Fields of a rule; each is settled by itself. */
 enum policy_field {
 	POLICY_SIGN,
@@ -79,9 +88,9 @@ enum policy_field {
 	POLICY_DKIM,
 	POLICY_METHOD,
 	POLICY_MIN_TRUST,
-	POLICY_OPAQUE, /* from here on: on or off */
+	POLICY_OPAQUE, /* from here on: off or on */
 	POLICY_HEADERS,
-	POLICY_SUBJECT,
+	POLICY_SUBJECT, /* or enum policy_subject */
 	POLICY_CALENDAR_PLAIN,
 	POLICY_TO_SELF,
 	POLICY_FIELD_COUNT

@@ -28,14 +28,17 @@ enum edit_kind {
 	EDIT_BASE64,
 	EDIT_RENEW_QP, /* a leaf that is encoded, but badly */
 	EDIT_RENEW_BASE64,
+	EDIT_TYPE,    /* the field Content-Type, of a text that ... */
+	EDIT_DISPLAY, /* ... shows a Subject */
 };
 
 struct edit {
 	uint64_t start;
 	uint64_t end;
 	enum edit_kind kind;
-	enum mime_encoding encoding; /* of EDIT_ENCODING */
+	enum mime_encoding encoding; /* of EDIT_ENCODING, EDIT_DISPLAY */
 	bool adds_blank_line;        /* the header had none */
+	uint32_t part;               /* of EDIT_TYPE, EDIT_DISPLAY */
 };
 
 struct part {
@@ -57,6 +60,15 @@ struct part {
 	bool is_fixed; /* message/..., two types: not to be encoded */
 	bool has_type;
 	bool has_blank_line;
+	/* A main text: the first of a mixed, all of an alternative. */
+	bool is_main;
+	bool is_alternative;
+	bool has_first; /* the first child began */
+	bool displays;  /* the Subject */
+	struct legacy_display display;
+	char *type; /* Content-Type then, but for the root */
+	uint64_t type_start;
+	uint64_t type_end;
 };
 
 struct canon {
@@ -71,6 +83,8 @@ struct canon {
 	bool is_7bit;
 	const char *root_encoding;
 	const char *root_charset;
+	struct slice subject; /* to be displayed; empty: none */
+	unsigned displays;    /* parts that do */
 };
 
 /* ---- edits ---- */
@@ -158,12 +172,62 @@ look_at_header(struct canon *c, struct part *p, const struct header *h)
 		trim_header(c, block, p->start);
 }
 
+/* ---- pass one: who shows the Subject ---- */
+
+/* RFC 9787 §7.1, by the places of the parts. */
+static bool
+is_main(struct part *parent, const struct mime_part *part, const struct part *p)
+{
+	bool is_first = !parent->has_first;
+
+	if (p->is_root)
+		return true;
+	parent->has_first = true;
+	return parent->is_main && parent->kind == MIME_MULTIPART &&
+	       !parent->is_protected && part->opaque == MIME_CLEAR &&
+	       (is_first || parent->is_alternative);
+}
+
+static void
+prepare_display(struct canon *c, struct part *p, const struct mime_part *part,
+    const struct header *h)
+{
+	const struct header_field *field = header_first(h, HDR_CONTENT_TYPE);
+	struct mime_value value;
+	struct buf type;
+
+	if (c->subject.n == 0 || !p->is_main || p->is_protected ||
+	    c->displays >= LEGACY_PARTS_MAX ||
+	    !legacy_display_fits(c->subject, part, h, &p->display) ||
+	    (field != NULL &&
+		mime_value_parse(header_field_value(h, field), &value) == -1))
+		return;
+	c->displays++;
+	p->displays = true;
+	p->type_start = p->type_end = p->header_end;
+	if (field != NULL) {
+		p->type_start = p->start + field->start;
+		p->type_end = p->start + field->end;
+	}
+	if (p->is_root)
+		return;
+	buf_init(&type, HEADER_SIZE_MAX);
+	legacy_display_type(
+	    field == NULL ? NULL : &value, "us-ascii", &p->display, &type);
+	(void)buf_add_text(&type, "\r\n");
+	if (type.overflowed)
+		p->displays = false;
+	else
+		p->type = xstrdup(buf_text(&type));
+	buf_clear(&type);
+}
+
 static void
 on_begin(void *arg, const struct mime_part *part, const struct header *h)
 {
 	struct canon *c = arg;
 	const struct header_field *field;
-	const struct part *parent;
+	struct part *parent;
 	struct part *p;
 
 	if (c->part_count == c->part_capacity) {
@@ -189,6 +253,7 @@ on_begin(void *arg, const struct mime_part *part, const struct header *h)
 			part->opaque == MIME_OPAQUE_TYPE,
 	    .has_type = header_count(h, HDR_CONTENT_TYPE) > 0,
 	    .has_blank_line = h->end == HEADER_END_BLANK,
+	    .is_alternative = strcmp(part->subtype, "alternative") == 0,
 	};
 	parent = &c->parts[part->parent];
 	p->is_protected = is_protected_type(part);
@@ -204,6 +269,8 @@ on_begin(void *arg, const struct mime_part *part, const struct header *h)
 		p->field_start = p->start + field->start;
 		p->field_end = p->start + field->end;
 	}
+	p->is_main = is_main(parent, part, p);
+	prepare_display(c, p, part, h);
 	if (!p->is_root)
 		look_at_header(c, p, h);
 }
@@ -304,6 +371,54 @@ guess_charset(const struct canon *c, const struct part *p)
 }
 
 static int
+load_leaf(const struct canon *c, const struct part *p, struct buf *text,
+    struct err *err)
+{
+	struct sink sink = sink_of_buf(text);
+
+	return transfer_decode(
+	    &sink, p->encoding, &c->content, p->body_start, p->body_end, err);
+}
+
+static bool
+accepts_display(const struct canon *c, const struct part *p)
+{
+	struct buf text;
+	bool accepts;
+
+	if (p->body_end - p->body_start > LEGACY_TEXT_MAX)
+		return false;
+	buf_init(&text, LEGACY_TEXT_MAX);
+	accepts = load_leaf(c, p, &text, NULL) == 0 &&
+		  legacy_display_accepts(&p->display, buf_slice(&text));
+	buf_clear(&text);
+	return accepts;
+}
+
+/* All of the text is encoded anew, with the Subject in it. */
+static void
+display_leaf(struct canon *c, struct part *p, const struct canon_facts *f)
+{
+	bool is_base64 = p->encoding == MIME_ENCODING_BASE64 ||
+			 (p->encoding != MIME_ENCODING_QUOTED_PRINTABLE &&
+			     f->high_count * QP_HIGH_PART > f->size);
+	enum mime_encoding encoding =
+	    is_base64 ? MIME_ENCODING_BASE64 : MIME_ENCODING_QUOTED_PRINTABLE;
+	uint32_t number = (uint32_t)(p - c->parts);
+	struct edit *e;
+
+	e = add_edit(c, p->body_start, p->body_end, EDIT_DISPLAY);
+	e->encoding = encoding;
+	e->part = number;
+	if (!p->is_root) {
+		e = add_edit(c, p->type_start, p->type_end, EDIT_TYPE);
+		e->part = number;
+	}
+	if (encoding != p->encoding)
+		set_encoding(c, p, encoding);
+}
+
+static int
 look_at_leaf(struct canon *c, struct part *p, struct err *err)
 {
 	struct canon_facts f;
@@ -316,6 +431,11 @@ look_at_leaf(struct canon *c, struct part *p, struct err *err)
 	    p->encoding == MIME_ENCODING_OTHER) {
 		if (!canon_facts_are_7bit(&f))
 			c->is_7bit = false;
+		return 0;
+	}
+	p->displays = p->displays && accepts_display(c, p);
+	if (p->displays) {
+		display_leaf(c, p, &f);
 		return 0;
 	}
 	switch (p->encoding) {
@@ -487,12 +607,13 @@ relabel_containers(struct canon *c)
 }
 
 int
-canon_new(
-    const struct content *content, struct canon **canon_r, struct err *err)
+canon_new_displaying(const struct content *content, struct slice subject,
+    struct canon **canon_r, struct err *err)
 {
 	struct canon *c = xcalloc(1, sizeof(*c));
 
 	c->content = *content;
+	c->subject = subject;
 	c->is_7bit = true;
 	c->root_charset = "us-ascii";
 	if (walk(c, err) == -1 ||
@@ -513,11 +634,29 @@ canon_new(
 	return 0;
 }
 
+int
+canon_new(
+    const struct content *content, struct canon **canon_r, struct err *err)
+{
+	return canon_new_displaying(
+	    content, (struct slice){NULL, 0}, canon_r, err);
+}
+
+const struct legacy_display *
+canon_root_display(const struct canon *c)
+{
+	const struct part *root = &c->parts[0];
+
+	return root->displays && !c->is_full ? &root->display : NULL;
+}
+
 void
 canon_free(struct canon *c)
 {
 	if (c == NULL)
 		return;
+	for (size_t i = 0; i < c->part_count; i++)
+		free(c->parts[i].type);
 	free(c->parts);
 	free(c->edits);
 	free(c);
@@ -560,6 +699,34 @@ write_encoding(const struct edit *e, const struct sink *sink, struct err *err)
 }
 
 static int
+write_display(const struct canon *c, const struct edit *e,
+    const struct sink *sink, struct err *err)
+{
+	const struct part *p = &c->parts[e->part];
+	struct buf text, shown;
+	struct content content;
+	int rc = -1;
+
+	buf_init(&text, LEGACY_TEXT_MAX);
+	buf_init(&shown, LEGACY_TEXT_MAX + LEGACY_DISPLAY_MAX(c->subject.n));
+	if (load_leaf(c, p, &text, err) == -1)
+		goto out;
+	if (legacy_display_insert(
+		&p->display, c->subject, buf_slice(&text), &shown) == -1) {
+		err_set(err, "a Subject is too long");
+		goto out;
+	}
+	content = content_of(buf_slice(&shown));
+	rc = e->encoding == MIME_ENCODING_BASE64
+		 ? transfer_encode_base64(sink, &content, 0, content.size, err)
+		 : transfer_encode_qp(sink, &content, 0, content.size, err);
+out:
+	buf_clear(&text);
+	buf_clear(&shown);
+	return rc;
+}
+
+static int
 write_edit(const struct canon *c, const struct edit *e, const struct sink *sink,
     struct err *err)
 {
@@ -580,6 +747,10 @@ write_edit(const struct canon *c, const struct edit *e, const struct sink *sink,
 	case EDIT_RENEW_BASE64:
 		return transfer_renew(
 		    sink, MIME_ENCODING_BASE64, in, e->start, e->end, err);
+	case EDIT_TYPE:
+		return sink_text(sink, c->parts[e->part].type, err);
+	case EDIT_DISPLAY:
+		return write_display(c, e, sink, err);
 	}
 	return -1;
 }

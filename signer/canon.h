@@ -15,6 +15,7 @@
 #define SIGNER_CANON_H
 
 #include "signer/content.h"
+#include "signer/legacy_display.h"
 #include "signer/sink.h"
 
 /* Places in one message where something is replaced. */
@@ -31,6 +32,16 @@ struct canon;
 int canon_new(
     const struct content *content, struct canon **canon_r, struct err *err);
 void canon_free(struct canon *canon);
+
+/*
+ * The same, and the main texts of the message show the Subject (UTF-8) that is
+ * hidden outside (legacy_display.h).  It must stay, too.
+ */
+int canon_new_displaying(const struct content *content, struct slice subject,
+    struct canon **canon_r, struct err *err);
+
+/* How the root shows it, as its Content-Type has to say; NULL: it does not. */
+const struct legacy_display *canon_root_display(const struct canon *canon);
 
 /*
  * The root's Content-Transfer-Encoding after the change, or NULL when its own

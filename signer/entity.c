@@ -11,6 +11,7 @@
 #include <openssl/rand.h>
 
 #include "common/mime_value.h"
+#include "common/mime_word.h"
 #include "signer/canon.h"
 #include "signer/canon_scan.h"
 #include "signer/entity.h"
@@ -33,6 +34,7 @@ struct entity {
 	struct err canon_err;
 	struct buf subject; /* the field without what triggered */
 	bool has_new_subject;
+	struct buf displayed; /* the Subject as people read it; else empty */
 };
 
 static int
@@ -69,6 +71,7 @@ entity_open(const struct content *message, struct ipc_list removals,
 	e->removals = removals;
 	header_init(&e->header, 0);
 	buf_init(&e->subject, FIELD_MAX);
+	buf_init(&e->displayed, FIELD_MAX);
 	if (read_header(e, err) == -1 ||
 	    shape_read(message, &e->shape, err) == -1) {
 		entity_close(e);
@@ -90,6 +93,7 @@ entity_close(struct entity *e)
 	canon_free(e->canon);
 	header_clear(&e->header);
 	buf_clear(&e->subject);
+	buf_clear(&e->displayed);
 	free(e);
 }
 
@@ -97,18 +101,6 @@ const struct shape *
 entity_shape(const struct entity *e)
 {
 	return &e->shape;
-}
-
-static struct canon *
-canon_of(struct entity *e, struct err *err)
-{
-	if (!e->is_canon_tried) {
-		e->is_canon_tried = true;
-		(void)canon_new(e->message, &e->canon, &e->canon_err);
-	}
-	if (e->canon == NULL)
-		(void)err_set(err, "%s", e->canon_err.text);
-	return e->canon;
 }
 
 /* ---- which field goes where ---- */
@@ -194,6 +186,9 @@ outer_of(const struct entity *e, const struct entity_wishes *wishes,
 
 	if (is_structural(name))
 		return (struct slice){NULL, 0};
+	/* It has a meaning inside alone (RFC 9788 §2.2). */
+	if (protects(e, wishes) && slice_equals_nocase(name, SLICE("HP-Outer")))
+		return (struct slice){NULL, 0};
 	if (obscures(e, wishes)) {
 		if (is_hidden((enum header_name)field->name, name))
 			return (struct slice){NULL, 0};
@@ -201,6 +196,46 @@ outer_of(const struct entity *e, const struct entity_wishes *wishes,
 			return SLICE(OBSCURED_SUBJECT);
 	}
 	return cleaned(e, field);
+}
+
+/*
+ * Programs that do not know of protected headers show what is outside; for
+ * them the Subject is also in the text, where it is told apart (RFC 9788
+ * §5.2.1).
+ */
+static void
+read_displayed(struct entity *e, const struct entity_wishes *wishes)
+{
+	const struct header_field *field =
+	    header_first(&e->header, HDR_SUBJECT);
+	struct slice text;
+	size_t colon;
+
+	if (!wishes->displays_subject || !protects(e, wishes) ||
+	    !obscures(e, wishes) || field == NULL)
+		return;
+	text = cleaned(e, field);
+	colon = slice_find(text, ':', 0);
+	if (colon < text.n)
+		(void)mime_word_decode(
+		    slice_trim(
+			(struct slice){text.p + colon + 1, text.n - colon - 1}),
+		    &e->displayed, NULL);
+}
+
+static struct canon *
+canon_of(struct entity *e, const struct entity_wishes *wishes, struct err *err)
+{
+	if (!e->is_canon_tried) {
+		e->is_canon_tried = true;
+		read_displayed(e, wishes);
+		(void)canon_new_displaying(e->message,
+		    slice_trim(buf_slice(&e->displayed)), &e->canon,
+		    &e->canon_err);
+	}
+	if (e->canon == NULL)
+		(void)err_set(err, "%s", e->canon_err.text);
+	return e->canon;
 }
 
 static bool
@@ -255,19 +290,6 @@ write_trimmed(const struct sink *sink, struct slice field, struct err *err)
 	return 0;
 }
 
-static void
-add_param(struct buf *out, const struct mime_param *p)
-{
-	(void)buf_add_text(out, ";\r\n\t");
-	(void)buf_add_slice(out, p->name);
-	if (p->section != MIME_NO_SECTION)
-		(void)buf_addf(out, "*%u", p->section);
-	(void)buf_addf(out, p->is_extended ? "*=" : "=\"");
-	(void)buf_add_slice(out, p->value);
-	if (!p->is_extended)
-		(void)buf_add_char(out, '"');
-}
-
 /* Content-Type with the parameter "hp", of which we are the only source. */
 static int
 write_protecting_type(const struct entity *e, const struct header_field *field,
@@ -275,23 +297,15 @@ write_protecting_type(const struct entity *e, const struct header_field *field,
     struct err *err)
 {
 	struct mime_value value;
+	bool has_value = field != NULL &&
+			 mime_value_parse(header_field_value(&e->header, field),
+			     &value) == 0;
 	struct buf out;
 	int rc = -1;
 
 	buf_init(&out, FIELD_MAX);
-	if (field == NULL ||
-	    mime_value_parse(header_field_value(&e->header, field), &value) ==
-		-1) {
-		(void)buf_addf(&out, "Content-Type: text/plain; charset=%s",
-		    canon_root_charset(e->canon));
-	} else {
-		(void)buf_addf(&out, "Content-Type: %.*s/%.*s",
-		    SLICE_ARG(value.type), SLICE_ARG(value.subtype));
-		for (size_t i = 0; i < value.param_count; i++)
-			if (!slice_equals_nocase(
-				value.params[i].name, SLICE("hp")))
-				add_param(&out, &value.params[i]);
-	}
+	legacy_display_type(has_value ? &value : NULL,
+	    canon_root_charset(e->canon), canon_root_display(e->canon), &out);
 	(void)buf_addf(&out, ";\r\n\thp=\"%s\"\r\n",
 	    wishes->is_encrypted ? "cipher" : "clear");
 	if (out.overflowed)
@@ -428,7 +442,7 @@ entity_write(struct entity *e, const struct entity_wishes *wishes,
 {
 	if (shape_is_signed(&e->shape) || shape_is_encrypted(&e->shape))
 		return write_raw(e, wishes, sink, err);
-	if (canon_of(e, err) == NULL ||
+	if (canon_of(e, wishes, err) == NULL ||
 	    write_type(e, wishes, sink, err) == -1 ||
 	    write_content_fields(e, sink, err) == -1)
 		return -1;
@@ -466,7 +480,7 @@ is_header_7bit(struct entity *e, const struct entity_wishes *wishes)
 bool
 entity_is_7bit(struct entity *e, const struct entity_wishes *wishes)
 {
-	return canon_of(e, NULL) != NULL && canon_is_7bit(e->canon) &&
+	return canon_of(e, wishes, NULL) != NULL && canon_is_7bit(e->canon) &&
 	       is_header_7bit(e, wishes);
 }
 

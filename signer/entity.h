@@ -29,6 +29,7 @@ struct entity_wishes {
 	bool is_encrypted;     /* not signed alone */
 	bool protects_headers; /* RFC 9788 */
 	bool obscures_subject; /* outside it is "[...]"; when encrypted */
+	bool displays_subject; /* then it is in the text (legacy_display.h) */
 };
 
 /*

@@ -132,6 +132,9 @@ options_json(unsigned options)
 		if ((options & rows[i].option) != 0)
 			(void)json_array_append_new(list,
 			    json_string(policy_field_name(rows[i].field)));
+	if ((options & PROTECT_LEGACY) != 0)
+		(void)json_array_append_new(
+		    list, json_string("legacy-display"));
 	return list;
 }
 

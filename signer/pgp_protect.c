@@ -462,7 +462,8 @@ work_pgp_protect(struct worker_context *context, const struct work *work,
 		    .is_encrypted = is_encrypting(&p),
 		    .protects_headers = (work->options & PROTECT_HEADERS) != 0,
 		    .obscures_subject = is_encrypting(&p) &&
-					(work->options & PROTECT_SUBJECT) != 0};
+					(work->options & PROTECT_SUBJECT) != 0,
+		    .displays_subject = (work->options & PROTECT_LEGACY) != 0};
 		rc = protect(&p, &err);
 	}
 	if (rc == 0)

@@ -13,8 +13,9 @@
 
 /* Options that make outputs differ. */
 #define SIGN_OPTIONS (PROTECT_OPAQUE | PROTECT_HEADERS)
-#define ENCRYPT_OPTIONS \
-	(PROTECT_OPAQUE | PROTECT_HEADERS | PROTECT_SUBJECT | PROTECT_TO_SELF)
+#define ENCRYPT_OPTIONS                                                        \
+	(PROTECT_OPAQUE | PROTECT_HEADERS | PROTECT_SUBJECT | PROTECT_LEGACY | \
+	    PROTECT_TO_SELF)
 
 void
 plan_methods(enum protect_method order,

@@ -340,6 +340,7 @@ protect(struct protector *p, struct content_writer *out)
 	    .is_encrypted = sk_X509_num(p->readers) > 0,
 	    .protects_headers = (p->work->options & PROTECT_HEADERS) != 0,
 	    .obscures_subject = (p->work->options & PROTECT_SUBJECT) != 0,
+	    .displays_subject = (p->work->options & PROTECT_LEGACY) != 0,
 	};
 	if (course != COURSE_PROTECT
 		? entity_write_message(p->entity, &sink, &err) == -1

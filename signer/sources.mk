@@ -39,8 +39,8 @@ key_admin_SOURCES = signer/key_admin.c signer/key_admin_ca.c \
 
 # ---- entities and S/MIME ----
 smime_SOURCES = signer/canon.c signer/canon_scan.c signer/delivery.c \
-	signer/der_walk.c signer/entity.c signer/line_sink.c \
-	signer/removals.c signer/shape.c signer/sink.c \
+	signer/der_walk.c signer/entity.c signer/legacy_display.c \
+	signer/line_sink.c signer/removals.c signer/shape.c signer/sink.c \
 	signer/sink_bio.c signer/smime_cert.c signer/smime_decrypt.c \
 	signer/smime_judge.c signer/smime_memo.c signer/smime_open.c \
 	signer/smime_protect.c signer/smime_sign.c signer/smime_verify.c \
@@ -49,6 +49,7 @@ smime_world_SOURCES = tests/unit/smime_world.c signer/content.c \
 	signer/work.c $(smime_SOURCES)
 test_canon_SOURCES = $(smime_world_SOURCES)
 test_der_walk_SOURCES = signer/der_walk.c
+test_legacy_display_SOURCES = signer/legacy_display.c
 test_entity_SOURCES = $(smime_world_SOURCES)
 test_smime_SOURCES = $(smime_world_SOURCES)
 smime_forge_SOURCES = tests/unit/smime_forge.c $(smime_world_SOURCES)

@@ -4,8 +4,8 @@
 """Encrypted mail through the whole gateway where somebody meddles with it: no
 answer tells a sender whether a changed ciphertext decrypts, what looks like an
 attack is held as it came, and a mail that is too large to be opened loses its
-forged tags all the same.  And what goes out signed for several, and with
-another certificate to be answered with."""
+forged tags all the same.  And what goes out signed for several, with a Subject
+in the text, with another certificate to be answered with."""
 
 import base64
 import email
@@ -185,7 +185,7 @@ with tap.group("too large to be opened"):
 with tap.group("signed once for several"):
     for to in (BOB, BEN):
         gw.cli("policy", "add", ANNA, to, "sign", "required", "encrypt",
-               "required", "protect-subject", "on")
+               "required", "protect-subject", "legacy")
     ca = p.file(gw.cli("ca", "show").encode())
     with s.login() as c:
         reply = c.submit(ANNA, [BOB, BEN], scene.mail(
@@ -199,9 +199,12 @@ with tap.group("signed once for several"):
         entity = p.smime_verifies(inside, ca) or b""
         parsed = email.message_from_bytes(entity)
         tap.equal((parsed["Subject"], parsed.get_param("hp"),
-                   parsed.get_payload(decode=True)),
-                  ("our plan", "cipher", f"{SECRET}\r\n".encode()),
+                   parsed.get_param("hp-legacy-display")),
+                  ("our plan", "cipher", "1"),
                   f"{name}: the Subject is inside")
+        tap.equal(parsed.get_payload(decode=True),
+                  f"Subject: our plan\r\n\r\n{SECRET}\r\n".encode(),
+                  f"{name}: and in the text")
         tap.contains(entity, b"HP-Outer: Subject: [...]\r\n",
                      f"{name}: and what is outside")
 

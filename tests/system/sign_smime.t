@@ -134,6 +134,29 @@ with tap.group("another certificate to be answered with"):
             tap.equal(w.m2("verify", got.output, "alice"), entity,
                       "M2Crypto verifies it")
 
+with tap.group("a hidden Subject that stands in the text"):
+    for what, mail in MAILS.items():
+        got = w.protect(mail, to=["bob"],
+                        options=smime.SUBJECT | smime.LEGACY)
+        inside = w.openssl_decrypts(got.output, "bob") or b""
+        parsed = email.message_from_bytes(inside, policy=email.policy.SMTP)
+        tap.ok(b"between us" not in got.output, f"{what}: it is hidden")
+        tap.equal(parsed["Subject"], "between us", "openssl shows it inside")
+        tap.equal(parsed.get_param("hp"), "cipher", "which is told")
+        shown = [p for p in parsed.walk()
+                 if p.get_param("hp-legacy-display") == "1"]
+        tap.equal(len(shown), 1, "one text shows it")
+        text = shown[0].get_payload(decode=True)
+        if shown[0].get_content_type() == "text/html":
+            tap.contains(text, b"<pre>Subject: between us</pre>", "at once")
+        else:
+            tap.ok(text.startswith(b"Subject: between us\r\n\r\n"),
+                   "in its first line")
+        kept = leaves(mail)
+        tap.equal(leaves(inside)[1:], kept[1:], "other parts are the same")
+        tap.ok(leaves(inside)[0][1].endswith(kept[0][1][-4:]),
+               "and the rest of the text")
+
 with tap.group("signed by others"):
     for name in ("alice", "alice-ec"):
         theirs = {

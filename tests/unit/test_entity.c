@@ -201,6 +201,13 @@ test_entities(void)
 	    "Subject: gold\r\nHP-Outer: Subject: [...]\r\n"
 	    "Thread-Topic: gold\r\n\r\nplain\r\n",
 	    "encrypted, with the Subject in two fields");
+	check("Subject: gold\r\nHP-Outer: Subject: silver\r\n\r\nplain\r\n",
+	    &(struct entity_wishes){
+		.is_encrypted = true, .obscures_subject = true},
+	    "Subject: [...]\r\n",
+	    "Content-Type: text/plain; charset=us-ascii;\r\n\thp=\"cipher\"\r\n"
+	    "Subject: gold\r\nHP-Outer: Subject: [...]\r\n\r\nplain\r\n",
+	    "encrypted, with an HP-Outer that somebody wrote");
 	check("From: a@b.example\r\n\r\nplain\r\n",
 	    &(struct entity_wishes){.is_encrypted = false},
 	    "From: a@b.example\r\n",
@@ -241,6 +248,81 @@ test_entities(void)
 	    "protocol=\"application/pgp-signature\"; boundary=b\r\n\r\n"
 	    "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
 	    "signed by its sender, and nothing else");
+}
+
+/* Encrypted, the Subject hidden, and shown in the text. */
+static void
+check_displayed(const char *fields_and_body, const char *type, const char *body,
+    const char *label)
+{
+	static const struct entity_wishes wishes = {.is_encrypted = true,
+	    .obscures_subject = true,
+	    .displays_subject = true};
+	struct buf message, inner;
+
+	buf_init(&message, OUTPUT_MAX);
+	buf_init(&inner, OUTPUT_MAX);
+	(void)buf_addf(
+	    &message, "Subject: [secure] the <plan>\r\n%s", fields_and_body);
+	(void)buf_addf(&inner,
+	    "%sSubject: the <plan>\r\nHP-Outer: Subject: [...]\r\n\r\n%s", type,
+	    body);
+	check(buf_text(&message), &wishes, "Subject: [...]\r\n",
+	    buf_text(&inner), label);
+	buf_clear(&message);
+	buf_clear(&inner);
+}
+
+#define QP_FIELD "Content-Transfer-Encoding: quoted-printable\r\n"
+#define SHOWN "Subject: the <plan>\r\n\r\n"
+#define SHOWN_HTML                                                \
+	"<div class=3D\"header-protection-legacy-display\"><pre>" \
+	"Subject: t=\r\nhe &#60;plan&#62;</pre></div>"
+
+static void
+test_displayed(void)
+{
+	check_displayed("\r\nhello\r\n",
+	    "Content-Type: text/plain; charset=us-ascii;\r\n"
+	    "\thp-legacy-display=\"1\";\r\n\thp=\"cipher\"\r\n" QP_FIELD,
+	    SHOWN "hello\r\n", "a message that is text alone");
+	check_displayed(
+	    "Content-Type: text/plain; charset=utf-8; hp-legacy-display=0\r\n"
+	    "Content-Transfer-Encoding: base64\r\n\r\naGVsbG8NCg==\r\n",
+	    "Content-Type: text/plain;\r\n\tcharset=\"utf-8\";\r\n"
+	    "\thp-legacy-display=\"1\";\r\n\thp=\"cipher\"\r\n"
+	    "Content-Transfer-Encoding: base64\r\n",
+	    "U3ViamVjdDogdGhlIDxwbGFuPg0KDQpoZWxsbw0K\r\n", "base64 stays");
+	check_displayed(
+	    "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n"
+	    "Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n"
+	    "Content-Type: text/plain\r\n\r\nhello\r\n--b\r\n"
+	    "Content-Type: text/html\r\n\r\n<html><body>hello\r\n--b--\r\n"
+	    "--a\r\nContent-Type: text/plain\r\n\r\nnot I\r\n--a--\r\n",
+	    "Content-Type: multipart/mixed;\r\n\tboundary=\"a\";\r\n"
+	    "\thp=\"cipher\"\r\n",
+	    "--a\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
+	    "--b\r\nContent-Type: "
+	    "text/plain;\r\n\thp-legacy-display=\"1\"\r\n" QP_FIELD "\r\n" SHOWN
+	    "hello\r\n--b\r\n"
+	    "Content-Type: text/html;\r\n\thp-legacy-display=\"1\"\r\n" QP_FIELD
+	    "\r\n<html><body>" SHOWN_HTML "hello\r\n--b--\r\n"
+	    "--a\r\nContent-Type: text/plain\r\n\r\nnot I\r\n--a--\r\n",
+	    "all forms of the first text, and no other one");
+	check_displayed(
+	    "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n"
+	    "Content-Type: text/plain\r\n"
+	    "Content-Disposition: attachment\r\n\r\nhello\r\n--a--\r\n",
+	    "Content-Type: multipart/mixed;\r\n\tboundary=\"a\";\r\n"
+	    "\thp=\"cipher\"\r\n",
+	    "--a\r\nContent-Type: text/plain\r\n"
+	    "Content-Disposition: attachment\r\n\r\nhello\r\n--a--\r\n",
+	    "not in an attachment");
+	check_displayed("Content-Type: text/plain; charset=utf-16be\r\n"
+			"Content-Transfer-Encoding: base64\r\n\r\nAGg=\r\n",
+	    "Content-Type: text/plain;\r\n\tcharset=\"utf-16be\";\r\n"
+	    "\thp=\"cipher\"\r\nContent-Transfer-Encoding: base64\r\n",
+	    "AGg=\r\n", "not where ASCII is not ASCII");
 }
 
 static void
@@ -419,6 +501,7 @@ main(void)
 {
 	test_subjects();
 	test_entities();
+	test_displayed();
 	test_whole();
 	test_shapes();
 	return tap_done();

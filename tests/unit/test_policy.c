@@ -27,6 +27,8 @@ static const struct {
 	"sign never encrypt on-trigger dkim required method pgp-smime "
 	"min-trust 70 opaque on protect-headers on protect-subject on "
 	"calendar-plain off to-self on lower on"},
+    {"a hidden Subject that stands in the text", "protect-subject Legacy",
+	"protect-subject legacy"},
     {"triggers stand last, in the order they were given",
 	"trigger subject [secure] encrypt trigger header \"X-Encrypt: yes\" "
 	"encrypt sign required",
@@ -51,6 +53,8 @@ static const struct {
     {"a field twice", "sign never sign required", "twice"},
     {"lower twice", "lower on lower on", "twice"},
     {"lower alone says nothing", "lower on", "words such as"},
+    {"a Subject that is hidden otherwise", "protect-subject yes",
+	"off, on or legacy"},
     {"a trust above the scale", "min-trust 101", "0 to 100"},
     {"a trust that is no number", "min-trust high", "0 to 100"},
     {"a trigger of another kind", "trigger body x sign", "subject or header"},
@@ -275,6 +279,12 @@ static const struct {
 	"* * opaque on protect-headers on to-self on\n* @x.test opaque off "
 	"protect-subject on",
 	"a@ours.test", "b@x.test", "never never if-possible 0 50 22"},
+    {"a legacy display is that of a hidden Subject",
+	"* * protect-subject legacy", "a@ours.test", "b@x.test",
+	"never never if-possible 0 50 36"},
+    {"and nearer rules may be without",
+	"* * protect-subject legacy\n* @x.test protect-subject on",
+	"a@ours.test", "b@x.test", "never never if-possible 0 50 4"},
     {"ASCII case of a local part does not count",
 	"Anna@ours.test Bob@x.test sign required", "aNNA@ours.test",
 	"BOB@x.test", "required never if-possible 0 50 0"},

@@ -151,6 +151,9 @@ static const struct course courses[] = {
 	"pass", "enc=none"},
     {"encrypted with a hidden subject", PERSON(alice), PERSON(bob), false,
 	PROTECT_HEADERS | PROTECT_SUBJECT, "pass", "enc=smime/aes-256-cbc"},
+    {"encrypted with a hidden subject that is in the text", PERSON(alice),
+	PERSON(bob), false, PROTECT_SUBJECT | PROTECT_LEGACY, "pass",
+	"enc=smime/aes-256-cbc"},
 };
 
 static const struct world_id *
@@ -201,6 +204,9 @@ check_opened(
 		is_int(has(got, "it is secret."),
 		    (c->options & PROTECT_OPAQUE) == 0,
 		    "%s: the text can be read", c->label);
+	is_int(has(got, "\r\n\r\nSubject: the plan\r\n\r\n"),
+	    (c->options & PROTECT_LEGACY) != 0,
+	    "%s: and in the text where it should be", c->label);
 	is_int((task->answer.applied & APPLIED_DECRYPTED) != 0, c->reader != 0,
 	    "%s: the answer tells whether it was decrypted", c->label);
 	is_u64(task->answer.harvested.count, c->signer == 0 ? 0 : 1,

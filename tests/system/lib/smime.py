@@ -25,7 +25,7 @@ PASSPHRASE = "x"
 PATIENCE_S = 120
 
 # enum protect_option
-OPAQUE, HEADERS, SUBJECT = 1, 2, 4
+OPAQUE, HEADERS, SUBJECT, LEGACY = 1, 2, 4, 32
 
 # node-forge reads enveloped data for RSA by AES-CBC, and writes it.
 JS = r"""
