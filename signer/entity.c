@@ -454,21 +454,32 @@ entity_write(struct entity *e, const struct entity_wishes *wishes,
 	return canon_write_body(e->canon, sink, err);
 }
 
+static bool
+stands_inside(const struct entity *e, const struct entity_wishes *wishes,
+    const struct header_field *field)
+{
+	const struct slice name = header_field_name(&e->header, field);
+
+	if (slice_starts_nocase(name, "Content-"))
+		return true;
+	if (protects(e, wishes))
+		return !is_trace(name);
+	return obscures(e, wishes) &&
+	       (field->name == HDR_SUBJECT ||
+		   is_hidden((enum header_name)field->name, name));
+}
+
 /* The header as it will be inside. */
 static bool
 is_header_7bit(struct entity *e, const struct entity_wishes *wishes)
 {
-	bool all = protects(e, wishes);
-
 	for (size_t i = 0; i < e->header.field_count; i++) {
 		const struct header_field *field = &e->header.fields[i];
-		struct slice name = header_field_name(&e->header, field);
 		struct slice text = header_field_text(&e->header, field);
 		struct content content = content_of(text);
 		struct canon_facts facts;
 
-		if (is_trace(name) ||
-		    (!all && !slice_starts_nocase(name, "Content-")))
+		if (!stands_inside(e, wishes, field))
 			continue;
 		if (canon_scan(&content, 0, text.n, &facts, NULL) == -1 ||
 		    !canon_facts_are_7bit(&facts))

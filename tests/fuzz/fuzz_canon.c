@@ -24,6 +24,7 @@ write_entity(struct slice message, unsigned wishes, struct buf *out)
 	    .is_encrypted = (wishes & 1) != 0,
 	    .protects_headers = (wishes & 2) != 0,
 	    .obscures_subject = (wishes & 4) != 0,
+	    .displays_subject = (wishes & 8) != 0,
 	};
 	struct content content = content_of(message);
 	struct sink sink = sink_of_buf(out);
