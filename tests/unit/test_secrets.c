@@ -4,6 +4,7 @@
  * it or of who got it.  Both are this process, whose memory is searched.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -60,6 +61,10 @@ count_between(const unsigned char *at, const unsigned char *end)
 	return count;
 }
 
+/*
+ * Buffers are no part of the stack, and on that the dynamic linker may leave a
+ * register that a key went through.
+ */
 static unsigned
 count_keys(void)
 {
@@ -75,7 +80,9 @@ count_keys(void)
 		char rights[5];
 
 		if (sscanf(line, "%lx-%lx %4s", &start, &end, rights) != 3 ||
-		    strncmp(rights, "rw", 2) != 0 || end - start > MAPPING_MAX)
+		    strncmp(rights, "rw", 2) != 0 ||
+		    strstr(line, "[stack]") != NULL ||
+		    end - start > MAPPING_MAX)
 			continue;
 		count += count_between(
 		    (const unsigned char *)start, (const unsigned char *)end);
@@ -137,9 +144,9 @@ test_whole(void)
 	struct loop *loop = loop_new();
 	struct end broker;
 	struct end worker;
-	char key[KEY_SIZE];
+	char *key = xmalloc(KEY_SIZE);
 	struct ipc_worker_secret message = {
-	    .wrapping_key = {key, sizeof(key)}, .folder = SLICE("/keys")};
+	    .wrapping_key = {key, KEY_SIZE}, .folder = SLICE("/keys")};
 	struct ipc_work work = {.content = SLICE("mail")};
 	int fds[2];
 
@@ -150,7 +157,7 @@ test_whole(void)
 	put_key(key);
 	is_u64(count_keys(), 1, "the search finds it where it is");
 	(void)channel_send(broker.channel, MSG_WORKER_SECRET, &message, NULL);
-	explicit_bzero(key, sizeof(key));
+	explicit_bzero(key, KEY_SIZE);
 	is_u64(count_keys(), 0, "once it is sent, the sender has no copy");
 	WAIT_UNTIL(loop, worker.secrets == 1);
 	ok(worker.is_right, "it arrives");
@@ -160,6 +167,7 @@ test_whole(void)
 	channel_close(broker.channel);
 	channel_close(worker.channel);
 	loop_free(loop);
+	free(key);
 }
 
 /* ---- in pieces ---- */
@@ -187,12 +195,12 @@ test_pieces(size_t first)
 	struct loop *loop = loop_new();
 	struct end worker;
 	char frames[FRAME_MAX];
-	char key[KEY_SIZE];
+	char *key = xmalloc(KEY_SIZE);
 	const struct ipc_hello hello = {.table_hash = ipc_table_hash(),
 	    .role = SLICE("signerd"),
 	    .version = SLICE(PACKAGE_VERSION)};
 	const struct ipc_worker_secret message = {
-	    .wrapping_key = {key, sizeof(key)}, .folder = SLICE("/keys")};
+	    .wrapping_key = {key, KEY_SIZE}, .folder = SLICE("/keys")};
 	size_t n;
 	int fds[2];
 
@@ -202,7 +210,7 @@ test_pieces(size_t first)
 	n = make_frame(MSG_HELLO, &hello, frames);
 	first += n;
 	n += make_frame(MSG_WORKER_SECRET, &message, frames + n);
-	explicit_bzero(key, sizeof(key));
+	explicit_bzero(key, KEY_SIZE);
 	if (write(fds[0], frames, first) != (ssize_t)first)
 		bug("a socket that takes nothing");
 	WAIT_UNTIL(loop, worker.ups == 1);
@@ -216,6 +224,7 @@ test_pieces(size_t first)
 	channel_close(worker.channel);
 	(void)close(fds[0]);
 	loop_free(loop);
+	free(key);
 }
 
 int
