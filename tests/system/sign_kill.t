@@ -233,10 +233,24 @@ class Held:
 
 
 def workers_held():
-    """All workers of the signer, and who would start others."""
-    _, spawner, workers = tap.wait_until(
-        lambda: signer() if signer()[1] else None, what="the spawner")
-    return Held([spawner, *workers])
+    """All workers of the signer, and who would start others: he first, and
+    one that he has just begun, which looks like him, is waited for."""
+    def held():
+        _, spawner, _ = signer()
+        if not spawner or not hit([spawner], signal.SIGSTOP):
+            return None
+        pids = gw.pids("signerd")
+        workers = [pid for pid, words in pids.items() if "--worker" in words]
+        if spawner not in pids or len(pids) != len(workers) + 2:
+            return None
+        return Held([spawner, *workers])
+
+    return tap.wait_until(held, what="the spawner")
+
+
+def nothing_goes():
+    row = gw.program("queued")
+    return row["waiting"] + row["active"] == 0
 
 
 def at_signer(count):
@@ -331,6 +345,9 @@ def waiting():
         signer_is_there()
         nothing_left("the signer died")
         with workers_held():
+            # What was signed before they were held goes.
+            tap.wait_until(nothing_goes, what="deliveries")
+            collect()
             retry()
             # Those over which it died are tried one at a time.
             tap.wait_until(lambda: gw.program("queued")["signing"] > 0,
@@ -438,14 +455,15 @@ def stream():
             is_over.wait(PAUSE_S)
 
     def kill_one(what):
+        """A gpg does not live for long: nothing else is looked at."""
+        if what in ("gpg", "agent"):
+            return hit(gpgs("gpg-agent" if what == "agent" else "gpg"))
+        if what in ("queued", "relayd"):
+            return hit(gw.pids(what))
         broker, spawner, workers = signer()
-        pids = {"broker": [broker], "spawner": [spawner],
-                "agent": gpgs("gpg-agent"), "gpg": gpgs(),
-                "queued": gw.pids("queued"),
-                "relayd": gw.pids("relayd")}.get(what)
-        if pids is None:
-            pids = [pid for pid, name in workers.items() if name == what]
-        return hit(pids)
+        if what in ("broker", "spawner"):
+            return hit([broker if what == "broker" else spawner])
+        return hit(pid for pid, name in workers.items() if name == what)
 
     with tap.group("kills while mail flows"):
         before = set(mails)
@@ -460,13 +478,16 @@ def stream():
                               tap.PATIENCE_S)
             what = targets[i % len(targets)]
             # It may be on its way back from its last death.
-            tap.wait_until(lambda what=what: kill_one(what), what=what)
+            tap.wait_until(lambda what=what: kill_one(what), what=what,
+                           step=0.002)
             killed[what] += 1
         is_over.set()
         for c in clients:
             c.join()
         some = [m for t, m in mails.items() if t not in before]
-        tap.diag(f"{len(some)} mails, {done[0]} taken; killed: "
+        tap.diag(f"count: {KILLS} kills of the signer's programs, gpg and "
+                 f"the queue, {done[0]} mails taken meanwhile")
+        tap.diag(f"{len(some)} mails; POSTERN_SEED={SEED}; killed: "
                  + ", ".join(f"{k} {n}" for k, n in sorted(killed.items())))
         # What was sent and not yet noted when the queue or relayd died.
         arrive("after kills", some,
