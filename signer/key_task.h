@@ -14,7 +14,7 @@
  *	serial       of what is issued, hexadecimal
  *	ref          name of the files that get the private part
  *	may_be_public  "yes": a file without a private part is read, too
- *	check_chain  "yes": a certificate is read only when it leads to an anchor
+ *	check_chain  "yes": a certificate is to lead to an anchor
  *	seal.CLASS   public half of that class's wrapping key, hexadecimal
  * and its parts:
  *	file         what was given: PKCS #12, PEM, DER, OpenPGP, CSR, CRL
