@@ -40,11 +40,16 @@ SIGNED = {
 # name: the Subject that its reader gets
 SEALED = {
     "smime-signed-enc": "smime-signed-enc",
+    "smime-signed-enc-complex": "smime-signed-enc-complex",
     "smime-signed-enc-hp-baseline": None,
     "smime-signed-enc-hp-baseline-legacy": None,
     "smime-signed-enc-hp-shy": None,
     "smime-signed-enc-hp-shy-legacy": None,
     "smime-signed-enc-hp-baseline-reply": None,
+    "smime-signed-enc-hp-baseline-legacy-reply": None,
+    "smime-signed-enc-hp-shy-reply": None,
+    "smime-signed-enc-hp-shy-legacy-reply": None,
+    "smime-signed-enc-complex-hp-baseline": None,
     # A message within: what its fields say is shown there.
     "smime-enc-signed-complex-rfc8551hp-baseline": HIDDEN,
 }
@@ -173,6 +178,9 @@ def check_sealed(name, content, subject):
                   "its To is that inside")
         tap.ok((vectors.field(out, "Date") or "").endswith("-0500"),
                "and its Date")
+    if name.endswith("-reply"):
+        tap.equal(vectors.field(out, "In-Reply-To"),
+                  f"<{name[:-len('-reply')]}@example>", "and what it answers")
     tap.ok("smime=pass" in (vectors.field(out, "Authentication-Results")
                             or ""), "the verdict is told")
     tap.ok("enc=smime/aes-128-cbc" in (
