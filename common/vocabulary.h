@@ -113,7 +113,7 @@ enum protect_option {
 	PROTECT_SUBJECT = 4,         /* and the outer Subject is "[...]" */
 	PROTECT_CALENDAR_PLAIN = 8,  /* invitations leave as they are */
 	PROTECT_TO_SELF = 16,        /* the sender can read it, too */
-	PROTECT_LEGACY = 32,         /* the hidden Subject is in the text, too */
+	PROTECT_LEGACY = 32,         /* the hidden Subject is in the text */
 	PROTECT_OPTION_ALL = 63
 };
 
