@@ -304,6 +304,17 @@ dispatch_claim(struct dispatch *dispatch, struct queue_message *message)
 }
 
 struct delivery *
+dispatch_claim_some(struct dispatch *dispatch, struct queue_message *message,
+    const uint32_t *numbers, size_t count)
+{
+	struct delivery *claim = new_delivery(message, count);
+
+	memcpy(claim->numbers, numbers, count * sizeof(*numbers));
+	remember(dispatch, claim);
+	return claim;
+}
+
+struct delivery *
 dispatch_add(struct dispatch *dispatch, struct queue_message *message,
     const char *domain, const char *key, const uint32_t *numbers,
     size_t number_count)

@@ -81,6 +81,10 @@ void dispatch_done(struct dispatch *dispatch, struct delivery *delivery,
 struct delivery *dispatch_claim(
     struct dispatch *dispatch, struct queue_message *message);
 
+/* The same for some recipients; others of the message may be on their way. */
+struct delivery *dispatch_claim_some(struct dispatch *dispatch,
+    struct queue_message *message, const uint32_t *numbers, size_t count);
+
 /* What became of it is committed: frees the delivery, or the claim. */
 void dispatch_forget(struct dispatch *dispatch, struct delivery *delivery);
 

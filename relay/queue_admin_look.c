@@ -51,6 +51,8 @@ add_demand(json_t *json, const struct queue_message *message, uint32_t number)
 			(enum protect_encrypt)demand->encrypt)));
 	}
 	(void)json_object_set_new(json, "applied", words_json(demand->applied));
+	(void)json_object_set_new(json, "waits_for_signer",
+	    json_boolean(demand->waits != DEMAND_MET));
 }
 
 static json_t *

@@ -73,6 +73,7 @@ is_due(struct queued *queued, const struct queue_message *message,
 {
 	return recipient->state == RCPT_WAITING &&
 	       recipient->next_ms <= now_ms &&
+	       !queue_message_waits(message, recipient) &&
 	       !dispatch_knows(
 		   queued->dispatch, message->id, recipient->number);
 }
@@ -85,10 +86,9 @@ queue_delivery_plan(
 	uint32_t *numbers;
 	bool *is_planned;
 
-	if ((message->flags & MSG_FLAG_WAIT_SIGN) != 0) {
+	/* Those that wait, and then all others. */
+	if ((message->flags & MSG_FLAG_WAIT_SIGN) != 0)
 		queue_sign_plan(queued->sign, message);
-		return;
-	}
 	if (count == 1) { /* nearly all mail */
 		if (is_due(queued, message, &message->recipients[0], now_ms))
 			plan_domain(queued, message,
@@ -296,14 +296,13 @@ queue_delivery_may_leave(const struct delivery *delivery)
 
 	if (message->protection == NULL)
 		return (message->flags & MSG_FLAG_DEMAND) == 0;
-	if ((message->flags & MSG_FLAG_WAIT_SIGN) != 0)
-		return false;
 	for (size_t i = 0; i < delivery->number_count; i++) {
 		const struct queue_demand *demand = queue_protection_demand(
 		    message->protection, delivery->numbers[i]);
 
-		if (demand == NULL || !queue_demand_is_met(message->protection,
-					  demand, demand->applied))
+		if (demand == NULL || demand->waits != DEMAND_MET ||
+		    !queue_demand_is_met(
+			message->protection, demand, demand->applied))
 			return false;
 	}
 	return true;

@@ -64,7 +64,45 @@ struct queue_message {
 	size_t charged;
 };
 
+/* What the signer did for one recipient. */
+struct queue_served {
+	uint32_t number;
+	uint16_t output;
+	uint16_t applied;
+	uint8_t state; /* enum rcpt_state */
+	uint8_t waits; /* enum demand_waits */
+	int64_t next_ms;
+};
+
+/* What one attempt at the signer changed, to be committed as a whole. */
+struct queue_attempt {
+	uint32_t number;
+	bool is_suspect;
+	struct queue_output *outputs; /* beside those that there are */
+	size_t output_count;
+	struct queue_served *served;
+	size_t served_count;
+};
+void queue_attempt_free(struct queue_attempt *attempt);
+
 struct queue_message *queue_message_new(uint64_t id, size_t recipient_count);
+
+/* Everybody waits for the signer. */
+void queue_message_wait(struct queue_message *message);
+
+/* Is this recipient one that waits for the signer, or for the others? */
+bool queue_message_waits(const struct queue_message *message,
+    const struct queue_recipient *recipient);
+
+/*
+ * next_ms of a recipient whose row is gone, or goes in a job under way, while
+ * the message is still in memory for others.
+ */
+#define QUEUE_NEVER INT64_MAX
+
+/* It is committed: the message is as the attempt made it. */
+void queue_message_apply(
+    struct queue_message *message, struct queue_attempt *attempt);
 
 /* The output that is this recipient's; NULL: the message as it came. */
 const struct queue_output *queue_message_output(

@@ -8,6 +8,7 @@
 
 #include "common/err.h"
 #include "relay/queue_protection.h"
+#include "relay/queue_sql.h"
 
 struct queue_protection *
 queue_protection_new(size_t demand_count)
@@ -44,6 +45,10 @@ struct queue_demand *
 queue_protection_demand(
     const struct queue_protection *protection, uint32_t number)
 {
+	/* In their order, and nearly always without gaps. */
+	if (number < protection->demand_count &&
+	    protection->demands[number].number == number)
+		return &protection->demands[number];
 	for (size_t i = 0; i < protection->demand_count; i++)
 		if (protection->demands[i].number == number)
 			return &protection->demands[i];
@@ -54,6 +59,9 @@ struct queue_output *
 queue_protection_output(
     const struct queue_protection *protection, uint16_t number)
 {
+	if (number > 0 && number <= protection->output_count &&
+	    protection->outputs[number - 1].number == number)
+		return &protection->outputs[number - 1];
 	for (size_t i = 0; i < protection->output_count; i++)
 		if (protection->outputs[i].number == number)
 			return &protection->outputs[i];
@@ -61,12 +69,45 @@ queue_protection_output(
 }
 
 void
-queue_protection_set_outputs(struct queue_protection *protection,
+queue_protection_add_outputs(struct queue_protection *protection,
     struct queue_output *outputs, size_t count)
 {
-	queue_outputs_free(protection->outputs, protection->output_count);
-	protection->outputs = outputs;
-	protection->output_count = count;
+	const size_t before = protection->output_count;
+
+	protection->outputs = xrealloc(protection->outputs,
+	    (before + count + 1) * sizeof(*protection->outputs));
+	for (size_t i = 0; i < count; i++) {
+		protection->outputs[before + i] = outputs[i];
+		outputs[i].content = NULL;
+	}
+	protection->output_count = before + count;
+}
+
+uint16_t
+queue_protection_last_output(const struct queue_protection *protection)
+{
+	uint16_t last = 0;
+
+	for (size_t i = 0; i < protection->output_count; i++)
+		if (protection->outputs[i].number > last)
+			last = protection->outputs[i].number;
+	return last;
+}
+
+void
+queue_protection_wait(struct queue_protection *protection)
+{
+	for (size_t i = 0; i < protection->demand_count; i++)
+		protection->demands[i].waits = DEMAND_WAITS;
+}
+
+bool
+queue_protection_is_all_or_none(const struct queue_protection *protection)
+{
+	for (size_t i = 0; i < protection->demand_count; i++)
+		if (protection->demands[i].encrypt == ENCRYPT_REQUIRED_ALL)
+			return true;
+	return false;
 }
 
 size_t

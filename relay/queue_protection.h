@@ -22,6 +22,7 @@ struct queue_demand {
 	uint8_t min_trust;
 	uint16_t options; /* a set of enum protect_option */
 	uint16_t applied; /* a set of enum protect_applied, QUEUE_WAIVED */
+	uint8_t waits;    /* enum demand_waits */
 };
 
 /*
@@ -45,8 +46,9 @@ struct queue_protection {
 	uint32_t attempts; /* so far, of this message */
 	/* The signer ended while it had the message: it may do so again. */
 	bool is_suspect;
-	char *header_from; /* "": none that can be read */
-	char *removals;    /* lines "subject WORDS" or "header NAME" */
+	uint32_t asked_next; /* where the next share begins; not kept */
+	char *header_from;   /* "": none that can be read */
+	char *removals;      /* lines "subject WORDS" or "header NAME" */
 	struct queue_demand *demands;
 	size_t demand_count;
 	struct queue_output *outputs; /* by number */
@@ -62,10 +64,20 @@ struct queue_demand *queue_protection_demand(
 struct queue_output *queue_protection_output(
     const struct queue_protection *protection, uint16_t number);
 
-/* Takes the outputs over in place of those that are there. */
-void queue_protection_set_outputs(struct queue_protection *protection,
+/* Takes the contents of more outputs over. */
+void queue_protection_add_outputs(struct queue_protection *protection,
     struct queue_output *outputs, size_t count);
 void queue_outputs_free(struct queue_output *outputs, size_t count);
+
+/* The highest number of an output; 0: there is none. */
+uint16_t queue_protection_last_output(
+    const struct queue_protection *protection);
+
+/* All recipients wait for the signer. */
+void queue_protection_wait(struct queue_protection *protection);
+
+/* Do all recipients get it, or none (encrypt required-all)? */
+bool queue_protection_is_all_or_none(const struct queue_protection *protection);
 
 /* Octets of outputs that are in memory. */
 size_t queue_protection_memory(const struct queue_protection *protection);

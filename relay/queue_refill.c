@@ -255,7 +255,7 @@ merge(struct dispatch *dispatch, struct queue_message *ours,
 			continue;
 		row = queue_message_recipient(read, recipient->number);
 		if (row == NULL) { /* delivered, or failed */
-			recipient->next_ms = INT64_MAX;
+			recipient->next_ms = QUEUE_NEVER;
 			continue;
 		}
 		recipient->state = row->state;

@@ -36,6 +36,7 @@ struct settling {
 	int64_t now_ms;
 	int64_t next_ms;       /* of what is put off; 0: by the schedule */
 	bool waits_for_signer; /* what is put off was not tried by relayd */
+	bool has_told_waiting; /* its event is noted */
 	size_t expanding;      /* notifications whose aliases are asked for */
 	void (*done)(void *arg, bool is_done); /* of an administrator */
 	void *arg;
@@ -368,6 +369,7 @@ settle_delivered(struct settling *settling, struct queue_recipient *recipient,
 	    .ms = result->duration_ms, .queued_ms = queued_ms(settling)};
 
 	recipient->last_ms = settling->now_ms;
+	recipient->next_ms = QUEUE_NEVER;
 	settling->queued->delivered++;
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
 	    EV_DELIVERED, &event);
@@ -386,6 +388,7 @@ settle_failed(struct settling *settling, struct queue_recipient *recipient,
 	struct event_failed event = {ATTEMPT_FIELDS(recipient, result, record)};
 
 	recipient->last_ms = settling->now_ms;
+	recipient->next_ms = QUEUE_NEVER;
 	settling->queued->failed++;
 	queue_job_event(settling->job, settling->message, clock_wall_us(),
 	    EV_FAILED, &event);
@@ -684,66 +687,59 @@ own_record(unsigned code, const char *enhanced, const char *reason)
 	    .reply = slice_of(reason)};
 }
 
-void
-queue_result_signed(struct queued *queued, struct queue_message *message,
-    struct delivery *claim, const struct sign_failure *failures,
-    size_t failure_count, queue_result_note_fn *note,
-    void (*done)(void *arg, bool is_done), void *arg)
+/* Told once, whoever else waits. */
+static void
+note_waiting(struct settling *settling, const struct sign_miss *miss)
 {
-	struct settling *settling =
-	    settling_new(queued, message, claim, failure_count);
-	const struct ipc_relay_result result = {.message_id = message->id};
+	const struct event_waiting event = {
+	    .attempt = settling->job->attempt->number,
+	    .reason = slice_of(miss->reason),
+	    .next_attempt = settling->next_ms / 1000};
 
-	settling->done = done;
-	settling->arg = arg;
-	settling->job = result_job(settling, failure_count);
-	settling->job->is_signed = true;
-	note(settling->job, message, arg);
-	for (size_t i = 0; i < failure_count; i++) {
-		struct queue_recipient *recipient =
-		    queue_message_recipient(message, failures[i].number);
-		const struct ipc_record_result record =
-		    own_record(550, failures[i].enhanced, failures[i].reason);
+	if (!settling->has_told_waiting)
+		queue_job_event(settling->job, settling->message,
+		    clock_wall_us(), EV_WAITING, &event);
+	settling->has_told_waiting = true;
+}
 
-		if (recipient == NULL)
-			bug("the signer failed for no recipient");
-		note_reply(recipient, &result, &record);
+static void
+settle_miss(struct settling *settling, const struct sign_miss *miss)
+{
+	const struct ipc_relay_result result = {
+	    .message_id = settling->message->id};
+	const struct ipc_record_result record = own_record(
+	    miss->is_final ? 550 : 451, miss->enhanced, miss->reason);
+	struct queue_recipient *recipient =
+	    queue_message_recipient(settling->message, miss->number);
+
+	if (recipient == NULL)
+		bug("the signer failed for no recipient");
+	note_reply(recipient, &result, &record);
+	if (miss->is_final) {
 		settle_failed(settling, recipient, &result, &record);
+	} else {
+		note_waiting(settling, miss);
+		settle_deferred(settling, recipient, &result, &record);
 	}
-	settle_with_original(settling);
 }
 
 void
-queue_result_sign_wait(struct queued *queued, struct queue_message *message,
-    struct delivery *claim, int64_t next_ms, const char *enhanced,
-    const char *reason, void (*done)(void *arg, bool is_done), void *arg)
+queue_result_signed(struct queued *queued, struct queue_message *message,
+    struct delivery *claim, const struct sign_result *result)
 {
 	struct settling *settling =
-	    settling_new(queued, message, claim, message->recipient_count);
-	const struct ipc_relay_result result = {.message_id = message->id};
-	const struct ipc_record_result record =
-	    own_record(451, enhanced, reason);
-	const struct event_waiting event = {
-	    .attempt = message->protection->attempts,
-	    .reason = slice_of(reason),
-	    .next_attempt = next_ms / 1000};
+	    settling_new(queued, message, claim, result->miss_count);
 
-	settling->done = done;
-	settling->arg = arg;
-	settling->next_ms = next_ms;
+	settling->done = result->done;
+	settling->arg = result->arg;
+	settling->next_ms = result->next_ms;
 	settling->waits_for_signer = true;
-	settling->job = result_job(settling, message->recipient_count);
-	settling->job->has_attempt = true;
-	queue_job_event(
-	    settling->job, message, clock_wall_us(), EV_WAITING, &event);
-	for (size_t i = 0; i < message->recipient_count; i++) {
-		struct queue_recipient *recipient = &message->recipients[i];
-
-		if (recipient->state != RCPT_WAITING)
-			continue;
-		note_reply(recipient, &result, &record);
-		settle_deferred(settling, recipient, &result, &record);
-	}
+	settling->job = result_job(settling, result->miss_count);
+	settling->job->attempt = result->attempt;
+	if (result->note != NULL)
+		result->note(settling->job, message, result->arg);
+	for (size_t i = 0; i < result->miss_count; i++)
+		settle_miss(settling, &result->misses[i]);
 	settle_with_original(settling);
 }
 

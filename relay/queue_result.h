@@ -22,8 +22,9 @@ void queue_result_postpone(
     struct queued *queued, struct delivery *delivery, int64_t next_ms);
 
 /* Whom the signer could not serve, and why. */
-struct sign_failure {
+struct sign_miss {
 	uint32_t number;
+	bool is_final; /* he fails; else he waits until next_ms */
 	const char *enhanced;
 	const char *reason;
 };
@@ -32,25 +33,27 @@ typedef void queue_result_note_fn(
     struct queue_job *job, struct queue_message *message, void *arg);
 
 /*
- * The signer had the message, which is as it made it: that is written, and
- * who failed goes, with his notification, in one transaction.  Takes the
- * claim.  note adds life events; done is called when it is committed, or, with
- * is_done false, when the message was found held or gone: nothing happened.
+ * The signer had the message, or could not have it: what it made is written,
+ * who failed goes, with his notification, and who goes on to wait is put off
+ * (his sender is told of a long delay; when his time is over he fails), all in
+ * one transaction.  Takes the claim and the attempt.  note, if not NULL, adds
+ * life events.
+ *
+ * done is called when it is committed, before the attempt is freed, or, with
+ * is_done false, when one of these recipients was found held or gone: nothing
+ * happened then.
  */
+struct sign_result {
+	struct queue_attempt *attempt;
+	const struct sign_miss *misses;
+	size_t miss_count;
+	int64_t next_ms;
+	queue_result_note_fn *note;
+	void (*done)(void *arg, bool is_done);
+	void *arg;
+};
 void queue_result_signed(struct queued *queued, struct queue_message *message,
-    struct delivery *claim, const struct sign_failure *failures,
-    size_t failure_count, queue_result_note_fn *note,
-    void (*done)(void *arg, bool is_done), void *arg);
-
-/*
- * The message waits for the signer until next_ms, for that reason: its sender
- * is told of the delay, and when its time is over it is given up.  done as
- * above.
- */
-void queue_result_sign_wait(struct queued *queued,
-    struct queue_message *message, struct delivery *claim, int64_t next_ms,
-    const char *enhanced, const char *reason,
-    void (*done)(void *arg, bool is_done), void *arg);
+    struct delivery *claim, const struct sign_result *result);
 
 /*
  * Deliveries that wait for destinations which are down leave memory until

@@ -144,7 +144,7 @@ static const struct table tables[] = {
     {"SELECT * FROM protection WHERE msg=?1",
 	"INSERT OR IGNORE INTO protection VALUES(?,?,?,?,?,?,?)"},
     {"SELECT * FROM demand WHERE msg=?1",
-	"INSERT OR IGNORE INTO demand VALUES(?,?,?,?,?,?,?,?)"}};
+	"INSERT OR IGNORE INTO demand VALUES(?,?,?,?,?,?,?,?,?)"}};
 static const struct table output_table = {
     "SELECT * FROM output NOT INDEXED WHERE rowid=?1",
     "INSERT OR IGNORE INTO output VALUES(?,?,?,?,?,?)"};

@@ -21,6 +21,12 @@
 /* Attempts at the signer, and octets of their contents in frames. */
 #define OUT_MAX 200
 #define OUT_OCTETS_MAX (16u << 20)
+/*
+ * Of those with more than one output: tasks, and octets of contents in the
+ * signer's queues, of which other mail leaves it half.  Else it says "busy".
+ */
+#define WIDE_OUTPUTS_MAX 1000
+#define WIDE_OCTETS_MAX (32u << 20)
 /* Waiting messages in memory; the rest waits on disk. */
 #define QUEUED_MAX 1000
 /* Those without room come back after this. */
@@ -86,6 +92,9 @@ sign_job_drop_answer(struct sign_job *job)
 	job->reason = NULL;
 	job->original_start = NULL;
 	job->has_result = false;
+	job->is_judged = false;
+	job->is_refused = false;
+	job->is_alarming = false;
 }
 
 void
@@ -100,6 +109,10 @@ sign_job_end_attempt(struct sign_job *job)
 	job->sign->out--;
 	job->sign->out_octets -= job->octets;
 	job->octets = 0;
+	if (job->share.outputs > 1) {
+		job->sign->wide_outputs -= job->share.outputs;
+		job->sign->wide_octets -= job->wide_octets;
+	}
 	queue_sign_pump(job->sign);
 }
 
@@ -115,6 +128,7 @@ sign_job_free(struct sign_job *job)
 	*at = job->next;
 	sign->jobs--;
 	sign_job_drop_answer(job);
+	sign_share_clear(&job->share);
 	if (job->claim != NULL)
 		dispatch_forget(sign->queued->dispatch, job->claim);
 	queue_message_unref(job->message);
@@ -136,6 +150,32 @@ has_room(const struct queue_sign *sign)
 	       sign->out_octets < OUT_OCTETS_MAX;
 }
 
+/* Among the others there is room for what this one needs. */
+static bool
+has_room_for(const struct sign_job *job)
+{
+	const struct queue_sign *sign = job->sign;
+
+	return has_room(sign) && (job->share.outputs <= 1 ||
+				     (sign->wide_outputs + job->share.outputs <=
+					     WIDE_OUTPUTS_MAX &&
+					 sign->wide_octets + job->wide_octets <=
+					     WIDE_OCTETS_MAX));
+}
+
+/* True: all of these recipients are in it. */
+static bool
+take_share(struct sign_job *job, const uint32_t *numbers, size_t count)
+{
+	const struct queue_message *message = job->message;
+	const bool is_all =
+	    sign_share_take(message, numbers, count, &job->share);
+
+	job->wide_octets =
+	    message->is_file ? 0 : message->size * job->share.outputs;
+	return is_all;
+}
+
 static void
 push_queued(struct sign_job *job)
 {
@@ -146,6 +186,7 @@ push_queued(struct sign_job *job)
 	*sign->queued_last = job;
 	sign->queued_last = &job->next_queued;
 	sign->queued_count++;
+	sign->queued_wide += job->share.outputs > 1;
 }
 
 static struct sign_job *
@@ -159,13 +200,15 @@ pop_queued(struct queue_sign *sign)
 	if (sign->queued_first == NULL)
 		sign->queued_last = &sign->queued_first;
 	sign->queued_count--;
+	sign->queued_wide -= job->share.outputs > 1;
 	return job;
 }
 
 /*
  * The next job that may start.  Of messages over which the signer ended one
  * is there at a time: then it is known which one it was, and the others of
- * that moment are not held up by it for long.
+ * that moment are not held up by it for long.  Those with many outputs let
+ * others pass while there are too many of them.
  */
 static struct sign_job *
 next_queued(struct queue_sign *sign)
@@ -173,7 +216,9 @@ next_queued(struct queue_sign *sign)
 	for (size_t left = sign->queued_count; left > 0; left--) {
 		struct sign_job *job = pop_queued(sign);
 
-		if (!sign->has_suspect || !job->message->protection->is_suspect)
+		if ((!sign->has_suspect ||
+			!job->message->protection->is_suspect) &&
+		    has_room_for(job))
 			return job;
 		push_queued(job);
 	}
@@ -253,7 +298,23 @@ void
 queue_sign_own(struct queue_sign *sign, struct queue_message *message)
 {
 	if (demand(sign, message))
-		message->flags |= MSG_FLAG_WAIT_SIGN;
+		queue_message_wait(message);
+}
+
+/* All of its recipients are asked for at once, or it has to wait. */
+static int
+send_early(struct sign_job *job)
+{
+	const struct queue_message *message = job->message;
+	uint32_t *numbers = xcalloc(message->recipient_count, sizeof(*numbers));
+	bool is_all;
+	struct err err;
+
+	for (size_t i = 0; i < message->recipient_count; i++)
+		numbers[i] = message->recipients[i].number;
+	is_all = take_share(job, numbers, message->recipient_count);
+	free(numbers);
+	return is_all && has_room_for(job) ? sign_send(job, &err) : -1;
 }
 
 bool
@@ -261,22 +322,25 @@ queue_sign_before_commit(struct queue_sign *sign, struct queue_message *message,
     queue_sign_done_fn *done, void *arg)
 {
 	struct sign_job *job;
-	struct err err;
 
 	if (!demand(sign, message))
 		return false;
-	/* An id that is at work already is refused when it is committed. */
+	/*
+	 * What waits for room goes first, but for what lets others pass.  An
+	 * id that is at work already is refused when it is committed.
+	 */
 	if (!has_room(sign) || sign->queued->is_held ||
-	    sign->queued_count > 0 ||
+	    sign->queued_count > sign->queued_wide ||
 	    sign_job_find(sign, message->id) != NULL) {
-		message->flags |= MSG_FLAG_WAIT_SIGN;
+		queue_message_wait(message);
 		sign->waited_total++;
 		return false;
 	}
 	job = sign_job_new(sign, message);
 	job->state = SIGN_EARLY;
-	if (sign_send(job, &err) == -1) {
-		message->flags |= MSG_FLAG_WAIT_SIGN;
+	if (send_early(job) == -1) {
+		queue_message_wait(message);
+		sign->waited_total++;
 		sign_job_free(job);
 		return false;
 	}
@@ -319,20 +383,48 @@ queue_sign_gone(struct queue_sign *sign, const struct queue_message *message)
 /* ---- messages that wait ---- */
 
 static bool
-is_due(const struct queued *queued, const struct queue_message *message)
+is_due(const struct queued *queued, const struct queue_message *message,
+    const struct queue_recipient *recipient)
 {
-	const int64_t now_ms = queued_now_ms(queued);
+	const struct queue_demand *demand =
+	    queue_protection_demand(message->protection, recipient->number);
+
+	return recipient->state == RCPT_WAITING &&
+	       recipient->next_ms <= queued_now_ms(queued) && demand != NULL &&
+	       demand->waits == DEMAND_WAITS &&
+	       !dispatch_knows(
+		   queued->dispatch, message->id, recipient->number);
+}
+
+/* Who may be asked for now. */
+static size_t
+list_due(const struct queued *queued, const struct queue_message *message,
+    uint32_t *numbers_r)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < message->recipient_count; i++)
+		if (is_due(queued, message, &message->recipients[i]))
+			numbers_r[count++] = message->recipients[i].number;
+	return count;
+}
+
+/* All that wait, due or not: where one decides about the others. */
+static size_t
+list_waiting(const struct queue_message *message, uint32_t *numbers_r)
+{
+	size_t count = 0;
 
 	for (size_t i = 0; i < message->recipient_count; i++) {
 		const struct queue_recipient *recipient =
 		    &message->recipients[i];
 
 		if (recipient->state == RCPT_WAITING &&
-		    recipient->next_ms <= now_ms)
-			return !dispatch_knows(
-			    queued->dispatch, message->id, recipient->number);
+		    recipient->next_ms != QUEUE_NEVER &&
+		    queue_message_waits(message, recipient))
+			numbers_r[count++] = recipient->number;
 	}
-	return false;
+	return count;
 }
 
 /* With less, it waits on disk. */
@@ -368,6 +460,7 @@ go_on(struct sign_job *job, struct queue_message *message)
 		job->message = message;
 		message->references++;
 		message->protection->attempts = job->attempt;
+		message->protection->asked_next = job->share.next;
 		message->protection->is_suspect = is_suspect;
 	}
 	job->claim = dispatch_claim(job->sign->queued->dispatch, message);
@@ -395,7 +488,8 @@ on_postponed(struct pool_task *task)
 
 /* Too many are in memory already: this one is looked at again soon. */
 static void
-postpone(struct queue_sign *sign, struct queue_message *message)
+postpone(struct queue_sign *sign, struct queue_message *message,
+    const uint32_t *numbers, size_t count)
 {
 	struct queued *queued = sign->queued;
 	const int64_t next_ms = queued_now_ms(queued) + FULL_WAIT_MS;
@@ -403,41 +497,40 @@ postpone(struct queue_sign *sign, struct queue_message *message)
 	    queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
 
 	job->arg = queued;
-	job->changes = xcalloc(message->recipient_count, sizeof(*job->changes));
-	for (size_t i = 0; i < message->recipient_count; i++) {
-		message->recipients[i].next_ms = next_ms;
+	job->changes = xcalloc(count, sizeof(*job->changes));
+	for (size_t i = 0; i < count; i++) {
+		queue_message_recipient(message, numbers[i])->next_ms = next_ms;
 		job->changes[job->change_count++] =
 		    (struct queue_change){.message_id = message->id,
 			.kind = QUEUE_CHANGE_POSTPONE,
-			.number = message->recipients[i].number,
+			.number = numbers[i],
 			.next_ms = next_ms};
 	}
 	dispatch_touch(queued->dispatch, message->id);
 	queue_writer_submit(queued->writer, job);
 }
 
-void
-queue_sign_plan(struct queue_sign *sign, struct queue_message *message)
+/* These are due. */
+static void
+plan(struct queue_sign *sign, struct queue_message *message, uint32_t *numbers,
+    size_t count)
 {
-	struct sign_job *job = sign_job_find(sign, message->id);
+	struct sign_job *job;
 
-	if (job != NULL) {
-		if (job->state == SIGN_COMMITTING && is_same(job, message))
-			go_on(job, message);
-		return;
-	}
-	if (message->protection == NULL || !is_due(sign->queued, message))
-		return;
 	if (!has_memory(sign)) {
 		queue_refill_missed(sign->queued->refill);
 		return;
 	}
 	if (sign->queued_count >= QUEUED_MAX) {
-		postpone(sign, message);
+		postpone(sign, message, numbers, count);
 		return;
 	}
 	job = sign_job_new(sign, message);
-	job->claim = dispatch_claim(sign->queued->dispatch, message);
+	(void)take_share(job, numbers, count);
+	if (queue_protection_is_all_or_none(message->protection))
+		count = list_waiting(message, numbers);
+	job->claim = dispatch_claim_some(
+	    sign->queued->dispatch, message, numbers, count);
 	if (has_signer(sign)) {
 		push_queued(job);
 		queue_sign_pump(sign);
@@ -446,6 +539,27 @@ queue_sign_plan(struct queue_sign *sign, struct queue_message *message)
 		sign_settle_temporary(
 		    job, "4.7.5", "The signer is not running");
 	}
+}
+
+void
+queue_sign_plan(struct queue_sign *sign, struct queue_message *message)
+{
+	struct sign_job *job = sign_job_find(sign, message->id);
+	uint32_t *numbers;
+	size_t count;
+
+	if (job != NULL) {
+		if (job->state == SIGN_COMMITTING && is_same(job, message))
+			go_on(job, message);
+		return;
+	}
+	if (message->protection == NULL)
+		return;
+	numbers = xcalloc(message->recipient_count + 1, sizeof(*numbers));
+	count = list_due(sign->queued, message, numbers);
+	if (count > 0)
+		plan(sign, message, numbers, count);
+	free(numbers);
 }
 
 /* ---- time ---- */

@@ -4,35 +4,48 @@
  * accepted where that is quick, else from the queue.
  *
  * What is demanded is settled once, before the 250, and kept with the message
- * (queue_protection.h).  On disk such a message is in one of these states; each
- * arrow is one transaction:
+ * (queue_protection.h).  On disk each of its recipients is in one of these
+ * states (demand.waits; the flag MSG_FLAG_WAIT_SIGN says whether any of them
+ * waits); each arrow is one transaction, with all recipients it is for:
  *
- *   (nothing)  -> waiting     accepted: the signer is away, busy, late, or
- *                             said "temporary"; flag MSG_FLAG_WAIT_SIGN
- *   (nothing)  -> protected   accepted: all it demands was applied in time
- *   waiting    -> waiting     the next attempt was noted, and when it is due
- *   waiting    -> protected   outputs, who gets which, what was applied; who
- *                             cannot be served fails, with his notification
- *   waiting    -> (no row)    nobody can be served, or its time is over
- *   protected  -> held        the signer said so; by an administrator released
+ *   (nothing) -> waits      accepted: the signer is away, busy, late, said
+ *                           "temporary", or cannot be asked for all at once
+ *   (nothing) -> met        accepted: all it demands was applied in time
+ *   waits     -> waits      the next attempt was noted, and when it is due
+ *   waits     -> met        outputs, who gets which, what was applied
+ *   waits     -> ready      the same, where all recipients get it or none
+ *                           (encrypt required-all) and others wait
+ *   ready     -> met        with the last of the others
+ *   waits,    -> (no row)   he cannot be served, or the time is over: with his
+ *   ready                   notification; or an administrator deleted it
+ *   met       -> held       the signer said so; by an administrator released
+ *
+ * Only who is "met" may have his mail, and then as any other, while the rest
+ * goes on to wait.  A recipient whom an administrator held, or who is gone,
+ * by the time that an attempt is to be committed voids all of it: what he did
+ * stands, and the message waits as it did.
  *
  * Large outputs are files, synced before the transaction that names them;
- * without a row they go at the next start.  Nothing is given to relayd that
- * waits, or whose demand is not met (queue_delivery.c looks once more).
+ * without a row they go at the next start.  Nothing is given to relayd for a
+ * recipient who waits, or whose demand is not met (queue_delivery.c looks once
+ * more).
  *
- * In memory, an attempt is a job.  At the signer there is one attempt of a
- * message at a time; answers of another number are of nobody.
+ * In memory, an attempt is a job: so many recipients of one message as the
+ * signer can be asked for at once (queue_sign_share.h), the next ones when it
+ * is settled.  At the signer there is one attempt of a message at a time;
+ * answers of another number are of nobody.
  *
  *   state      event                      what follows              state
  *   (none)     a client's message         sent; the client waits    EARLY
- *              the same, no signer or     committed as waiting      (none)
- *              too many at it
+ *              the same, no signer, too   committed as waiting      (none)
+ *              many at it, or more than
+ *              one share of recipients
  *   EARLY      result: all is met         large outputs are written STORING
- *              result: some are refused   committed as waiting, the COMMITTING
- *                                         result is kept
+ *              result: some are refused,  committed as waiting, the COMMITTING
+ *              wait, or have less than    result is kept
+ *              demanded
  *              result: refused for all    the client is told 5xx    (none)
- *              result: temporary, or      committed as waiting      COMMITTING
- *              less than demanded
+ *              result: temporary for all  committed as waiting      COMMITTING
  *              3 s passed                 committed as waiting, the COMMITTING
  *                                         attempt goes on
  *              channel lost               committed as waiting      COMMITTING
@@ -53,21 +66,25 @@
  *   QUEUED     there is room at the       sent (content read from   OUT
  *              signer                     disk before)
  *              channel lost               next time noted           SETTLING
- *   OUT        result: met, or refused    large outputs are written STORING
- *              result: temporary, less    next time noted           SETTLING
- *              than demanded; deadline
- *              passed; channel lost
- *   SETTLING   committed                  delivered, or waits       (none)
+ *   OUT        result: something is       large outputs are written STORING
+ *              known of somebody
+ *              result: temporary for all; next time noted, for all  SETTLING
+ *              deadline passed; channel   that were due
+ *              lost
+ *   SETTLING   committed                  delivered, or waits; who (none)
+ *                                         is due and was not
+ *                                         asked for is the next
+ *                                         share
  *              it is held or gone: that   what was stored goes      (none)
  *              stands, nothing is done
- *   any        this process ends          waiting or protected, as on disk
+ *   any        this process ends          each recipient as on disk
  *
  * A message over which the signer ended is tried again alone of its kind, and
  * not at once when the signer is back: if it was the cause, it keeps others
  * for no longer than the signer takes to start.
  *
- * Only SIGNED_DONE with everything that was demanded lets a message go on;
- * each other way out of this table leaves it waiting.
+ * Only SIGNED_DONE with everything that was demanded lets a recipient have the
+ * message; each other way out of this table leaves him waiting.
  */
 #ifndef RELAY_QUEUE_SIGN_H
 #define RELAY_QUEUE_SIGN_H

@@ -21,7 +21,10 @@
  */
 #define OUTPUT_GROWTH 4
 #define OUTPUT_SLACK (1u << 20)
-/* Outputs in memory, of one attempt, until its result is there. */
+/*
+ * Outputs in memory, of one attempt, until its result is there: more than
+ * SIGN_SHARE_OUTPUTS of the largest in a frame.
+ */
 #define MEMORY_MAX (64u << 20)
 
 static struct queue_sign *
@@ -51,14 +54,14 @@ output_limit(const struct queue_sign *sign)
 	       OUTPUT_SLACK;
 }
 
-/* -1: its number is not the next one, or there are more than recipients. */
+/* NULL: its number is not the next one, or there are more than recipients. */
 static struct sign_output *
 add_output(struct sign_job *job, uint16_t number)
 {
 	struct sign_output *output;
 
 	if (number != job->output_count + 1 ||
-	    job->output_count >= job->message->recipient_count)
+	    job->output_count >= job->share.count)
 		return NULL;
 	job->outputs = xrealloc(
 	    job->outputs, (job->output_count + 1) * sizeof(*job->outputs));
@@ -171,12 +174,13 @@ take_answer(const struct sign_job *job, struct sign_answer *answer,
 
 	if (record->outcome >= SIGN_OUTCOME_COUNT ||
 	    (record->applied & ~(unsigned)APPLIED_ALL) != 0 ||
-	    (has_output && record->output > job->output_count) ||
+	    record->output > job->output_count ||
 	    (record->outcome == SIGNED_HOLD &&
 		protection->direction != DIRECTION_IN))
 		return -1;
 	*answer = (struct sign_answer){.number = record->number,
 	    .output = has_output ? record->output : 0,
+	    .named = record->output,
 	    .outcome = record->outcome,
 	    .applied = record->applied,
 	    .method = slice_dup(record->method),
@@ -186,20 +190,19 @@ take_answer(const struct sign_job *job, struct sign_answer *answer,
 	return 0;
 }
 
-/* Each recipient of the message once, in their order. */
+/* Each recipient of the share once, in their order. */
 static int
 take_answers(struct sign_job *job, struct ipc_list list)
 {
-	const struct queue_message *message = job->message;
 	struct ipc_record_protection record;
 
-	if (list.count != message->recipient_count)
+	if (list.count != job->share.count)
 		return -1;
 	job->answers = xcalloc(list.count, sizeof(*job->answers));
 	while (ipc_protection_next(&list, &record)) {
 		const size_t at = job->answer_count;
 
-		if (record.number != message->recipients[at].number ||
+		if (record.number != job->share.numbers[at] ||
 		    take_answer(job, &job->answers[at], &record) == -1)
 			return -1;
 		job->answer_count++;
@@ -207,16 +210,17 @@ take_answers(struct sign_job *job, struct ipc_list list)
 	return 0;
 }
 
+/* Each was made for somebody, whatever became of him. */
 static bool
-is_every_output_used(const struct sign_job *job)
+is_every_output_named(const struct sign_job *job)
 {
 	for (size_t i = 0; i < job->output_count; i++) {
-		bool is_used = false;
+		bool is_named = false;
 
 		for (size_t k = 0; k < job->answer_count; k++)
-			is_used |=
-			    job->answers[k].output == job->outputs[i].number;
-		if (!is_used)
+			is_named |=
+			    job->answers[k].named == job->outputs[i].number;
+		if (!is_named)
 			return false;
 	}
 	return true;
@@ -235,13 +239,14 @@ queue_sign_on_result(struct channel *channel, const struct channel_frame *frame)
 		return -1;
 	if (m->outcome == SIGNED_DONE &&
 	    (take_answers(job, m->recipients) == -1 ||
-		!is_every_output_used(job)))
+		!is_every_output_named(job)))
 		return -1;
 	job->outcome = (enum sign_outcome)m->outcome;
 	job->reason = slice_dup(m->reason);
 	(void)slice_copy(m->enhanced, job->enhanced, sizeof(job->enhanced));
 	job->has_result = true;
 	sign_job_end_attempt(job);
+	job->message->protection->is_suspect = false; /* it lived through it */
 	sign_settle(job);
 	return 0;
 }

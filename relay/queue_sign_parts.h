@@ -5,14 +5,17 @@
  *   queue_sign         jobs, their turns and deadlines
  *   queue_sign_send    to the signer
  *   queue_sign_answer  from the signer: outputs and results
- *   queue_sign_settle  what follows from a result
+ *   queue_sign_judge   what a result is worth
+ *   queue_sign_settle  what follows from it
  *   queue_sign_store   large outputs become files of the spool
+ *   queue_sign_share   how many recipients at once
  *   queue_sign_ready   which domains have DKIM keys, kept in a file
  */
 #ifndef RELAY_QUEUE_SIGN_PARTS_H
 #define RELAY_QUEUE_SIGN_PARTS_H
 
 #include "relay/queue_sign.h"
+#include "relay/queue_sign_share.h"
 
 #define SIGN_BUCKETS 1024
 
@@ -29,9 +32,18 @@ enum sign_state {
 	SIGN_STATE_COUNT
 };
 
+/* What a result comes to for those who were asked for. */
+enum sign_verdict {
+	SIGN_VERDICT_TEMPORARY, /* nothing is known of anybody */
+	SIGN_VERDICT_MET,       /* for everybody, or it is to be held */
+	SIGN_VERDICT_MIXED,     /* some are refused, or have to wait */
+	SIGN_VERDICT_REFUSED    /* all are */
+};
+
 /* What the signer made, as it came; a large one is copied into the spool. */
 struct sign_output {
-	uint16_t number;
+	uint16_t number; /* as the signer counts them, from 1 in each attempt */
+	uint16_t stored; /* as the message's are numbered; 0: nobody gets it */
 	bool is_8bit;
 	char *content; /* NULL: fd */
 	int fd;
@@ -44,6 +56,7 @@ struct sign_output {
 struct sign_answer {
 	uint32_t number;
 	uint16_t output;
+	uint16_t named;   /* the output that it speaks of, if any */
 	uint16_t outcome; /* enum sign_outcome */
 	uint16_t applied;
 	char enhanced[17];
@@ -57,7 +70,9 @@ struct sign_job {
 	enum sign_state state;
 	struct sign_job *next; /* of its bucket */
 	struct sign_job *next_queued;
-	struct delivery *claim; /* once it is committed */
+	/* Once it is committed: its recipients that wait and are due. */
+	struct delivery *claim;
+	struct sign_share share; /* those that are asked for */
 
 	/* While a client waits. */
 	queue_sign_done_fn *done; /* NULL: nobody does */
@@ -69,6 +84,7 @@ struct sign_job {
 	bool is_reading;      /* content for it is read from disk */
 	uint64_t deadline_ms; /* monotonic */
 	size_t octets;        /* of it that count as under way */
+	size_t wide_octets;   /* the same for each output, if there are many */
 
 	/* Its answer so far. */
 	struct sign_output *outputs;
@@ -80,8 +96,13 @@ struct sign_job {
 	char *reason;
 	char *original_start; /* of a file, when it goes out as it came */
 	size_t original_start_n;
-	struct sign_answer *answers; /* as the message's recipients */
+	struct sign_answer *answers; /* as the share's recipients */
 	size_t answer_count;
+	bool is_judged;
+	enum sign_verdict verdict; /* when it is */
+	bool is_refused;  /* all of the message are, for one of them is */
+	bool is_alarming; /* something was missing */
+	struct queue_attempt *change; /* while it is committed; not owned */
 
 	/* While large outputs are written. */
 	struct pool_task task;
@@ -96,12 +117,15 @@ struct queue_sign {
 	struct sign_domains domains;
 	struct sign_job *buckets[SIGN_BUCKETS];
 	size_t jobs;
-	size_t out;        /* attempts at the signer */
-	size_t out_octets; /* of their contents in frames */
-	bool has_suspect;  /* one of them is of a suspect message */
+	size_t out;          /* attempts at the signer */
+	size_t out_octets;   /* of their contents in frames */
+	size_t wide_outputs; /* of those with more than one */
+	size_t wide_octets;
+	bool has_suspect; /* one of them is of a suspect message */
 	struct sign_job *queued_first;
 	struct sign_job **queued_last;
 	size_t queued_count;
+	size_t queued_wide;  /* of them, with more than one output */
 	struct event *timer; /* while clients wait */
 	size_t early;
 	struct loop_task pump;
@@ -141,6 +165,23 @@ void queue_sign_pull_in(struct queue_sign *sign);
 int sign_send(struct sign_job *job, struct err *err);
 /* Nobody waits for its attempt any more. */
 void sign_send_forget(const struct sign_job *job);
+
+/* ---- queue_sign_judge.c ---- */
+
+/*
+ * Compares the result with what was demanded: answers that fall short are as
+ * if the signer had said "temporary".  *enhanced_r and *why_r are set with
+ * SIGN_VERDICT_TEMPORARY.
+ */
+enum sign_verdict sign_judge(
+    struct sign_job *job, const char **enhanced_r, const char **why_r);
+bool sign_is_served(const struct sign_answer *answer);
+
+/* Of SIGN_VERDICT_REFUSED: the answer that is everybody's, or the first. */
+const struct sign_answer *sign_refusal_of(const struct sign_job *job);
+
+/* Nobody has to be told any more that something was missing. */
+void sign_judge_is_well(const struct sign_job *job);
 
 /* ---- queue_sign_settle.c ---- */
 

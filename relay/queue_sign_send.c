@@ -13,35 +13,29 @@
 
 /* ---- the message ---- */
 
-static const char *
-address_of(const struct queue_message *message, uint32_t number)
-{
-	for (size_t i = 0; i < message->recipient_count; i++)
-		if (message->recipients[i].number == number)
-			return message->recipients[i].address;
-	return NULL;
-}
-
-/* Of recipients that are left: some may have been given up. */
 static int
-list_demands(const struct queue_message *message, struct ipc_list_writer *list)
+list_demands(const struct sign_job *job, struct ipc_list_writer *list)
 {
-	const struct queue_protection *protection = message->protection;
+	struct queue_message *message = job->message;
 
-	for (size_t i = 0; i < protection->demand_count; i++) {
-		const struct queue_demand *demand = &protection->demands[i];
-		const char *address = address_of(message, demand->number);
-		const struct ipc_record_demand record = {
-		    .number = demand->number,
-		    .address = slice_of(address),
+	for (size_t i = 0; i < job->share.count; i++) {
+		const uint32_t number = job->share.numbers[i];
+		const struct queue_demand *demand =
+		    queue_protection_demand(message->protection, number);
+		const struct queue_recipient *recipient =
+		    queue_message_recipient(message, number);
+		struct ipc_record_demand record;
+
+		if (demand == NULL || recipient == NULL)
+			bug("the signer is asked for no recipient");
+		record = (struct ipc_record_demand){.number = number,
+		    .address = slice_of(recipient->address),
 		    .sign = demand->sign,
 		    .encrypt = demand->encrypt,
 		    .method = demand->method,
 		    .options = demand->options,
 		    .min_trust = demand->min_trust};
-
-		if (address != NULL &&
-		    ipc_demand_add(list, &record, NULL) == -1)
+		if (ipc_demand_add(list, &record, NULL) == -1)
 			return -1;
 	}
 	return 0;
@@ -99,7 +93,7 @@ send_now(struct sign_job *job)
 
 	queue_removals_list(job->message->protection->removals, &removals);
 	ipc_list_writer_init(&recipients, IPC_RECIPIENTS_MAX * 512);
-	rc = list_demands(job->message, &recipients);
+	rc = list_demands(job, &recipients);
 	if (rc == 0 && job->message->is_file)
 		rc = send_file(
 		    job, ipc_list_of(&removals), ipc_list_of(&recipients));
@@ -198,6 +192,7 @@ sign_send(struct sign_job *job, struct err *err)
 	struct queue_message *message = job->message;
 
 	job->attempt = ++message->protection->attempts;
+	message->protection->asked_next = job->share.next;
 	if (message->is_file || message->content != NULL) {
 		if (send_now(job) == -1)
 			return err_set(err, "%s",
@@ -211,5 +206,9 @@ sign_send(struct sign_job *job, struct err *err)
 	job->octets = message->is_file ? 0 : (size_t)message->size;
 	job->sign->out++;
 	job->sign->out_octets += job->octets;
+	if (job->share.outputs > 1) {
+		job->sign->wide_outputs += job->share.outputs;
+		job->sign->wide_octets += job->wide_octets;
+	}
 	return 0;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What follows from an answer of the signer, or from none.
- * Runs in: postern-queued.  Trusts: nothing of the signer's word: what was
- * demanded is compared with what it says and with what it gave.
+ * Runs in: postern-queued.  Trusts: queue_sign_judge.c to have looked at it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,243 +13,182 @@
 #include "common/smtp_reply.h"
 #include "relay/queue_refill.h"
 #include "relay/queue_result.h"
-#include "relay/queue_sign_check.h"
 #include "relay/queue_sign_parts.h"
 #include "relay/queue_spool.h"
 
-/* Waits between attempts: twice as long each time. */
+/* Waits between attempts: as long as it has waited, within these. */
 #define WAIT_FIRST_MS 5000
 #define WAIT_LONGEST_MS (5 * 60 * 1000)
 /* Somebody should look when something waits longer. */
 #define ALERT_AFTER_MS (15 * 60 * 1000)
 
-/* What a result comes to for the message. */
-enum verdict {
-	VERDICT_TEMPORARY,
-	VERDICT_MET,     /* for everybody, or it is to be held */
-	VERDICT_PARTIAL, /* some are refused */
-	VERDICT_REFUSED  /* all are */
-};
-
-/* ---- looking at it ---- */
-
-/* The first octets of a file; 0: it cannot be read. */
-static size_t
-read_start(int fd, char **start_r)
-{
-	ssize_t n;
-
-	*start_r = xmalloc(SIGN_CHECK_START);
-	n = fd == -1 ? -1 : pread(fd, *start_r, SIGN_CHECK_START, 0);
-	return n > 0 ? (size_t)n : 0;
-}
-
-/* The start of what a recipient would get. */
-static struct slice
-start_of(struct sign_job *job, const struct sign_answer *answer)
-{
-	const struct queue_message *message = job->message;
-	struct sign_output *output;
-	int fd;
-
-	if (answer->output == 0) {
-		if (message->content != NULL)
-			return (struct slice){message->content, message->size};
-		if (job->original_start != NULL || !message->is_file)
-			return (struct slice){
-			    job->original_start, job->original_start_n};
-		fd = queue_spool_open(job->sign->queued->spool, message->id, 0);
-		job->original_start_n = read_start(fd, &job->original_start);
-		close_if_open(&fd);
-		return (struct slice){
-		    job->original_start, job->original_start_n};
-	}
-	output = &job->outputs[answer->output - 1];
-	if (output->content != NULL)
-		return (struct slice){output->content, output->size};
-	if (output->start == NULL)
-		output->start_n = read_start(output->fd, &output->start);
-	return (struct slice){output->start, output->start_n};
-}
-
-/* NULL: this recipient may have what the signer made for him. */
-static const char *
-find_missing(struct sign_job *job, struct sign_answer *answer)
-{
-	const struct queue_protection *protection = job->message->protection;
-	const struct queue_demand *demand =
-	    queue_protection_demand(protection, answer->number);
-	struct slice start;
-
-	if (demand == NULL)
-		return "nobody knows what was demanded";
-	if (!queue_demand_is_strict(protection, demand))
-		return NULL;
-	start = start_of(job, answer);
-	if (!queue_demand_is_met(protection, demand, answer->applied) &&
-	    (demand->options & PROTECT_CALENDAR_PLAIN) != 0 &&
-	    queue_sign_is_calendar(start))
-		answer->applied |= QUEUE_WAIVED;
-	return queue_sign_missing(protection, demand, answer->applied, start);
-}
-
-static void
-tell_missing(const struct sign_job *job, const char *missing)
-{
-	char id[ID_TEXT_SIZE];
-
-	id_format(job->message->id, id);
-	daemon_alert_raise(job->sign->queued->daemon, ALERT_PROTECTION, id,
-	    "Message %s was to be protected, and %s; it waits in the queue.",
-	    id, missing);
-}
-
-static void
-tell_no_more(const struct sign_job *job)
-{
-	char id[ID_TEXT_SIZE];
-
-	id_format(job->message->id, id);
-	daemon_alert_clear(job->sign->queued->daemon, ALERT_PROTECTION, id);
-}
-
-/* *why_r: of VERDICT_TEMPORARY. */
-static enum verdict
-judge_answers(struct sign_job *job, const char **enhanced_r, const char **why_r)
-{
-	size_t refused = 0;
-
-	for (size_t i = 0; i < job->answer_count; i++) {
-		struct sign_answer *answer = &job->answers[i];
-
-		switch ((enum sign_outcome)answer->outcome) {
-		case SIGNED_DONE:
-		case SIGNED_HOLD:
-			*why_r = find_missing(job, answer);
-			*enhanced_r = "4.7.5";
-			if (*why_r == NULL)
-				break;
-			tell_missing(job, *why_r);
-			return VERDICT_TEMPORARY;
-		case SIGNED_PERMANENT:
-			refused++;
-			break;
-		case SIGNED_TEMPORARY:
-		case SIGN_OUTCOME_COUNT:
-			*why_r = answer->reason;
-			*enhanced_r = answer->enhanced;
-			return VERDICT_TEMPORARY;
-		}
-	}
-	if (refused == 0)
-		return VERDICT_MET;
-	return refused < job->answer_count ? VERDICT_PARTIAL : VERDICT_REFUSED;
-}
-
-/* The same answer for every recipient. */
-static void
-answer_for_all(struct sign_job *job)
-{
-	const struct queue_message *message = job->message;
-
-	job->answers = xcalloc(message->recipient_count, sizeof(*job->answers));
-	job->answer_count = message->recipient_count;
-	for (size_t i = 0; i < job->answer_count; i++) {
-		struct sign_answer *answer = &job->answers[i];
-
-		answer->number = message->recipients[i].number;
-		answer->outcome = (uint16_t)job->outcome;
-		answer->method = xstrdup("");
-		answer->reason = xstrdup(job->reason);
-		memcpy(answer->enhanced, job->enhanced, sizeof(job->enhanced));
-	}
-}
-
-static enum verdict
-judge(struct sign_job *job, const char **enhanced_r, const char **why_r)
-{
-	switch (job->outcome) {
-	case SIGNED_DONE:
-		return judge_answers(job, enhanced_r, why_r);
-	case SIGNED_PERMANENT:
-	case SIGNED_HOLD:
-		if (job->answers == NULL)
-			answer_for_all(job);
-		if (job->outcome == SIGNED_PERMANENT)
-			return VERDICT_REFUSED;
-		if (job->message->protection->direction == DIRECTION_IN)
-			return VERDICT_MET;
-		*why_r = "The signer wants to hold mail that goes out";
-		*enhanced_r = "4.7.5";
-		return VERDICT_TEMPORARY;
-	case SIGNED_TEMPORARY:
-	case SIGN_OUTCOME_COUNT:
-		break;
-	}
-	*why_r = job->reason;
-	*enhanced_r = job->enhanced;
-	return VERDICT_TEMPORARY;
-}
+/* Contents stay in memory up to this part of queue.memory. */
+#define CONTENT_PART 4
 
 /* ---- taking it over ---- */
 
+/* Outputs that somebody gets are numbered on from those that there are. */
 static void
-move_outputs(struct sign_job *job)
+number_outputs(struct sign_job *job)
 {
-	struct queue_output *outputs =
-	    xcalloc(job->output_count + 1, sizeof(*outputs));
+	uint16_t last = queue_protection_last_output(job->message->protection);
 
+	for (size_t i = 0; i < job->output_count; i++)
+		job->outputs[i].stored = 0;
+	for (size_t i = 0; i < job->answer_count; i++) {
+		const uint16_t number = job->answers[i].output;
+
+		if (number != 0 && job->outputs[number - 1].stored == 0)
+			job->outputs[number - 1].stored = ++last;
+	}
+}
+
+static void
+move_outputs(struct sign_job *job, struct queue_attempt *attempt)
+{
+	attempt->outputs =
+	    xcalloc(job->output_count + 1, sizeof(*attempt->outputs));
 	for (size_t i = 0; i < job->output_count; i++) {
 		struct sign_output *from = &job->outputs[i];
+		struct queue_output *to =
+		    &attempt->outputs[attempt->output_count];
 		const bool is_file =
 		    from->content == NULL || from->size > IPC_INLINE_MAX;
 
-		outputs[i] = (struct queue_output){.number = from->number,
+		if (from->stored == 0)
+			continue;
+		*to = (struct queue_output){.number = from->stored,
 		    .is_file = is_file,
 		    .is_8bit = from->is_8bit,
 		    .size = from->size};
 		if (!is_file) {
-			outputs[i].content = from->content;
+			to->content = from->content;
 			from->content = NULL;
 		}
+		attempt->output_count++;
 	}
-	queue_protection_set_outputs(
-	    job->message->protection, outputs, job->output_count);
 }
 
-/*
- * The message is what the signer made of it.  Who is refused keeps his row
- * for the moment: queue_result_signed() takes it.
- */
+static int64_t
+next_attempt_ms(const struct sign_job *job)
+{
+	const int64_t now_ms = queued_now_ms(job->sign->queued);
+	const int64_t waited_ms = now_ms - job->message->created_ms;
+
+	if (waited_ms < WAIT_FIRST_MS)
+		return now_ms + WAIT_FIRST_MS;
+	return now_ms +
+	       (waited_ms < WAIT_LONGEST_MS ? waited_ms : WAIT_LONGEST_MS);
+}
+
+/* Who is ready is not looked at before the others are tried again. */
 static void
-take_over(struct sign_job *job)
+serve(struct sign_job *job, struct queue_attempt *attempt,
+    const struct sign_answer *answer, enum demand_waits waits)
 {
 	struct queue_message *message = job->message;
-	struct queued *queued = job->sign->queued;
+	const struct queue_recipient *recipient =
+	    queue_message_recipient(message, answer->number);
 
-	move_outputs(job);
-	message->flags &= (uint16_t)~MSG_FLAG_WAIT_SIGN;
-	for (size_t i = 0; i < job->answer_count; i++) {
-		const struct sign_answer *answer = &job->answers[i];
-		struct queue_demand *demand = queue_protection_demand(
-		    message->protection, answer->number);
-		struct queue_recipient *recipient = &message->recipients[i];
+	if (recipient == NULL)
+		bug("the signer served no recipient");
+	attempt->served[attempt->served_count++] = (struct queue_served){
+	    .number = answer->number,
+	    .output = answer->output == 0
+			  ? 0
+			  : job->outputs[answer->output - 1].stored,
+	    .applied = answer->applied,
+	    .state = answer->outcome == SIGNED_HOLD ? RCPT_HELD : RCPT_WAITING,
+	    .waits = (uint8_t)waits,
+	    .next_ms = waits == DEMAND_READY
+			   ? next_attempt_ms(job)
+			   : queue_delivery_first_ms(
+				 job->sign->queued, recipient->domain)};
+}
 
-		demand->applied = answer->applied;
-		recipient->output = answer->output;
-		recipient->next_ms =
-		    queue_delivery_first_ms(queued, recipient->domain);
-		if (answer->outcome == SIGNED_HOLD)
-			recipient->state = RCPT_HELD;
-		if (answer->outcome == SIGNED_PERMANENT)
-			recipient->next_ms = INT64_MAX;
+/* Those who had theirs before, and waited for the others. */
+static void
+release_ready(struct sign_job *job, struct queue_attempt *attempt)
+{
+	struct queue_message *message = job->message;
+
+	for (size_t i = 0; i < job->claim->number_count; i++) {
+		const uint32_t number = job->claim->numbers[i];
+		const struct queue_demand *demand =
+		    queue_protection_demand(message->protection, number);
+		const struct queue_recipient *recipient =
+		    queue_message_recipient(message, number);
+
+		if (demand == NULL || recipient == NULL ||
+		    demand->waits != DEMAND_READY)
+			continue;
+		attempt->served[attempt->served_count++] =
+		    (struct queue_served){.number = number,
+			.output = recipient->output,
+			.applied = demand->applied,
+			.state = recipient->state,
+			.waits = DEMAND_MET,
+			.next_ms = queue_delivery_first_ms(
+			    job->sign->queued, recipient->domain)};
 	}
-	if (message->budget != NULL)
-		queue_message_charge(message, message->budget);
+}
+
+/* With what this attempt made, is anybody without his output? */
+static bool
+is_anybody_left(const struct sign_job *job)
+{
+	const struct queue_protection *protection = job->message->protection;
+	size_t waiting = 0;
+	size_t settled = 0;
+
+	for (size_t i = 0; i < job->message->recipient_count; i++) {
+		const struct queue_recipient *recipient =
+		    &job->message->recipients[i];
+		const struct queue_demand *demand =
+		    queue_protection_demand(protection, recipient->number);
+
+		waiting += recipient->next_ms != QUEUE_NEVER &&
+			   demand != NULL && demand->waits == DEMAND_WAITS;
+	}
+	for (size_t i = 0; i < job->answer_count; i++)
+		settled += job->answers[i].outcome != SIGNED_TEMPORARY;
+	return waiting > settled;
+}
+
+/* What is committed of a result: who has his output now, and may have it. */
+static struct queue_attempt *
+make_attempt(struct sign_job *job)
+{
+	struct queue_message *message = job->message;
+	struct queue_attempt *attempt = xcalloc(1, sizeof(*attempt));
+	const bool is_ready =
+	    queue_protection_is_all_or_none(message->protection) &&
+	    job->claim != NULL;
+	const bool is_last = !is_ready || !is_anybody_left(job);
+
+	attempt->number = message->protection->attempts;
+	attempt->is_suspect = message->protection->is_suspect;
+	attempt->served =
+	    xcalloc(message->recipient_count, sizeof(*attempt->served));
+	if (job->is_refused)
+		return attempt;
+	move_outputs(job, attempt);
+	for (size_t i = 0; i < job->answer_count; i++)
+		if (sign_is_served(&job->answers[i]))
+			serve(job, attempt, &job->answers[i],
+			    is_last ? DEMAND_MET : DEMAND_READY);
+	if (is_ready && is_last)
+		release_ready(job, attempt);
+	return attempt;
+}
+
+static void
+count_done(struct queue_sign *sign, const struct queue_message *message)
+{
 	if (message->protection->direction == DIRECTION_IN)
-		job->sign->opened_total++;
+		sign->opened_total++;
 	else
-		job->sign->protected_total++;
+		sign->protected_total++;
 }
 
 /* ---- life events ---- */
@@ -286,12 +224,6 @@ add_method_event(struct queue_job *job, struct queue_message *message,
 	buf_clear(&applied);
 }
 
-static bool
-is_served(const struct sign_answer *answer)
-{
-	return answer->outcome == SIGNED_DONE || answer->outcome == SIGNED_HOLD;
-}
-
 /* One event for all who get the same. */
 static void
 note_answers(
@@ -301,11 +233,11 @@ note_answers(
 
 	for (size_t i = 0; i < job->answer_count; i++) {
 		const struct sign_answer *answer = &job->answers[i];
-		bool is_told = !is_served(answer);
+		bool is_told = !sign_is_served(answer);
 		size_t count = 0;
 
 		for (size_t k = 0; k < job->answer_count && !is_told; k++) {
-			if (!is_served(&job->answers[k]) ||
+			if (!sign_is_served(&job->answers[k]) ||
 			    job->answers[k].output != answer->output)
 				continue;
 			is_told = k < i;
@@ -351,7 +283,7 @@ let_client_go(struct sign_job *job)
 {
 	job->state = SIGN_COMMITTING;
 	job->deadline_ms = clock_monotonic_ms() + SIGN_LATE_DEADLINE_MS;
-	job->message->flags |= MSG_FLAG_WAIT_SIGN;
+	queue_message_wait(job->message);
 	job->sign->waited_total++;
 	end_early(job, NULL);
 }
@@ -391,7 +323,7 @@ usable_enhanced(const char *enhanced, const char *otherwise)
 static void
 refuse_client(struct sign_job *job)
 {
-	const struct sign_answer *answer = &job->answers[0];
+	const struct sign_answer *answer = sign_refusal_of(job);
 	struct smtp_status refusal;
 
 	(void)smtp_status_set(&refusal, 550,
@@ -406,7 +338,11 @@ refuse_client(struct sign_job *job)
 static void
 accept_early(struct sign_job *job)
 {
-	take_over(job);
+	struct queue_attempt *attempt = make_attempt(job);
+
+	queue_message_apply(job->message, attempt);
+	queue_attempt_free(attempt);
+	count_done(job->sign, job->message);
 	/* The events of its commit tell what was done: queue_sign_note(). */
 	end_early(job, NULL);
 	sign_job_free(job);
@@ -418,12 +354,29 @@ accept_early(struct sign_job *job)
 static void
 remove_files(const struct sign_job *job)
 {
-	const struct queue_protection *protection = job->message->protection;
+	const struct queue_attempt *attempt = job->change;
 
-	for (size_t i = 0; i < protection->output_count; i++)
-		if (protection->outputs[i].is_file)
+	for (size_t i = 0; i < attempt->output_count; i++)
+		if (attempt->outputs[i].is_file)
 			queue_spool_remove(job->sign->queued->spool,
-			    job->message->id, protection->outputs[i].number);
+			    job->message->id, attempt->outputs[i].number);
+}
+
+/* What may leave does, and the next share is asked for. */
+static void
+plan_rest(struct queued *queued, struct queue_message *message)
+{
+	const struct queue_message *known =
+	    dispatch_message(queued->dispatch, message->id);
+
+	if (known != NULL && known != message) {
+		queue_refill_missed(queued->refill);
+		return;
+	}
+	if (queued->memory_used >
+	    queued_settings(queued)->queue_memory / CONTENT_PART)
+		queue_message_drop_content(message);
+	queue_delivery_plan(queued, message, queued_now_ms(queued));
 }
 
 static void
@@ -433,53 +386,57 @@ on_settled(void *arg, bool is_done)
 	struct queue_message *message = job->message;
 	struct queued *queued = job->sign->queued;
 
-	if (!is_done)
-		remove_files(job);
 	message->references++;
+	if (is_done) {
+		queue_message_apply(message, job->change);
+		if ((message->flags & MSG_FLAG_WAIT_SIGN) == 0 &&
+		    job->change->served_count > 0)
+			count_done(job->sign, message);
+	} else {
+		remove_files(job);
+	}
 	sign_job_free(job);
 	/* A claim kept it apart from what the refill saw. */
-	if (is_done && (message->flags & MSG_FLAG_WAIT_SIGN) == 0 &&
-	    dispatch_message(queued->dispatch, message->id) == NULL)
-		queue_delivery_plan(queued, message, queued_now_ms(queued));
+	if (is_done)
+		plan_rest(queued, message);
 	else
 		queue_refill_missed(queued->refill);
 	queue_message_unref(message);
 }
 
+/* The attempt's outcome is committed; the claim and misses go with it. */
 static void
-commit_answers(struct sign_job *job)
+commit(struct sign_job *job, struct queue_attempt *attempt,
+    struct sign_miss *misses, size_t miss_count)
 {
-	struct sign_failure *failures =
-	    xcalloc(job->answer_count, sizeof(*failures));
-	size_t count = 0;
+	const struct sign_result result = {.attempt = attempt,
+	    .misses = misses,
+	    .miss_count = miss_count,
+	    .next_ms = next_attempt_ms(job),
+	    .note = job->has_result && !job->is_refused ? note_answers : NULL,
+	    .done = on_settled,
+	    .arg = job};
+	struct delivery *claim = job->claim;
 
-	take_over(job);
-	for (size_t i = 0; i < job->answer_count; i++) {
-		const struct sign_answer *answer = &job->answers[i];
-
-		if (answer->outcome == SIGNED_PERMANENT)
-			failures[count++] =
-			    (struct sign_failure){.number = answer->number,
-				.enhanced =
-				    usable_enhanced(answer->enhanced, "5.7.5"),
-				.reason = answer->reason};
-	}
 	job->state = SIGN_SETTLING;
-	tell_no_more(job);
-	queue_result_signed(job->sign->queued, job->message, job->claim,
-	    failures, count, note_answers, on_settled, job);
+	job->change = attempt;
 	job->claim = NULL;
-	free(failures);
+	queue_result_signed(job->sign->queued, job->message, claim, &result);
+	free(misses);
 }
 
-static int64_t
-wait_after(uint32_t attempts)
+static struct sign_miss
+miss_of(const struct sign_answer *answer)
 {
-	int64_t wait_ms = WAIT_FIRST_MS;
+	const bool is_final = answer->outcome == SIGNED_PERMANENT;
+	const char *otherwise = is_final ? "5.7.5" : "4.7.5";
 
-	for (uint32_t i = 1; i < attempts && wait_ms < WAIT_LONGEST_MS; i++)
-		wait_ms *= 2;
-	return wait_ms < WAIT_LONGEST_MS ? wait_ms : WAIT_LONGEST_MS;
+	return (struct sign_miss){.number = answer->number,
+	    .is_final = is_final,
+	    .enhanced = usable_enhanced(answer->enhanced, otherwise),
+	    .reason = answer->reason[0] != '\0'
+			  ? answer->reason
+			  : "The signer asks to try again"};
 }
 
 static void
@@ -499,21 +456,56 @@ look_at_age(struct queue_sign *sign, const struct queue_message *message,
 	    (long long)((now_ms - message->created_ms) / 60000), reason);
 }
 
+/* The same for all who are at it, asked for or not. */
+static void
+commit_for_all(struct sign_job *job, const struct sign_miss *one)
+{
+	const size_t count = job->claim->number_count;
+	struct sign_miss *misses = xcalloc(count, sizeof(*misses));
+
+	for (size_t i = 0; i < count; i++) {
+		misses[i] = *one;
+		misses[i].number = job->claim->numbers[i];
+	}
+	commit(job, make_attempt(job), misses, count);
+}
+
+static void
+commit_answers(struct sign_job *job)
+{
+	struct sign_miss *misses;
+	size_t count = 0;
+
+	if (!job->is_alarming)
+		sign_judge_is_well(job);
+	if (job->is_refused) {
+		const struct sign_miss one = miss_of(sign_refusal_of(job));
+
+		commit_for_all(job, &one);
+		return;
+	}
+	misses = xcalloc(job->answer_count + 1, sizeof(*misses));
+	for (size_t i = 0; i < job->answer_count; i++)
+		if (!sign_is_served(&job->answers[i]))
+			misses[count++] = miss_of(&job->answers[i]);
+	for (size_t i = 0; i < count; i++)
+		if (!misses[i].is_final) {
+			look_at_age(job->sign, job->message, misses[i].reason);
+			break;
+		}
+	commit(job, make_attempt(job), misses, count);
+}
+
 /* The next attempt is noted, with when it is due. */
 static void
 wait_more(struct sign_job *job, const char *enhanced, const char *reason)
 {
-	struct queue_sign *sign = job->sign;
-	struct queued *queued = sign->queued;
+	const struct sign_miss one = {
+	    .enhanced = usable_enhanced(enhanced, "4.7.5"), .reason = reason};
 
-	look_at_age(sign, job->message, reason);
+	look_at_age(job->sign, job->message, reason);
 	sign_job_drop_answer(job);
-	job->state = SIGN_SETTLING;
-	queue_result_sign_wait(queued, job->message, job->claim,
-	    queued_now_ms(queued) +
-		wait_after(job->message->protection->attempts),
-	    usable_enhanced(enhanced, "4.7.5"), reason, on_settled, job);
-	job->claim = NULL;
+	commit_for_all(job, &one);
 }
 
 /* ---- which of these ---- */
@@ -561,21 +553,24 @@ sign_settle(struct sign_job *job)
 	/* Its row is on its way to the disk: afterwards. */
 	if (job->state == SIGN_COMMITTING)
 		return;
-	switch (judge(job, &enhanced, &why)) {
-	case VERDICT_TEMPORARY:
+	switch (sign_judge(job, &enhanced, &why)) {
+	case SIGN_VERDICT_TEMPORARY:
 		sign_settle_temporary(job, enhanced,
 		    why[0] != '\0' ? why : "The signer asks to try again");
 		break;
-	case VERDICT_MET:
+	case SIGN_VERDICT_MET:
+		number_outputs(job);
 		sign_store(job, on_stored);
 		break;
-	case VERDICT_PARTIAL:
-		if (job->done != NULL)
+	case SIGN_VERDICT_MIXED:
+		if (job->done != NULL) {
 			let_client_go(job);
-		else
+		} else {
+			number_outputs(job);
 			sign_store(job, on_stored);
+		}
 		break;
-	case VERDICT_REFUSED:
+	case SIGN_VERDICT_REFUSED:
 		if (job->done != NULL)
 			refuse_client(job);
 		else

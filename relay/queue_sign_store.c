@@ -17,10 +17,12 @@
 
 #define COPY_SIZE 65536
 
+/* Is it one that somebody gets, and too large? */
 static bool
 is_large(const struct sign_output *output)
 {
-	return output->content == NULL || output->size > IPC_INLINE_MAX;
+	return output->stored != 0 &&
+	       (output->content == NULL || output->size > IPC_INLINE_MAX);
 }
 
 static int
@@ -56,7 +58,7 @@ static int
 write_output(const struct spool_folders *folders, uint64_t id,
     struct sign_output *output)
 {
-	int fd = spool_file_create(folders, id, output->number);
+	int fd = spool_file_create(folders, id, output->stored);
 	int rc;
 
 	if (fd == -1)
@@ -66,7 +68,7 @@ write_output(const struct spool_folders *folders, uint64_t id,
 	else
 		rc = copy(output, fd);
 	if (rc == 0)
-		spool_file_sync(folders, id, output->number, fd);
+		spool_file_sync(folders, id, output->stored, fd);
 	(void)close(fd);
 	return rc;
 }
@@ -98,7 +100,7 @@ run_store(struct pool_task *task)
 	for (size_t j = 0; j <= i; j++)
 		if (is_large(&job->outputs[j]))
 			(void)spool_file_remove(
-			    folders, id, job->outputs[j].number);
+			    folders, id, job->outputs[j].stored);
 }
 
 static void

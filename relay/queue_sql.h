@@ -11,7 +11,8 @@
  *
  * A message that has to be signed, encrypted or opened has a row in
  * protection and one in demand for each recipient, for as long as it lives;
- * relay/queue_sign.h has its states.
+ * demand.waits says whether that recipient may have it yet, and
+ * relay/queue_sign.h has the states.
  *
  * A body over IPC_INLINE_MAX is a file spool/<xx>/<id>, synced before the
  * transaction that names it; a file without a row is removed at start.
@@ -43,7 +44,15 @@ enum msg_flag {
 	MSG_FLAG_BOUNCE = 4, /* made by us, with the null reverse-path */
 	MSG_FLAG_TRUSTED = 8, /* of a login or a trusted network */
 	MSG_FLAG_DEMAND = 16, /* it has a row in protection */
-	MSG_FLAG_WAIT_SIGN = 32 /* nothing leaves before the signer had it */
+	MSG_FLAG_WAIT_SIGN = 32 /* some recipient waits: see demand.waits */
+};
+
+/* demand.waits: a recipient that waits gets nothing. */
+enum demand_waits {
+	DEMAND_MET,   /* what he is to get is known */
+	DEMAND_WAITS, /* for the signer */
+	DEMAND_READY, /* for the others: all of them, or none (required-all) */
+	DEMAND_WAITS_COUNT
 };
 
 /* protection.waits */
@@ -128,6 +137,10 @@ static const char *const queue_migrations[] = {
 
     "CREATE TABLE clock (seen_ms INTEGER NOT NULL);" /* 0: never */
     "INSERT INTO clock VALUES(0);",
+
+    "ALTER TABLE demand ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE demand SET waits=1 WHERE msg IN"
+    " (SELECT id FROM msg WHERE (flags & 32)<>0);",
 };
 
 /* Q(name, SQL text) */
@@ -200,13 +213,15 @@ static const char *const queue_migrations[] = {
 	    " FROM protection WHERE msg=?1") \
 	Q(DEMAND_INSERT, \
 	    "INSERT INTO demand(msg, number, sign, encrypt, method," \
-	    " min_trust, options, applied) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)") \
+	    " min_trust, options, applied, waits)" \
+	    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)") \
 	Q(DEMAND_APPLIED, \
-	    "UPDATE demand SET applied=?3 WHERE msg=?1 AND number=?2") \
+	    "UPDATE demand SET applied=?3, waits=?4" \
+	    " WHERE msg=?1 AND number=?2") \
 	Q(DEMAND_DELETE, "DELETE FROM demand WHERE msg=?1") \
 	Q(DEMAND_OF_MSG, \
 	    "SELECT number, sign, encrypt, method, min_trust, options," \
-	    " applied FROM demand WHERE msg=?1 ORDER BY number") \
+	    " applied, waits FROM demand WHERE msg=?1 ORDER BY number") \
 	Q(OUTPUTS_OF_MSG, \
 	    "SELECT number, kind, size, is_file FROM output" \
 	    " WHERE msg=?1 AND number>0 ORDER BY number") \
@@ -214,14 +229,21 @@ static const char *const queue_migrations[] = {
 	Q(RCPT_OUTPUT, \
 	    "UPDATE rcpt SET output=?3, state=?4, next_ms=?5" \
 	    " WHERE msg=?1 AND number=?2") \
-	Q(SIGN_WAITS, \
-	    "SELECT 1 FROM msg WHERE id=?1 AND (flags & 32)<>0 AND NOT EXISTS" \
-	    " (SELECT 1 FROM rcpt WHERE msg=?1 AND state<>0)") \
+	Q(RCPT_WAITS, \
+	    "SELECT 1 FROM rcpt AS r JOIN demand AS d" \
+	    " ON d.msg=r.msg AND d.number=r.number" \
+	    " WHERE r.msg=?1 AND r.number=?2 AND r.state=0 AND d.waits<>0") \
+	Q(MSG_WAITS, \
+	    "SELECT 1 FROM rcpt AS r JOIN demand AS d" \
+	    " ON d.msg=r.msg AND d.number=r.number" \
+	    " WHERE r.msg=?1 AND d.waits<>0 LIMIT 1") \
 	Q(SIGN_PULL_IN, \
 	    "UPDATE rcpt SET next_ms=?1 WHERE (msg, number) IN" \
 	    " (SELECT r.msg, r.number FROM protection AS p" \
 	    " INDEXED BY protection_waits JOIN rcpt AS r ON r.msg=p.msg" \
-	    " WHERE p.waits=1 AND r.state=0 AND r.next_ms>?1 LIMIT ?2)") \
+	    " JOIN demand AS d ON d.msg=r.msg AND d.number=r.number" \
+	    " WHERE p.waits=1 AND d.waits=1 AND r.state=0 AND r.next_ms>?1" \
+	    " LIMIT ?2)") \
 	Q(TOTALS, \
 	    "SELECT count(*), coalesce(sum(size), 0)," \
 	    " coalesce(min(created_ms), 0) FROM msg") \

@@ -38,22 +38,23 @@ int queue_store_set_state(struct sql *store, uint64_t id, enum rcpt_state state,
 
 int queue_store_delete_protection(
     struct sql *store, uint64_t id, struct err *err);
-/* How many attempts there were, and whether it waits for another one. */
+/*
+ * 1: that recipient still waits, as the attempt found him; 0: he is held by an
+ * administrator, or gone; -1 failed.
+ */
+int queue_store_waits(
+    struct sql *store, uint64_t id, uint32_t number, struct err *err);
+
+/* What the attempt made, and for whom. */
+int queue_store_served(struct sql *store, uint64_t id,
+    const struct queue_attempt *attempt, struct err *err);
+
+/*
+ * That there was this attempt, and whether somebody goes on to wait; after
+ * all that it changed was written.
+ */
 int queue_store_attempt(struct sql *store, uint64_t id,
-    const struct queue_protection *protection, bool waits, struct err *err);
-
-/*
- * 1: it still waits for the signer, as the attempt found it; 0: it is held by
- * an administrator, or gone; -1 failed.
- */
-int queue_store_waits(struct sql *store, uint64_t id, struct err *err);
-
-/*
- * The message was signed or opened: its protection's outputs and what was
- * applied, its recipients' outputs, states and times; it waits no more.
- */
-int queue_store_signed(
-    struct sql *store, const struct queue_message *message, struct err *err);
+    const struct queue_attempt *attempt, struct err *err);
 
 /*
  * Some recipients of messages that wait for the signer become due at now_ms;

@@ -29,6 +29,7 @@ insert_demands(
 		sql_bind_i64(stmt, 6, demand->min_trust);
 		sql_bind_i64(stmt, 7, demand->options);
 		sql_bind_i64(stmt, 8, demand->applied);
+		sql_bind_i64(stmt, 9, demand->waits);
 		if (sql_run(store, stmt, err) == -1)
 			return -1;
 	}
@@ -36,16 +37,13 @@ insert_demands(
 }
 
 static int
-insert_outputs(
-    struct sql *store, const struct queue_message *message, struct err *err)
+insert_outputs(struct sql *store, uint64_t id,
+    const struct queue_output *outputs, size_t count, struct err *err)
 {
-	const struct queue_protection *protection = message->protection;
+	for (size_t i = 0; i < count; i++) {
+		const struct queue_output *output = &outputs[i];
 
-	for (size_t i = 0; i < protection->output_count; i++) {
-		const struct queue_output *output = &protection->outputs[i];
-
-		if (queue_store_insert_output(store, message->id,
-			output->number,
+		if (queue_store_insert_output(store, id, output->number,
 			output->is_8bit ? OUTPUT_SIGNER_8BIT : OUTPUT_SIGNER,
 			output->size, output->is_file ? NULL : output->content,
 			err) == -1)
@@ -71,7 +69,8 @@ queue_store_insert_protection(
 	if (sql_run(store, stmt, err) == -1 ||
 	    insert_demands(store, message, err) == -1)
 		return -1;
-	return insert_outputs(store, message, err);
+	return insert_outputs(store, message->id, protection->outputs,
+	    protection->output_count, err);
 }
 
 int
@@ -87,82 +86,85 @@ queue_store_delete_protection(struct sql *store, uint64_t id, struct err *err)
 	return sql_run(store, stmt, err);
 }
 
-int
-queue_store_attempt(struct sql *store, uint64_t id,
-    const struct queue_protection *protection, bool waits, struct err *err)
+/* Is there a row: 1, 0, -1 failed. */
+static int
+has_row(struct sql *store, sqlite3_stmt *stmt, struct err *err)
 {
-	sqlite3_stmt *stmt = sql_use(store, Q_PROTECTION_ATTEMPT);
+	int rc = sql_step(store, stmt, err);
 
-	sql_bind_i64(stmt, 1, (int64_t)id);
-	sql_bind_i64(stmt, 2, protection->attempts);
-	sql_bind_i64(stmt, 3,
-	    !waits                   ? PROTECTION_DONE
-	    : protection->is_suspect ? PROTECTION_SUSPECT
-				     : PROTECTION_WAITS);
-	return sql_run(store, stmt, err);
-}
-
-int
-queue_store_waits(struct sql *store, uint64_t id, struct err *err)
-{
-	sqlite3_stmt *stmt = sql_use(store, Q_SIGN_WAITS);
-	int rc;
-
-	sql_bind_i64(stmt, 1, (int64_t)id);
-	rc = sql_step(store, stmt, err);
 	(void)sqlite3_reset(stmt);
 	return rc;
 }
 
+int
+queue_store_waits(
+    struct sql *store, uint64_t id, uint32_t number, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(store, Q_RCPT_WAITS);
+
+	sql_bind_i64(stmt, 1, (int64_t)id);
+	sql_bind_i64(stmt, 2, number);
+	return has_row(store, stmt, err);
+}
+
 static int
-update_applied(struct sql *store, uint64_t id,
-    const struct queue_demand *demand, struct err *err)
+update_served(struct sql *store, uint64_t id, const struct queue_served *served,
+    struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_DEMAND_APPLIED);
 
 	sql_bind_i64(stmt, 1, (int64_t)id);
-	sql_bind_i64(stmt, 2, demand->number);
-	sql_bind_i64(stmt, 3, demand->applied);
-	return sql_run(store, stmt, err);
-}
-
-static int
-update_recipient_output(struct sql *store, uint64_t id,
-    const struct queue_recipient *recipient, struct err *err)
-{
-	sqlite3_stmt *stmt = sql_use(store, Q_RCPT_OUTPUT);
-
+	sql_bind_i64(stmt, 2, served->number);
+	sql_bind_i64(stmt, 3, served->applied);
+	sql_bind_i64(stmt, 4, served->waits);
+	if (sql_run(store, stmt, err) == -1)
+		return -1;
+	stmt = sql_use(store, Q_RCPT_OUTPUT);
 	sql_bind_i64(stmt, 1, (int64_t)id);
-	sql_bind_i64(stmt, 2, recipient->number);
-	sql_bind_i64(stmt, 3, recipient->output);
-	sql_bind_i64(stmt, 4, recipient->state);
-	sql_bind_i64(stmt, 5, recipient->next_ms);
+	sql_bind_i64(stmt, 2, served->number);
+	sql_bind_i64(stmt, 3, served->output);
+	sql_bind_i64(stmt, 4, served->state);
+	sql_bind_i64(stmt, 5, served->next_ms);
 	return sql_run(store, stmt, err);
 }
 
 int
-queue_store_signed(
-    struct sql *store, const struct queue_message *message, struct err *err)
+queue_store_served(struct sql *store, uint64_t id,
+    const struct queue_attempt *attempt, struct err *err)
 {
-	const struct queue_protection *protection = message->protection;
-	sqlite3_stmt *stmt = sql_use(store, Q_MSG_SIGNED);
-
-	sql_bind_i64(stmt, 1, (int64_t)message->id);
-	if (sql_run(store, stmt, err) == -1)
+	if (insert_outputs(
+		store, id, attempt->outputs, attempt->output_count, err) == -1)
 		return -1;
-	if (queue_store_attempt(store, message->id, protection, false, err) ==
-		-1 ||
-	    insert_outputs(store, message, err) == -1)
-		return -1;
-	for (size_t i = 0; i < protection->demand_count; i++)
-		if (update_applied(
-			store, message->id, &protection->demands[i], err) == -1)
-			return -1;
-	for (size_t i = 0; i < message->recipient_count; i++)
-		if (update_recipient_output(
-			store, message->id, &message->recipients[i], err) == -1)
+	for (size_t i = 0; i < attempt->served_count; i++)
+		if (update_served(store, id, &attempt->served[i], err) == -1)
 			return -1;
 	return 0;
+}
+
+int
+queue_store_attempt(struct sql *store, uint64_t id,
+    const struct queue_attempt *attempt, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(store, Q_MSG_WAITS);
+	int waits;
+
+	sql_bind_i64(stmt, 1, (int64_t)id);
+	if ((waits = has_row(store, stmt, err)) == -1)
+		return -1;
+	if (waits == 0) {
+		stmt = sql_use(store, Q_MSG_SIGNED);
+		sql_bind_i64(stmt, 1, (int64_t)id);
+		if (sql_run(store, stmt, err) == -1)
+			return -1;
+	}
+	stmt = sql_use(store, Q_PROTECTION_ATTEMPT);
+	sql_bind_i64(stmt, 1, (int64_t)id);
+	sql_bind_i64(stmt, 2, attempt->number);
+	sql_bind_i64(stmt, 3,
+	    waits == 0            ? PROTECTION_DONE
+	    : attempt->is_suspect ? PROTECTION_SUSPECT
+				  : PROTECTION_WAITS);
+	return sql_run(store, stmt, err);
 }
 
 int
@@ -219,7 +221,8 @@ take_demand(sqlite3_stmt *stmt, struct queue_demand *demand, struct err *err)
 	    !in_range(sql_i64(stmt, 3), 0, METHOD_COUNT - 1) ||
 	    !in_range(sql_i64(stmt, 4), 0, UINT8_MAX) ||
 	    !in_range(sql_i64(stmt, 5), 0, PROTECT_OPTION_ALL) ||
-	    !in_range(sql_i64(stmt, 6), 0, APPLIED_ALL | QUEUE_WAIVED))
+	    !in_range(sql_i64(stmt, 6), 0, APPLIED_ALL | QUEUE_WAIVED) ||
+	    !in_range(sql_i64(stmt, 7), 0, DEMAND_WAITS_COUNT - 1))
 		return err_set(err, "a row of demand makes no sense");
 	*demand = (struct queue_demand){.number = (uint32_t)sql_i64(stmt, 0),
 	    .sign = (uint8_t)sql_i64(stmt, 1),
@@ -227,7 +230,8 @@ take_demand(sqlite3_stmt *stmt, struct queue_demand *demand, struct err *err)
 	    .method = (uint8_t)sql_i64(stmt, 3),
 	    .min_trust = (uint8_t)sql_i64(stmt, 4),
 	    .options = (uint16_t)sql_i64(stmt, 5),
-	    .applied = (uint16_t)sql_i64(stmt, 6)};
+	    .applied = (uint16_t)sql_i64(stmt, 6),
+	    .waits = (uint8_t)sql_i64(stmt, 7)};
 	return 0;
 }
 
@@ -293,9 +297,9 @@ read_outputs(struct sql *store, uint64_t id,
 	return rc;
 }
 
-/* Each recipient has a demand and, unless it waits, the output he is to get. */
+/* Each recipient has a demand and, unless he waits, the output he is to get. */
 static int
-check_protection(const struct queue_message *message, struct err *err)
+check_protection(struct queue_message *message, struct err *err)
 {
 	const struct queue_protection *protection = message->protection;
 
@@ -309,6 +313,9 @@ check_protection(const struct queue_message *message, struct err *err)
 		if (recipient->output != 0 &&
 		    queue_message_output(message, recipient) == NULL)
 			return err_set(err, "a recipient's output is gone");
+		/* The flag is for those who look for what waits. */
+		if (queue_message_waits(message, recipient))
+			message->flags |= MSG_FLAG_WAIT_SIGN;
 	}
 	return 1;
 }

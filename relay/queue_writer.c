@@ -48,8 +48,10 @@ queue_job_new(enum queue_job_kind kind, struct queue_message *message,
 	job->kind = kind;
 	job->task.done = done;
 	job->message = message;
-	if (message != NULL)
+	if (message != NULL) {
 		message->references++;
+		job->has_demand = (message->flags & MSG_FLAG_DEMAND) != 0;
+	}
 	ipc_list_writer_init(&job->life, JOB_OCTETS);
 	return job;
 }
@@ -75,6 +77,7 @@ queue_job_free(struct queue_job *job)
 	for (size_t i = 0; i < job->dsn_count; i++)
 		queue_message_unref(job->dsns[i]);
 	free(job->dsns);
+	queue_attempt_free(job->attempt);
 	queue_message_unref(job->message);
 	ipc_list_writer_clear(&job->life);
 	free(job->changes);
@@ -168,7 +171,7 @@ finish_message(struct sql *store, struct queue_job *job, struct err *err)
 	add_event(job, job->message, QUEUE_EVENT_LAST, clock_wall_us(),
 	    EV_FINISHED, &finished);
 	job->is_finished = true;
-	if ((job->message->flags & MSG_FLAG_DEMAND) != 0 &&
+	if (job->has_demand &&
 	    queue_store_delete_protection(store, job->message->id, err) == -1)
 		return -1;
 	return queue_store_delete(store, job->message->id, err);
@@ -181,32 +184,51 @@ finish_message(struct sql *store, struct queue_job *job, struct err *err)
 static int
 check_waits(struct sql *store, struct queue_job *job, struct err *err)
 {
-	int rc;
+	const struct queue_attempt *attempt = job->attempt;
+	const uint64_t id = job->message->id;
+	int rc = 1;
 
-	if (!job->is_signed && !job->has_attempt)
-		return 0;
-	rc = queue_store_waits(store, job->message->id, err);
+	for (size_t i = 0; rc == 1 && i < attempt->served_count; i++)
+		rc = queue_store_waits(
+		    store, id, attempt->served[i].number, err);
+	for (size_t i = 0; rc == 1 && i < job->change_count; i++)
+		rc = queue_store_waits(store, id, job->changes[i].number, err);
 	job->is_void = rc == 0;
 	return rc == -1 ? -1 : 0;
 }
 
 static int
-apply_result(struct sql *store, struct queue_job *job, struct err *err)
+apply_changes(struct sql *store, const struct queue_job *job, struct err *err)
 {
+	for (size_t i = 0; i < job->change_count; i++)
+		if (apply_change(store, job, &job->changes[i], err) == -1)
+			return -1;
+	return 0;
+}
+
+static int
+apply_attempt(struct sql *store, struct queue_job *job, struct err *err)
+{
+	const uint64_t id = job->message->id;
+
 	if (check_waits(store, job, err) == -1)
 		return -1;
 	if (job->is_void)
 		return 0;
-	if (job->is_signed &&
-	    queue_store_signed(store, job->message, err) == -1)
+	if (queue_store_served(store, id, job->attempt, err) == -1 ||
+	    apply_changes(store, job, err) == -1)
 		return -1;
-	if (job->has_attempt &&
-	    queue_store_attempt(store, job->message->id,
-		job->message->protection, true, err) == -1)
+	return queue_store_attempt(store, id, job->attempt, err);
+}
+
+static int
+apply_result(struct sql *store, struct queue_job *job, struct err *err)
+{
+	if ((job->attempt != NULL ? apply_attempt(store, job, err)
+				  : apply_changes(store, job, err)) == -1)
 		return -1;
-	for (size_t i = 0; i < job->change_count; i++)
-		if (apply_change(store, job, &job->changes[i], err) == -1)
-			return -1;
+	if (job->is_void)
+		return 0;
 	for (size_t i = 0; i < job->dsn_count; i++)
 		if (queue_store_insert(store, job->dsns[i], err) == -1)
 			return -1;
@@ -224,11 +246,7 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 	case QUEUE_JOB_RESULT:
 		return apply_result(store, job, err);
 	case QUEUE_JOB_POSTPONE:
-		for (size_t i = 0; i < job->change_count; i++)
-			if (apply_change(store, job, &job->changes[i], err) ==
-			    -1)
-				return -1;
-		return 0;
+		return apply_changes(store, job, err);
 	case QUEUE_JOB_STATE:
 		if (queue_store_set_state(store, job->message->id, job->state,
 			job->next_ms, err) == -1)

@@ -59,8 +59,8 @@ struct queue_job {
 	size_t dsn_count;
 	struct queue_change *changes;
 	size_t change_count;
-	bool is_signed;   /* RESULT: message is as the signer made it */
-	bool has_attempt; /* RESULT: the signer's attempts are noted */
+	struct queue_attempt *attempt; /* RESULT: of the signer, or NULL */
+	bool has_demand;               /* message has a row in protection */
 	enum rcpt_state state;
 	int64_t next_ms;
 	uint32_t events; /* message's, for its row; set by queue_job_event */
@@ -68,7 +68,8 @@ struct queue_job {
 	int64_t now_ms;
 	struct ipc_list_writer life; /* life events of this step */
 	bool is_finished; /* out: no recipient is left (to pull in) */
-	bool is_void; /* out: the message does not wait any more: not done */
+	bool
+	    is_void; /* out: who was at the signer is not as he was: not done */
 	struct outbox_row *rows; /* out: of the whole batch, at one job */
 	void *arg;
 };

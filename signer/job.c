@@ -106,13 +106,11 @@ add_protection(const struct job *job, const struct job_recipient *recipient,
 	    .applied = (uint16_t)recipient->already,
 	    .enhanced = slice_of(recipient->enhanced),
 	    .reason = slice_of(recipient->reason)};
-	bool has_output = recipient->track != TRACK_NONE &&
-			  (recipient->outcome == SIGNED_DONE ||
-			      recipient->outcome == SIGNED_HOLD);
 
-	if (has_output) {
+	if (recipient->track != TRACK_NONE) {
 		const struct track *track = &job->tracks[recipient->track];
 
+		/* Sent or not, and whoever gets it. */
 		record.output = track->number;
 		record.applied |= (uint16_t)track->applied;
 		record.method = slice_of(track->method_text);
@@ -148,59 +146,93 @@ send_result(struct job *job, enum sign_outcome outcome, struct slice enhanced,
 
 /* What queued demanded and what was done; it compares them as well. */
 static const char *
-find_missing(const struct job *job)
+find_missing(const struct job *job, const struct job_recipient *recipient)
 {
-	for (size_t i = 0; i < job->recipient_count; i++) {
-		const struct job_recipient *recipient = &job->recipients[i];
-		unsigned applied = recipient->already;
-		bool is_plain_calendar =
-		    job->shape.is_calendar &&
-		    (recipient->demand.options & PROTECT_CALENDAR_PLAIN) != 0;
+	unsigned applied = recipient->already;
 
-		if (recipient->outcome != SIGNED_DONE)
-			continue;
-		if (recipient->track != TRACK_NONE)
-			applied |= job->tracks[recipient->track].applied;
-		if (job->dkim == DKIM_REQUIRED && (applied & APPLIED_DKIM) == 0)
-			return "it could not be signed with DKIM";
-		if (is_plain_calendar)
-			continue;
-		if (recipient->demand.sign == SIGN_REQUIRED &&
-		    (applied & APPLIED_SIGNED) == 0)
-			return "it was not signed";
-		if (recipient->demand.encrypt >= ENCRYPT_REQUIRED &&
-		    (applied & APPLIED_ENCRYPTED) == 0)
-			return "it was not encrypted";
-	}
+	if (recipient->track != TRACK_NONE)
+		applied |= job->tracks[recipient->track].applied;
+	if (job->dkim == DKIM_REQUIRED && (applied & APPLIED_DKIM) == 0)
+		return "it could not be signed with DKIM";
+	if (job->shape.is_calendar &&
+	    (recipient->demand.options & PROTECT_CALENDAR_PLAIN) != 0)
+		return NULL;
+	if (recipient->demand.sign == SIGN_REQUIRED &&
+	    (applied & APPLIED_SIGNED) == 0)
+		return "it was not signed";
+	if (recipient->demand.encrypt >= ENCRYPT_REQUIRED &&
+	    (applied & APPLIED_ENCRYPTED) == 0)
+		return "it was not encrypted";
 	return NULL;
 }
 
-static bool
-is_hopeless(const struct job *job)
+static void
+settle_recipient(struct job_recipient *recipient, enum sign_outcome outcome,
+    struct slice enhanced, struct slice reason)
+{
+	recipient->outcome = outcome;
+	(void)slice_copy(
+	    enhanced, recipient->enhanced, sizeof(recipient->enhanced));
+	(void)slice_copy(reason, recipient->reason, sizeof(recipient->reason));
+}
+
+/* Of those that a track was to serve. */
+static void
+settle_track(struct job *job, size_t track, enum sign_outcome outcome,
+    struct slice enhanced, struct slice reason)
 {
 	for (size_t i = 0; i < job->recipient_count; i++)
-		if (job->recipients[i].outcome != SIGNED_PERMANENT)
+		if (job->recipients[i].track == track)
+			settle_recipient(
+			    &job->recipients[i], outcome, enhanced, reason);
+}
+
+/* Who has less than demanded waits. */
+static void
+look_for_missing(struct job *job)
+{
+	const char *told = NULL;
+
+	for (size_t i = 0; i < job->recipient_count; i++) {
+		struct job_recipient *recipient = &job->recipients[i];
+		const char *missing = recipient->outcome == SIGNED_DONE
+					  ? find_missing(job, recipient)
+					  : NULL;
+
+		if (missing == NULL)
+			continue;
+		if (told == NULL)
+			log_notice("message not protected as demanded: %s",
+			    told = missing);
+		settle_recipient(recipient, SIGNED_TEMPORARY, SLICE("4.7.5"),
+		    slice_of(missing));
+	}
+}
+
+/* All that have one outcome but DONE: it is the message's. */
+static bool
+is_common(const struct job *job)
+{
+	const enum sign_outcome first = job->recipients[0].outcome;
+
+	for (size_t i = 1; i < job->recipient_count; i++)
+		if (job->recipients[i].outcome != first)
 			return false;
-	return true;
+	return first == SIGNED_PERMANENT || first == SIGNED_TEMPORARY;
 }
 
 static void
 finish(struct job *job)
 {
-	const char *missing;
+	const struct job_recipient *first = &job->recipients[0];
 
-	if (job->direction == DIRECTION_OUT &&
-	    (missing = find_missing(job)) != NULL) {
-		log_notice("message not protected as demanded: %s", missing);
-		send_result(
-		    job, SIGNED_TEMPORARY, SLICE("4.7.5"), slice_of(missing));
-	} else if (is_hopeless(job)) {
-		send_result(job, SIGNED_PERMANENT,
-		    slice_of(job->recipients[0].enhanced),
-		    slice_of(job->recipients[0].reason));
-	} else {
+	if (job->direction == DIRECTION_OUT)
+		look_for_missing(job);
+	if (is_common(job))
+		send_result(job, first->outcome, slice_of(first->enhanced),
+		    slice_of(first->reason));
+	else
 		send_result(job, SIGNED_DONE, SLICE(""), SLICE(""));
-	}
 	job_free(job);
 }
 
@@ -234,22 +266,14 @@ job_track_failed(struct track *track, enum sign_outcome outcome,
 	struct job *job = track->job;
 	size_t index = (size_t)(track - job->tracks);
 
-	if (outcome != SIGNED_PERMANENT || fails_everybody(job, index)) {
+	if (outcome != SIGNED_PERMANENT)
+		outcome = SIGNED_TEMPORARY;
+	else if (fails_everybody(job, index)) {
 		send_result(job, outcome, enhanced, reason);
 		job_free(job);
 		return;
 	}
-	for (size_t i = 0; i < job->recipient_count; i++) {
-		struct job_recipient *recipient = &job->recipients[i];
-
-		if (recipient->track != index)
-			continue;
-		recipient->outcome = SIGNED_PERMANENT;
-		(void)slice_copy(
-		    enhanced, recipient->enhanced, sizeof(recipient->enhanced));
-		(void)slice_copy(
-		    reason, recipient->reason, sizeof(recipient->reason));
-	}
+	settle_track(job, index, outcome, enhanced, reason);
 	if (job->running == 0)
 		finish(job);
 }
@@ -316,13 +340,10 @@ start(struct job *job)
 		return;
 	}
 	for (size_t i = 0; i < job->track_count; i++)
-		if (track_start(&job->tracks[i], &err) == -1) {
-			send_result(job, SIGNED_TEMPORARY, SLICE("4.3.2"),
+		if (track_start(&job->tracks[i], &err) == -1)
+			settle_track(job, i, SIGNED_TEMPORARY, SLICE("4.3.2"),
 			    slice_of(err.text));
-			job_free(job);
-			return;
-		}
-	if (job->track_count == 0)
+	if (job->running == 0)
 		finish(job);
 }
 

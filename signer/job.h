@@ -9,8 +9,8 @@
  *
  *   state      what is known          event                      next
  *   (none)     -                      SIGN_JOB, SIGN_FILE        planned
- *   planned    what is to be done     a demand cannot be met     answered
- *                                     for every recipient
+ *   planned    what is to be done,    for every recipient it     answered
+ *              who fails, who waits   cannot be met, or not yet
  *                                     nothing is to be done      answered
  *                                     else: steps are submitted  working
  *   working    steps at workers, or   a step is DONE and was     working
@@ -18,14 +18,15 @@
  *                                     a step is DONE, the last   working
  *                                     one of its output:
  *                                     SIGN_OUTPUT is sent
+ *                                     a step is TEMPORARY, or    working
+ *                                     PERMANENT: its recipients
+ *                                     wait, or fail; all fail
+ *                                     when one that does demands
+ *                                     "all or none"
+ *                                     a worker died or was late, (as before)
+ *                                     a queue is full: that is
+ *                                     TEMPORARY
  *                                     no step is left            answered
- *                                     a step is TEMPORARY: the   answered
- *                                     others are given up
- *                                     a worker died or was late: (as before)
- *                                     that is TEMPORARY
- *                                     a step is PERMANENT: its   working
- *                                     recipients fail; all, when
- *                                     one demands "all or none"
  *   any        -                      SIGN_FORGET; an attempt    (none)
  *                                     with a higher number; the
  *                                     channel to queued ends

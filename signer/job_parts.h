@@ -110,7 +110,10 @@ int track_start(struct track *track, struct err *err);
 
 /* The output is there; it was sent. */
 void job_track_done(struct track *track, enum sign_outcome outcome);
-/* PERMANENT: for the track's recipients.  TEMPORARY: for all. */
+/*
+ * For the track's recipients; PERMANENT where one demands "all or none": for
+ * all.
+ */
 void job_track_failed(struct track *track, enum sign_outcome outcome,
     struct slice enhanced, struct slice reason);
 

@@ -286,33 +286,26 @@ fail_all(struct plan *plan, enum sign_outcome outcome, const char *enhanced,
 	(void)snprintf(plan->reason, sizeof(plan->reason), "%s", reason);
 }
 
-/* One that waits makes all wait; one of "all or none" fails all. */
+/* One of "all or none" fails all; what all have in common is the message's. */
 static void
 settle_outcome(const struct plan_input *input, struct plan *plan)
 {
-	size_t failed = 0;
+	const struct plan_part *first = &plan->parts[0];
+	bool is_common = input->recipient_count > 0;
 
 	for (size_t i = 0; i < input->recipient_count; i++) {
 		const struct plan_part *part = &plan->parts[i];
 
-		if (part->outcome == SIGNED_TEMPORARY) {
-			fail_all(plan, SIGNED_TEMPORARY, part->enhanced,
-			    part->reason);
-			return;
-		}
-		failed += part->outcome == SIGNED_PERMANENT;
-	}
-	for (size_t i = 0; i < input->recipient_count; i++) {
-		const struct plan_part *part = &plan->parts[i];
-
+		is_common &= part->outcome == first->outcome;
 		if (part->outcome == SIGNED_PERMANENT &&
-		    (failed == input->recipient_count ||
-			input->recipients[i].encrypt == ENCRYPT_REQUIRED_ALL)) {
+		    input->recipients[i].encrypt == ENCRYPT_REQUIRED_ALL) {
 			fail_all(plan, SIGNED_PERMANENT, part->enhanced,
 			    part->reason);
 			return;
 		}
 	}
+	if (is_common && first->outcome != SIGNED_DONE)
+		fail_all(plan, first->outcome, first->enhanced, first->reason);
 }
 
 void

@@ -14,7 +14,8 @@
  *                       reason); waits while
  *                       somebody is asked for it
  *   required-all        likewise, and so does     waits
- *                       everybody else
+ *                       everybody else, whoever
+ *                       waits
  *   encrypt if-possible goes unencrypted          waits
  *   dkim required       waits, 4.7.5              waits
  *   dkim if-possible    goes without              waits
@@ -25,6 +26,8 @@
  * is not done again and counts.  A message that is too large for it fails
  * (5.3.4) where it must be signed or encrypted, and else goes without; DKIM
  * knows no such limit.
+ *
+ * Who waits does so by himself; the others have theirs.
  *
  * Outputs: all that is neither signed nor encrypted is one; so is all that is
  * signed alike.  S/MIME is encrypted for each recipient by himself.  OpenPGP

@@ -23,6 +23,11 @@ test_queue_spool_SOURCES = $(queued_world_SOURCES)
 test_queue_refill_SOURCES = $(queued_world_SOURCES)
 test_queue_result_SOURCES = $(queued_world_SOURCES)
 test_queue_delivery_SOURCES = $(queued_world_SOURCES)
-test_queue_sign_SOURCES = tests/unit/signer_world.c $(queued_world_SOURCES)
+signer_world_SOURCES = tests/unit/signer_world.c tests/unit/signer_scenes.c \
+	$(queued_world_SOURCES)
+test_queue_sign_SOURCES = $(signer_world_SOURCES)
+test_queue_sign_many_SOURCES = $(signer_world_SOURCES)
+test_queue_sign_share_SOURCES = relay/queue_sign_share.c \
+	relay/queue_message.c relay/queue_protection.c
 test_queue_sign_need_SOURCES = relay/queue_sign_check.c \
 	relay/queue_sign_need.c relay/queue_message.c relay/queue_protection.c

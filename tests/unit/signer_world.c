@@ -34,11 +34,13 @@ take_fields(struct signer_world *world, const struct ipc_sign_job *m)
 	world->recipients = 0;
 	(void)slice_copy(
 	    m->header_from, world->header_from, sizeof(world->header_from));
-	while (ipc_demand_next(&list, &demand))
-		if (world->recipients++ == 0) {
+	while (ipc_demand_next(&list, &demand)) {
+		if (world->recipients == 0) {
 			world->sign = demand.sign;
 			world->encrypt = demand.encrypt;
 		}
+		world->numbers[world->recipients++] = demand.number;
+	}
 	world->removals[0] = '\0';
 	while (ipc_fact_next(&facts, &fact))
 		n += (size_t)snprintf(world->removals + n,
@@ -216,7 +218,8 @@ signer_world_result(struct signer_world *world, uint32_t attempt,
 	ipc_list_writer_init(&list, 1 << 20);
 	for (size_t i = 0; i < count; i++) {
 		const struct ipc_record_protection record = {
-		    .number = (uint32_t)i,
+		    .number =
+			i < world->recipients ? world->numbers[i] : (uint32_t)i,
 		    .output = says[i].output,
 		    .outcome = says[i].outcome,
 		    .applied = says[i].applied,
@@ -229,6 +232,20 @@ signer_world_result(struct signer_world *world, uint32_t attempt,
 	m.recipients = ipc_list_of(&list);
 	(void)channel_send(world->signer, MSG_SIGN_RESULT, &m, NULL);
 	ipc_list_writer_clear(&list);
+}
+
+void
+signer_world_serve(struct signer_world *world, const char *content)
+{
+	struct signer_says *says = xcalloc(world->recipients, sizeof(*says));
+
+	for (unsigned i = 0; i < world->recipients; i++) {
+		signer_world_output(world, (uint16_t)(i + 1), content);
+		says[i] = (struct signer_says){SIGNED_DONE, APPLIED_ENCRYPTED,
+		    (uint16_t)(i + 1), "2.0.0", ""};
+	}
+	signer_world_result(world, 0, SIGNED_DONE, "", says, world->recipients);
+	free(says);
 }
 
 /* ---- clients ---- */
@@ -262,7 +279,7 @@ signer_world_submit(struct signer_world *world, bool is_trusted,
 	    .content = slice_of(content)};
 	struct ipc_list_writer list;
 
-	ipc_list_writer_init(&list, 65536);
+	ipc_list_writer_init(&list, 1 << 20);
 	for (size_t i = 0; i < count; i++) {
 		struct ipc_record_recipient recipient = {0};
 		char address[300];

@@ -21,7 +21,8 @@ struct signer_world {
 	uint16_t direction;
 	uint16_t dkim;
 	unsigned recipients;
-	uint16_t sign; /* of the first recipient */
+	uint32_t numbers[2000]; /* of the recipients */
+	uint16_t sign;          /* of the first recipient */
 	uint16_t encrypt;
 	uint64_t size;
 	bool was_file;
@@ -71,6 +72,8 @@ struct signer_says {
 void signer_world_result(struct signer_world *world, uint32_t attempt,
     uint16_t outcome, const char *reason, const struct signer_says *says,
     size_t count);
+/* An output of its own for each recipient of the last job, all encrypted. */
+void signer_world_serve(struct signer_world *world, const char *content);
 
 /* The number that a query of queue.db gives; -1: no row. */
 int64_t signer_world_count(struct signer_world *world, const char *query);

@@ -331,6 +331,32 @@ test_claim(void)
 	dispatch_free(dispatch);
 }
 
+/* Who waits for the signer, while others have theirs already. */
+static void
+test_claim_some(void)
+{
+	static const uint32_t numbers[] = {1, 2};
+	static const uint32_t other = 0;
+	struct dispatch *dispatch = dispatch_new();
+	struct queue_message *message = queue_message_new(7, 3);
+	struct delivery *claim;
+
+	for (uint32_t i = 0; i < 3; i++)
+		message->recipients[i].number = i;
+	claim = dispatch_claim_some(dispatch, message, numbers, 2);
+	ok(dispatch_knows(dispatch, 7, 1) && dispatch_knows(dispatch, 7, 2),
+	    "some recipients are claimed");
+	ok(!dispatch_knows(dispatch, 7, 0), "and the others are not");
+	(void)dispatch_add(dispatch, message, "a.test", "a.test", &other, 1);
+	ok(dispatch_next(dispatch, 0) != NULL, "who may go out");
+	is_u64(dispatch_remove(dispatch, 7), 2, "both are out then");
+	dispatch_forget(dispatch, claim);
+	ok(dispatch_knows(dispatch, 7, 0) && !dispatch_knows(dispatch, 7, 1),
+	    "each is forgotten by itself");
+	queue_message_unref(message);
+	dispatch_free(dispatch);
+}
+
 int
 main(void)
 {
@@ -345,5 +371,6 @@ main(void)
 	test_hanging();
 	test_relief();
 	test_claim();
+	test_claim_some();
 	return tap_done();
 }

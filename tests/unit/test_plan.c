@@ -396,9 +396,26 @@ test_all_or_none(void)
 	r[0].is_asked = true;
 	r[0].keys[PLAN_SMIME].result = KEYSTORE_NONE;
 	plan_for(&input, r, 3, &plan);
-	is_int(plan.outcome, SIGNED_TEMPORARY,
-	    "while one waits for a key nothing is decided");
+	is_int(plan.outcome, SIGNED_PERMANENT,
+	    "whoever waits for a key, one that fails decides");
 	plan_clear(&plan);
+	r[1].encrypt = ENCRYPT_REQUIRED;
+	plan_for(&input, r, 3, &plan);
+	ok(plan.outcome == SIGNED_DONE &&
+		plan.parts[0].outcome == SIGNED_TEMPORARY &&
+		plan.parts[1].outcome == SIGNED_PERMANENT &&
+		plan.parts[2].outcome == SIGNED_DONE,
+	    "else one waits, one fails and one has his, each by himself");
+	is_str(plan.parts[0].enhanced, "4.7.3", "and each has his reason");
+	plan_clear(&plan);
+	plan_for(&input, r, 2, &plan);
+	is_int(plan.outcome, SIGNED_DONE,
+	    "where nobody has his, that is not said of the message");
+	plan_clear(&plan);
+	plan_for(&input, r, 1, &plan);
+	is_int(plan.outcome, SIGNED_TEMPORARY, "where all wait, it is");
+	plan_clear(&plan);
+	r[1].encrypt = ENCRYPT_REQUIRED_ALL;
 	plan_for(&input, &r[1], 1, &plan);
 	is_int(plan.outcome, SIGNED_PERMANENT, "alone, and it fails: all do");
 	plan_clear(&plan);

@@ -13,133 +13,8 @@
 #include "relay/queue_sign.h"
 #include "relay/queue_spool.h"
 #include "relay/spool_stream.h"
-#include "tests/unit/signer_world.h"
+#include "tests/unit/signer_scenes.h"
 #include "tests/unit/tap.h"
-
-#define MAIL                                                         \
-	"From: a@ours.test\r\nSubject: [secure] x\r\nContent-Type: " \
-	"text/plain\r\n\r\nHello\r\n"
-#define SEALED                                                        \
-	"From: a@ours.test\r\nContent-Type: application/pkcs7-mime; " \
-	"smime-type=enveloped-data\r\n\r\nMIIB\r\n"
-#define SIGNED                                                  \
-	"From: a@ours.test\r\nContent-Type: multipart/signed; " \
-	"boundary=b\r\n\r\n--b\r\n"
-
-static const char *const one[] = {"away.test"};
-static const char *const two[] = {"away.test", "far.test"};
-
-#define MUST_ENCRYPT "* * encrypt required"
-
-static const struct signer_says sealed[] = {
-    {SIGNED_DONE, APPLIED_ENCRYPTED, 1, "2.0.0", ""}};
-
-/* ---- small things ---- */
-
-static void
-start(struct signer_world *world, const char *rules)
-{
-	signer_world_init(world, rules, "");
-}
-
-static void
-submit_one(struct signer_world *world, const char *content)
-{
-	const unsigned jobs = world->jobs;
-
-	(void)signer_world_submit(world, true, one, 1, content);
-	SIGNER_WAIT(world, world->jobs > jobs || world->answers > 0);
-}
-
-static void
-wait_answer(struct signer_world *world)
-{
-	SIGNER_WAIT(world, world->answers > 0);
-	world_settle(&world->world);
-}
-
-static int64_t
-rows(struct signer_world *world, const char *table)
-{
-	char query[128];
-
-	(void)snprintf(query, sizeof(query), "SELECT count(*) FROM %s", table);
-	return signer_world_count(world, query);
-}
-
-static int64_t
-waits(struct signer_world *world)
-{
-	return signer_world_count(
-	    world, "SELECT count(*) FROM msg WHERE (flags & 32) != 0");
-}
-
-/* The next delivery, as relayd would get it. */
-static struct delivery *
-next_delivery(struct signer_world *world)
-{
-	struct queued *queued = &world->world.queued;
-
-	return dispatch_next(queued->dispatch, queued_now_ms(queued) + 1000);
-}
-
-static void
-is_leaving(struct signer_world *world, const char *want, const char *label)
-{
-	struct delivery *delivery = next_delivery(world);
-	const struct queue_output *output;
-
-	if (want == NULL) {
-		ok(delivery == NULL, "%s: nothing leaves", label);
-		return;
-	}
-	ok(delivery != NULL, "%s: it leaves", label);
-	if (delivery == NULL)
-		return;
-	output = queue_message_output(delivery->message,
-	    queue_message_recipient(delivery->message, delivery->numbers[0]));
-	if (!ok(output != NULL && output->content != NULL,
-		"%s: as the signer made it", label))
-		return;
-	is_mem(output->content, output->size, want, strlen(want),
-	    "%s: octet by octet", label);
-	dispatch_return(world->world.queued.dispatch, delivery);
-}
-
-/* All that waits is due now. */
-static void
-make_due(struct signer_world *world)
-{
-	world_sql(&world->world, "UPDATE rcpt SET next_ms=1");
-	queue_refill_missed(world->world.queued.refill);
-	queue_refill_tick(world->world.queued.refill);
-	world_settle(&world->world);
-}
-
-static void
-make_due_and_wait(struct signer_world *world)
-{
-	const unsigned jobs = world->jobs;
-
-	make_due(world);
-	SIGNER_WAIT(world, world->jobs > jobs);
-}
-
-/* Looks for what is due, as the queue does each second. */
-static bool
-has_tried(struct signer_world *world, unsigned jobs)
-{
-	queue_refill_tick(world->world.queued.refill);
-	return world->jobs >= jobs;
-}
-
-static void
-restart(struct signer_world *world)
-{
-	signer_world_disconnect(world);
-	world_stop(&world->world);
-	world_start(&world->world);
-}
 
 /* ---- in time ---- */
 
@@ -148,13 +23,13 @@ test_nothing_applies(void)
 {
 	struct signer_world world;
 
-	start(&world, "@other.test * sign required");
-	submit_one(&world, MAIL);
-	wait_answer(&world);
+	scene_start(&world, "@other.test * sign required");
+	scene_submit_one(&world, MAIL);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "mail that no rule names is taken");
 	is_int(world.jobs, 0, "without a question to the signer");
-	is_int(rows(&world, "protection"), 0, "and without a row");
-	ok(next_delivery(&world) != NULL, "it leaves");
+	is_int(scene_rows(&world, "protection"), 0, "and without a row");
+	ok(scene_next_delivery(&world) != NULL, "it leaves");
 	signer_world_clear(&world);
 }
 
@@ -163,28 +38,30 @@ test_in_time(void)
 {
 	struct signer_world world;
 
-	start(&world, "* * encrypt required trigger subject [secure] encrypt");
-	submit_one(&world, MAIL);
+	scene_start(
+	    &world, "* * encrypt required trigger subject [secure] encrypt");
+	scene_submit_one(&world, MAIL);
 	is_int(world.jobs, 1, "the signer is asked");
 	is_int(world.answers, 0, "before the client has his answer");
-	is_int(rows(&world, "msg"), 0, "nothing is committed yet");
+	is_int(scene_rows(&world, "msg"), 0, "nothing is committed yet");
 	is_str(world.header_from, "a@ours.test", "it is told From");
 	is_str(world.removals, "subject [secure];", "and what to take out");
 	is_int(world.encrypt, ENCRYPT_REQUIRED, "and the demand");
 	is_str(world.content, MAIL, "it has the content");
 	signer_world_output(&world, 1, SEALED);
-	signer_world_result(&world, 0, SIGNED_DONE, "", sealed, 1);
-	wait_answer(&world);
+	signer_world_result(&world, 0, SIGNED_DONE, "", scene_sealed, 1);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "then it is taken");
-	is_int(waits(&world), 0, "it does not wait");
-	is_int(rows(&world, "output"), 2, "both forms are kept");
+	is_int(scene_waits(&world), 0, "it does not wait");
+	is_int(scene_rows(&world, "output"), 2, "both forms are kept");
 	is_int(signer_world_count(&world, "SELECT applied FROM demand"),
 	    APPLIED_ENCRYPTED, "and what was done");
-	is_leaving(&world, SEALED, "in time");
+	scene_is_leaving(&world, SEALED, "in time");
 	ok(world_deliver_one(&world.world), "it is delivered");
 	world_settle(&world.world);
-	is_int(rows(&world, "msg") + rows(&world, "output") +
-		   rows(&world, "protection") + rows(&world, "demand"),
+	is_int(scene_rows(&world, "msg") + scene_rows(&world, "output") +
+		   scene_rows(&world, "protection") +
+		   scene_rows(&world, "demand"),
 	    0, "and leaves no row behind");
 	signer_world_clear(&world);
 }
@@ -198,23 +75,18 @@ test_outputs(void)
 	    {SIGNED_DONE, APPLIED_ENCRYPTED, 2, "2.0.0", ""}};
 	static const char *const same[] = {"away.test", "away.test"};
 
-	start(&world, MUST_ENCRYPT);
+	scene_start(&world, MUST_ENCRYPT);
 	(void)signer_world_submit(&world, true, same, 2, MAIL);
 	SIGNER_WAIT(&world, world.jobs == 1);
 	signer_world_output(&world, 1, SEALED);
 	signer_world_output(&world, 2, SEALED "second\r\n");
 	signer_world_result(&world, 0, SIGNED_DONE, "", says, 2);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(dispatch_waiting(world.world.queued.dispatch), 2,
 	    "two recipients of a domain with outputs of their own do not "
 	    "share a transaction");
 	signer_world_clear(&world);
 }
-
-#define FIELD "DKIM-Signature: v=1\r\n"
-
-static const struct signer_says stamped[] = {
-    {SIGNED_DONE, APPLIED_DKIM, 1, "2.0.0", ""}};
 
 static void
 test_fields_before(void)
@@ -222,37 +94,37 @@ test_fields_before(void)
 	struct signer_world world;
 	struct queued *queued = &world.world.queued;
 
-	start(&world, "* * dkim required");
-	submit_one(&world, MAIL);
+	scene_start(&world, "* * dkim required");
+	scene_submit_one(&world, MAIL);
 	signer_world_output_before(&world, 1, FIELD, sizeof(MAIL) - 1);
-	signer_world_result(&world, 0, SIGNED_DONE, "", stamped, 1);
-	wait_answer(&world);
+	signer_world_result(&world, 0, SIGNED_DONE, "", scene_stamped, 1);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "fields that come before the mail");
-	is_int(waits(&world), 0, "are all that the signer has to send");
-	is_leaving(&world, FIELD MAIL, "put together");
+	is_int(scene_waits(&world), 0, "are all that the signer has to send");
+	scene_is_leaving(&world, FIELD MAIL, "put together");
 	is_int(signer_world_count(
 		   &world, "SELECT length(content) FROM output WHERE number=1"),
 	    sizeof(FIELD MAIL) - 1, "and kept as a whole");
 
 	signer_world_disconnect(&world);
 	world.answers = 0;
-	submit_one(&world, MAIL);
-	wait_answer(&world);
+	scene_submit_one(&world, MAIL);
+	scene_wait_answer(&world);
 	world.jobs = 0;
 	signer_world_connect(&world, "");
-	SIGNER_WAIT(&world, has_tried(&world, 1));
+	SIGNER_WAIT(&world, scene_has_tried(&world, 1));
 	queue_message_drop_content(
 	    dispatch_message(queued->dispatch, world.message_id));
 	signer_world_output_before(&world, 1, FIELD, sizeof(MAIL) - 1);
-	signer_world_result(&world, 0, SIGNED_DONE, "", stamped, 1);
+	signer_world_result(&world, 0, SIGNED_DONE, "", scene_stamped, 1);
 	SIGNER_WAIT(&world, world.forgotten == 1);
 	world_settle(&world.world);
-	is_int(waits(&world), 1,
+	is_int(scene_waits(&world), 1,
 	    "when the mail left memory meanwhile it goes on to wait");
-	make_due_and_wait(&world);
+	scene_make_due_and_wait(&world);
 	signer_world_output_before(&world, 1, FIELD, sizeof(MAIL) - 1);
-	signer_world_result(&world, 0, SIGNED_DONE, "", stamped, 1);
-	SIGNER_WAIT(&world, waits(&world) == 0);
+	signer_world_result(&world, 0, SIGNED_DONE, "", scene_stamped, 1);
+	SIGNER_WAIT(&world, scene_waits(&world) == 0);
 	is_int(signer_world_count(&world,
 		   "SELECT count(*) FROM output WHERE number=1 AND"
 		   " instr(content, 'DKIM-Signature: v=1') = 1 AND"
@@ -276,13 +148,13 @@ test_large_outputs(void)
 	memset(large, 'x', IPC_INLINE_MAX + 99);
 	memcpy(large, SEALED, sizeof(SEALED) - 1);
 	large[IPC_INLINE_MAX + 99] = '\0';
-	start(&world, MUST_ENCRYPT);
-	id = signer_world_submit(&world, true, two, 2, MAIL);
+	scene_start(&world, MUST_ENCRYPT);
+	id = signer_world_submit(&world, true, scene_two, 2, MAIL);
 	SIGNER_WAIT(&world, world.jobs == 1);
 	signer_world_output(&world, 1, large);
 	signer_world_output_file(&world, 2, 3000000);
 	signer_world_result(&world, 0, SIGNED_DONE, "", says, 2);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "large outputs are taken");
 	is_int(signer_world_count(
 		   &world, "SELECT sum(size) FROM output WHERE is_file=1"),
@@ -293,14 +165,14 @@ test_large_outputs(void)
 	fd = queue_spool_open(world.world.queued.spool, id, 2);
 	is_int(lseek(fd, 0, SEEK_END), 3000000, "the second is a whole copy");
 	(void)close(fd);
-	restart(&world);
+	scene_restart(&world);
 	fd = queue_spool_open(world.world.queued.spool, id, 2);
 	ok(fd != -1, "files that rows name outlive a restart");
 	(void)close(fd);
-	make_due(&world);
+	scene_make_due(&world);
 	while (world_deliver_one(&world.world))
 		world_settle(&world.world);
-	is_int(rows(&world, "msg"), 0, "both are delivered");
+	is_int(scene_rows(&world, "msg"), 0, "both are delivered");
 	pool_finish(world.world.queued.spool->pool);
 	fd = queue_spool_open(world.world.queued.spool, id, 1);
 	is_int(fd, -1, "and their files go");
@@ -315,18 +187,18 @@ test_refused(void)
 	const struct signer_says says[] = {
 	    {SIGNED_PERMANENT, 0, 0, "5.7.3", "No key for r0"}};
 
-	start(&world, MUST_ENCRYPT);
-	submit_one(&world, MAIL);
+	scene_start(&world, MUST_ENCRYPT);
+	scene_submit_one(&world, MAIL);
 	signer_world_result(&world, 0, SIGNED_DONE, "", says, 1);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 550, "when nobody can be served it is refused");
 	is_str(world.enhanced, "5.7.3", "with the signer's code");
 	is_str(world.text, "No key for r0", "and words");
-	is_int(rows(&world, "msg"), 0, "and nothing is kept");
+	is_int(scene_rows(&world, "msg"), 0, "and nothing is kept");
 	world.answers = 0;
-	submit_one(&world, MAIL);
+	scene_submit_one(&world, MAIL);
 	signer_world_result(&world, 0, SIGNED_PERMANENT, "Never", NULL, 0);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 550, "so it is when the signer refuses it whole");
 	signer_world_clear(&world);
 }
@@ -339,12 +211,12 @@ test_partly_refused(void)
 	    {SIGNED_DONE, APPLIED_ENCRYPTED, 1, "2.0.0", ""},
 	    {SIGNED_PERMANENT, 0, 0, "5.7.3", "No key for r1"}};
 
-	start(&world, MUST_ENCRYPT);
-	(void)signer_world_submit(&world, true, two, 2, MAIL);
+	scene_start(&world, MUST_ENCRYPT);
+	(void)signer_world_submit(&world, true, scene_two, 2, MAIL);
 	SIGNER_WAIT(&world, world.jobs == 1);
 	signer_world_output(&world, 1, SEALED);
 	signer_world_result(&world, 0, SIGNED_DONE, "", says, 2);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "some can be served: it is taken");
 	is_int(signer_world_count(&world,
 		   "SELECT count(*) FROM rcpt JOIN msg ON msg.id=rcpt.msg"
@@ -372,19 +244,20 @@ test_late(void)
 {
 	struct signer_world world;
 
-	start(&world, MUST_ENCRYPT);
-	submit_one(&world, MAIL);
-	wait_answer(&world); /* after 3 s */
+	scene_start(&world, MUST_ENCRYPT);
+	scene_submit_one(&world, MAIL);
+	scene_wait_answer(&world); /* after 3 s */
 	is_int(world.code, 250, "a late signer does not keep the client");
-	is_int(waits(&world), 1, "the message waits");
-	is_leaving(&world, NULL, "late");
-	make_due(&world);
+	is_int(scene_waits(&world), 1, "the message waits");
+	scene_is_leaving(&world, NULL, "late");
+	scene_make_due(&world);
 	is_int(world.jobs, 1, "its attempt goes on, there is no other");
 	signer_world_output(&world, 1, SEALED);
-	signer_world_result(&world, 0, SIGNED_DONE, "", sealed, 1);
+	signer_world_result(&world, 0, SIGNED_DONE, "", scene_sealed, 1);
 	SIGNER_WAIT(&world, dispatch_waiting(world.world.queued.dispatch) == 1);
-	is_int(waits(&world), 0, "when its answer comes it does not wait");
-	is_leaving(&world, SEALED, "late");
+	is_int(
+	    scene_waits(&world), 0, "when its answer comes it does not wait");
+	scene_is_leaving(&world, SEALED, "late");
 	signer_world_clear(&world);
 }
 
@@ -393,23 +266,24 @@ test_temporary(void)
 {
 	struct signer_world world;
 
-	start(&world, MUST_ENCRYPT);
-	submit_one(&world, MAIL);
+	scene_start(&world, MUST_ENCRYPT);
+	scene_submit_one(&world, MAIL);
 	signer_world_result(&world, 0, SIGNED_TEMPORARY, "Busy", NULL, 0);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "\"temporary\" is no reason to refuse");
-	is_int(waits(&world), 1, "the message waits");
-	is_leaving(&world, NULL, "temporary");
+	is_int(scene_waits(&world), 1, "the message waits");
+	scene_is_leaving(&world, NULL, "temporary");
 	is_int(signer_world_count(&world,
 		   "SELECT count(*) FROM rcpt WHERE last_code=451 AND"
 		   " last_enhanced='4.7.5'"),
 	    1, "the reason stands with the recipient");
-	make_due_and_wait(&world);
+	scene_make_due_and_wait(&world);
 	is_int(world.attempt, 2, "the next attempt has the next number");
 	signer_world_output(&world, 1, SEALED);
-	signer_world_result(&world, 1, SIGNED_DONE, "", sealed, 1);
+	signer_world_result(&world, 1, SIGNED_DONE, "", scene_sealed, 1);
 	world_settle(&world.world);
-	is_int(waits(&world), 1, "an answer of the one before is of nobody");
+	is_int(
+	    scene_waits(&world), 1, "an answer of the one before is of nobody");
 	signer_world_result(&world, 0, SIGNED_TEMPORARY, "Still", NULL, 0);
 	world_settle(&world.world);
 	is_int(signer_world_count(&world, "SELECT attempts FROM protection"), 2,
@@ -423,15 +297,15 @@ test_double_answer(void)
 {
 	struct signer_world world;
 
-	start(&world, MUST_ENCRYPT);
-	submit_one(&world, MAIL);
+	scene_start(&world, MUST_ENCRYPT);
+	scene_submit_one(&world, MAIL);
 	signer_world_output(&world, 1, SEALED);
-	signer_world_result(&world, 0, SIGNED_DONE, "", sealed, 1);
+	signer_world_result(&world, 0, SIGNED_DONE, "", scene_sealed, 1);
 	signer_world_output(&world, 2, SEALED);
 	signer_world_result(&world, 0, SIGNED_PERMANENT, "No", NULL, 0);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "the first answer counts");
-	is_int(rows(&world, "output"), 2, "with its outputs");
+	is_int(scene_rows(&world, "output"), 2, "with its outputs");
 	ok(world.signer != NULL, "a second one is forgotten");
 	signer_world_clear(&world);
 }
@@ -441,28 +315,28 @@ test_channel_lost(void)
 {
 	struct signer_world world;
 
-	start(&world, MUST_ENCRYPT);
-	submit_one(&world, MAIL);
+	scene_start(&world, MUST_ENCRYPT);
+	scene_submit_one(&world, MAIL);
 	signer_world_output(&world, 1, SEALED);
 	signer_world_disconnect(&world);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "a signer that dies costs no mail");
-	is_int(waits(&world), 1, "it waits");
-	is_leaving(&world, NULL, "lost");
-	make_due(&world);
-	is_int(waits(&world), 1, "and goes on to wait");
+	is_int(scene_waits(&world), 1, "it waits");
+	scene_is_leaving(&world, NULL, "lost");
+	scene_make_due(&world);
+	is_int(scene_waits(&world), 1, "and goes on to wait");
 	world.answers = 0;
-	submit_one(&world, MAIL);
-	wait_answer(&world);
+	scene_submit_one(&world, MAIL);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "mail is taken without a signer");
-	is_int(waits(&world), 2, "it waits as well");
+	is_int(scene_waits(&world), 2, "it waits as well");
 	world.jobs = 0;
 	signer_world_connect(&world, "");
-	SIGNER_WAIT(&world, has_tried(&world, 2));
+	SIGNER_WAIT(&world, scene_has_tried(&world, 2));
 	is_int(world.jobs, 2, "both are tried when the signer comes back");
 	signer_world_disconnect(&world);
-	is_int(waits(&world), 2, "and wait when it dies again");
-	is_leaving(&world, NULL, "lost again");
+	is_int(scene_waits(&world), 2, "and wait when it dies again");
+	scene_is_leaving(&world, NULL, "lost again");
 	signer_world_clear(&world);
 }
 
@@ -475,20 +349,20 @@ test_poison(void)
 	    SIGNED_DONE, APPLIED_ENCRYPTED, 1, "2.0.0", ""};
 	uint64_t poison;
 
-	start(&world, MUST_ENCRYPT);
-	poison = signer_world_submit(&world, true, one, 1, MAIL);
-	(void)signer_world_submit(&world, true, one, 1, MAIL);
+	scene_start(&world, MUST_ENCRYPT);
+	poison = signer_world_submit(&world, true, scene_one, 1, MAIL);
+	(void)signer_world_submit(&world, true, scene_one, 1, MAIL);
 	SIGNER_WAIT(&world, world.jobs == 2);
 	signer_world_disconnect(&world);
 	SIGNER_WAIT(&world, world.answers == 2);
 	world_settle(&world.world);
 	world.jobs = 0;
 	signer_world_connect(&world, "");
-	(void)has_tried(&world, 1);
+	(void)scene_has_tried(&world, 1);
 	world_settle(&world.world);
 	is_int(world.jobs, 0,
 	    "messages over which the signer ended are not tried at once");
-	make_due_and_wait(&world);
+	scene_make_due_and_wait(&world);
 	is_int(world.jobs, 1, "and then one at a time");
 	while (world.message_id == poison) {
 		signer_world_disconnect(&world);
@@ -498,12 +372,12 @@ test_poison(void)
 		    "UPDATE rcpt SET next_ms=1 WHERE msg=(SELECT max(id) FROM"
 		    " msg)");
 		queue_refill_missed(world.world.queued.refill);
-		SIGNER_WAIT(&world, has_tried(&world, 1));
+		SIGNER_WAIT(&world, scene_has_tried(&world, 1));
 	}
 	signer_world_output(&world, 1, SEALED);
 	signer_world_result(&world, 0, SIGNED_DONE, "", &says, 1);
 	SIGNER_WAIT(&world, dispatch_waiting(world.world.queued.dispatch) == 1);
-	is_int(waits(&world), 1, "so the other one goes on");
+	is_int(scene_waits(&world), 1, "so the other one goes on");
 	signer_world_clear(&world);
 }
 
@@ -536,19 +410,19 @@ test_less_than_demanded(void)
 		    short_answers[i].applied,
 		    short_answers[i].output != NULL ? 1 : 0, "2.0.0", ""};
 
-		start(&world, short_answers[i].rules);
-		submit_one(&world, MAIL);
+		scene_start(&world, short_answers[i].rules);
+		scene_submit_one(&world, MAIL);
 		if (short_answers[i].output != NULL)
 			signer_world_output(&world, 1, short_answers[i].output);
 		signer_world_result(&world, 0, SIGNED_DONE, "", &says, 1);
-		wait_answer(&world);
+		scene_wait_answer(&world);
 		is_int(world.code, 250, "%s: the mail is taken",
 		    short_answers[i].label);
-		is_int(
-		    waits(&world), 1, "%s: and waits", short_answers[i].label);
+		is_int(scene_waits(&world), 1, "%s: and waits",
+		    short_answers[i].label);
 		ok(world.world.alerts > 0, "%s: somebody is told",
 		    short_answers[i].label);
-		is_leaving(&world, NULL, short_answers[i].label);
+		scene_is_leaving(&world, NULL, short_answers[i].label);
 		signer_world_clear(&world);
 	}
 }
@@ -556,7 +430,7 @@ test_less_than_demanded(void)
 static void
 breach_missing(struct signer_world *world)
 {
-	signer_world_result(world, 0, SIGNED_DONE, "", sealed, 1);
+	signer_world_result(world, 0, SIGNED_DONE, "", scene_sealed, 1);
 }
 
 static void
@@ -647,16 +521,16 @@ test_breaches(void)
 	for (size_t i = 0; i < sizeof(breaches) / sizeof(breaches[0]); i++) {
 		struct signer_world world;
 
-		start(&world, MUST_ENCRYPT);
-		submit_one(&world, MAIL);
+		scene_start(&world, MUST_ENCRYPT);
+		scene_submit_one(&world, MAIL);
 		breaches[i].run(&world);
 		SIGNER_WAIT(&world, world.signer == NULL);
 		ok(world.signer == NULL, "%s ends the channel",
 		    breaches[i].label);
-		wait_answer(&world);
-		is_int(
-		    waits(&world), 1, "%s: the mail waits", breaches[i].label);
-		is_leaving(&world, NULL, breaches[i].label);
+		scene_wait_answer(&world);
+		is_int(scene_waits(&world), 1, "%s: the mail waits",
+		    breaches[i].label);
+		scene_is_leaving(&world, NULL, breaches[i].label);
 		signer_world_clear(&world);
 	}
 }
@@ -671,138 +545,28 @@ test_restart(void)
 	    {SIGNED_DONE, APPLIED_ENCRYPTED, 1, "2.0.0", ""},
 	    {SIGNED_PERMANENT, 0, 0, "5.7.3", "No key for r1"}};
 
-	start(&world, MUST_ENCRYPT);
+	scene_start(&world, MUST_ENCRYPT);
 	signer_world_disconnect(&world);
-	(void)signer_world_submit(&world, true, two, 2, MAIL);
-	wait_answer(&world);
-	is_int(waits(&world), 1, "accepted without a signer");
-	restart(&world);
+	(void)signer_world_submit(&world, true, scene_two, 2, MAIL);
+	scene_wait_answer(&world);
+	is_int(scene_waits(&world), 1, "accepted without a signer");
+	scene_restart(&world);
 	world_set_rules(&world.world, "");
-	make_due(&world);
-	is_leaving(&world, NULL, "after a restart, with the rule gone");
+	scene_make_due(&world);
+	scene_is_leaving(&world, NULL, "after a restart, with the rule gone");
 	signer_world_connect(&world, "");
-	SIGNER_WAIT(&world, has_tried(&world, 1));
+	SIGNER_WAIT(&world, scene_has_tried(&world, 1));
 	is_int(world.encrypt, ENCRYPT_REQUIRED,
 	    "what was demanded when it was accepted still is");
 	is_str(world.content, MAIL, "the content comes from disk");
 	signer_world_output(&world, 1, SEALED);
 	signer_world_result(&world, 0, SIGNED_DONE, "", says, 2);
 	SIGNER_WAIT(&world, dispatch_waiting(world.world.queued.dispatch) == 2);
-	is_int(waits(&world), 0, "it goes on, with the failure of the other");
+	is_int(scene_waits(&world), 0,
+	    "it goes on, with the failure of the other");
 	is_int(signer_world_count(
 		   &world, "SELECT count(*) FROM msg WHERE flags & 4"),
 	    1, "whose sender is told");
-	signer_world_clear(&world);
-}
-
-/* A mail of large outputs at the signer, that had to wait for it. */
-static void
-start_waiting(struct signer_world *world)
-{
-	start(world, MUST_ENCRYPT);
-	signer_world_disconnect(world);
-	submit_one(world, MAIL);
-	wait_answer(world);
-	signer_world_connect(world, "");
-	SIGNER_WAIT(world, has_tried(world, 1));
-	signer_world_output_file(world, 1, 3000000);
-}
-
-static bool
-has_output_file(struct signer_world *world)
-{
-	int fd;
-
-	pool_finish(world->world.queued.spool->pool);
-	fd = queue_spool_open(world->world.queued.spool, world->message_id, 1);
-	if (fd != -1)
-		(void)close(fd);
-	return fd != -1;
-}
-
-static void
-settle_file(struct signer_world *world)
-{
-	signer_world_result(world, 0, SIGNED_DONE, "", sealed, 1);
-	SIGNER_WAIT(world,
-	    dispatch_message(world->world.queued.dispatch, world->message_id) ==
-		    NULL ||
-		dispatch_waiting(world->world.queued.dispatch) == 1);
-	world_settle(&world->world);
-}
-
-static void
-test_held_meanwhile(void)
-{
-	struct signer_world world;
-
-	start_waiting(&world);
-	world_sql(&world.world, "UPDATE rcpt SET state=1");
-	settle_file(&world);
-	is_int(signer_world_count(
-		   &world, "SELECT count(*) FROM rcpt WHERE state=1"),
-	    1, "what was held while the signer had it stays held");
-	is_int(waits(&world), 1, "and waits");
-	is_int(rows(&world, "output"), 1, "without an output");
-	ok(!has_output_file(&world), "or its file");
-	is_leaving(&world, NULL, "held");
-	world_sql(&world.world, "UPDATE rcpt SET state=0");
-	make_due_and_wait(&world);
-	signer_world_output_file(&world, 1, 3000000);
-	settle_file(&world);
-	is_int(waits(&world), 0, "released, it is given to the signer again");
-	ok(has_output_file(&world), "and has its output");
-	signer_world_clear(&world);
-}
-
-static void
-test_deleted_meanwhile(void)
-{
-	struct signer_world world;
-
-	start_waiting(&world);
-	world_sql(&world.world,
-	    "DELETE FROM rcpt; DELETE FROM output; DELETE FROM demand;"
-	    " DELETE FROM protection; DELETE FROM msg");
-	settle_file(&world);
-	is_int(rows(&world, "output") + rows(&world, "msg") +
-		   rows(&world, "rcpt") + rows(&world, "demand"),
-	    0, "what was deleted while the signer had it leaves no row");
-	ok(!has_output_file(&world), "and no file");
-	is_leaving(&world, NULL, "deleted");
-	signer_world_clear(&world);
-}
-
-/* An administrator was faster than the word that it is committed. */
-static void
-test_gone_before_its_turn(void)
-{
-	struct signer_world world;
-	struct queued *queued = &world.world.queued;
-	struct queue_message *message;
-	struct delivery *claim;
-	uint64_t id;
-
-	start(&world, MUST_ENCRYPT);
-	id = signer_world_submit(&world, true, one, 1, MAIL);
-	SIGNER_WAIT(&world, world.jobs == 1);
-	message = queue_message_new(id, 0);
-	claim = dispatch_claim(queued->dispatch, message);
-	wait_answer(&world); /* after 3 s */
-	is_int(waits(&world), 1, "late, and in an administrator's hands");
-	signer_world_output(&world, 1, SEALED);
-	signer_world_result(&world, 0, SIGNED_DONE, "", sealed, 1);
-	world_settle(&world.world);
-	is_int(waits(&world), 1, "the signer's word changes nothing then");
-	dispatch_forget(queued->dispatch, claim);
-	message->protection = queue_protection_new(0);
-	queue_sign_gone(queued->sign, message);
-	world_sql(&world.world,
-	    "DELETE FROM rcpt; DELETE FROM output; DELETE FROM demand;"
-	    " DELETE FROM protection; DELETE FROM msg");
-	make_due(&world);
-	is_int(rows(&world, "output"), 0, "deleted, it leaves no row");
-	queue_message_unref(message);
 	signer_world_clear(&world);
 }
 
@@ -811,19 +575,19 @@ test_store_is_the_judge(void)
 {
 	struct signer_world world;
 
-	start(&world, MUST_ENCRYPT);
-	submit_one(&world, MAIL);
+	scene_start(&world, MUST_ENCRYPT);
+	scene_submit_one(&world, MAIL);
 	signer_world_output(&world, 1, SEALED);
-	signer_world_result(&world, 0, SIGNED_DONE, "", sealed, 1);
-	wait_answer(&world);
+	signer_world_result(&world, 0, SIGNED_DONE, "", scene_sealed, 1);
+	scene_wait_answer(&world);
 	world_sql(&world.world, "UPDATE demand SET applied=1");
-	restart(&world);
-	make_due(&world);
+	scene_restart(&world);
+	scene_make_due(&world);
 	is_int(dispatch_waiting(world.world.queued.dispatch), 1,
 	    "a row that was altered");
 	world.world.alerts = 0;
 	world.world.queued.relay_jobs = 10;
-	ok(!queue_delivery_may_leave(next_delivery(&world)),
+	ok(!queue_delivery_may_leave(scene_next_delivery(&world)),
 	    "does not let the message leave");
 	signer_world_clear(&world);
 }
@@ -833,13 +597,13 @@ test_expiry(void)
 {
 	struct signer_world world;
 
-	start(&world, MUST_ENCRYPT);
+	scene_start(&world, MUST_ENCRYPT);
 	signer_world_disconnect(&world);
-	submit_one(&world, MAIL);
-	wait_answer(&world);
+	scene_submit_one(&world, MAIL);
+	scene_wait_answer(&world);
 	world_sql(&world.world, "UPDATE msg SET created_ms=1");
-	restart(&world);
-	make_due(&world);
+	scene_restart(&world);
+	scene_make_due(&world);
 	is_int(signer_world_count(
 		   &world, "SELECT count(*) FROM msg WHERE flags & 4 = 0"),
 	    0, "what waits for too long is given up");
@@ -851,8 +615,8 @@ test_expiry(void)
 		   " 'Hello') FROM output JOIN msg ON msg.id=output.msg"
 		   " WHERE flags & 4"),
 	    0, "without what was to be encrypted");
-	is_int(rows(&world, "protection") + rows(&world, "demand"), 0,
-	    "no row of it is left");
+	is_int(scene_rows(&world, "protection") + scene_rows(&world, "demand"),
+	    0, "no row of it is left");
 	signer_world_clear(&world);
 }
 
@@ -864,25 +628,25 @@ test_dkim_domains(void)
 	struct signer_world world;
 
 	signer_world_init(&world, "", NULL);
-	submit_one(&world, MAIL);
-	wait_answer(&world);
-	is_int(waits(&world), 1,
+	scene_submit_one(&world, MAIL);
+	scene_wait_answer(&world);
+	is_int(scene_waits(&world), 1,
 	    "as long as the signer was never there, any domain may have keys");
 	signer_world_connect(&world, "other.test");
 	world.answers = 0;
 	world.jobs = 0;
-	submit_one(&world, MAIL);
-	wait_answer(&world);
+	scene_submit_one(&world, MAIL);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "a domain without keys has no need of it");
 	signer_world_disconnect(&world);
-	restart(&world);
+	scene_restart(&world);
 	world_connect(&world.world);
 	world.answers = 0;
-	submit_one(&world, MAIL);
-	wait_answer(&world);
-	is_int(waits(&world), 1, "which is known after a restart, too");
+	scene_submit_one(&world, MAIL);
+	scene_wait_answer(&world);
+	is_int(scene_waits(&world), 1, "which is known after a restart, too");
 	signer_world_connect(&world, "ours.test");
-	SIGNER_WAIT(&world, has_tried(&world, 1));
+	SIGNER_WAIT(&world, scene_has_tried(&world, 1));
 	is_int(world.dkim, DKIM_IF_POSSIBLE, "a domain with keys is signed");
 	signer_world_clear(&world);
 }
@@ -903,10 +667,10 @@ test_incoming(void)
 	    SIGNED_HOLD, APPLIED_VERIFIED, 1, "5.7.7", "bad signature"};
 	struct signer_world world;
 
-	start(&world, "* * encrypt required");
+	scene_start(&world, "* * encrypt required");
 	(void)signer_world_submit(&world, false, ours, 1,
 	    "From: b@away.test\r\nContent-Type: text/plain\r\n\r\nx\r\n");
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.jobs, 0, "plain mail of strangers needs no signer");
 	world.answers = 0;
 	(void)signer_world_submit(&world, false, ours, 1, FOREIGN);
@@ -915,14 +679,14 @@ test_incoming(void)
 	is_int(world.encrypt, ENCRYPT_NEVER, "and nothing is demanded of it");
 	signer_world_output(&world, 1, MAIL);
 	signer_world_result(&world, 0, SIGNED_DONE, "", &opened, 1);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "it is taken, decrypted");
 	world.answers = 0;
 	(void)signer_world_submit(&world, false, ours, 1, FOREIGN);
 	SIGNER_WAIT(&world, world.jobs == 2);
 	signer_world_output(&world, 1, MAIL);
 	signer_world_result(&world, 0, SIGNED_DONE, "", &held, 1);
-	wait_answer(&world);
+	scene_wait_answer(&world);
 	is_int(world.code, 250, "a bad one may be taken");
 	is_int(signer_world_count(
 		   &world, "SELECT count(*) FROM rcpt WHERE state=1"),
@@ -948,9 +712,6 @@ main(void)
 	test_less_than_demanded();
 	test_breaches();
 	test_restart();
-	test_held_meanwhile();
-	test_deleted_meanwhile();
-	test_gone_before_its_turn();
 	test_store_is_the_judge();
 	test_expiry();
 	test_dkim_domains();

@@ -322,6 +322,73 @@ test_clock(struct sql *store, struct sql *reader)
 	is_int(seen_ms, 9000, "is noted with it");
 }
 
+/* Schema 3, in which a message waited as a whole. */
+#define WAITED_WHOLE 3
+
+static void
+remove_store(void)
+{
+	static const char *const files[] = {
+	    "queue.db", "queue.db-wal", "queue.db-shm"};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char path[128];
+
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		(void)unlink(path);
+	}
+}
+
+static void
+make_old_store(void)
+{
+	char path[128];
+	sqlite3 *db;
+
+	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
+	if (sqlite3_open(path, &db) != SQLITE_OK)
+		fatal("%s", path);
+	for (size_t i = 0; i < WAITED_WHOLE; i++)
+		if (sqlite3_exec(db, queue_migrations[i], NULL, NULL, NULL) !=
+		    SQLITE_OK)
+			fatal("migration %zu: %s", i, sqlite3_errmsg(db));
+	if (sqlite3_exec(db,
+		"PRAGMA user_version=3;"
+		"INSERT INTO msg VALUES(1,1,1,'','','','',0,48,1,'',1);"
+		"INSERT INTO msg VALUES(2,1,1,'','','','',0,16,1,'',1);"
+		"INSERT INTO demand VALUES(1,0,2,0,0,0,0,0);"
+		"INSERT INTO demand VALUES(2,0,2,0,0,0,0,1);",
+		NULL, NULL, NULL) != SQLITE_OK)
+		fatal("rows: %s", sqlite3_errmsg(db));
+	(void)sqlite3_close(db);
+}
+
+/* What waited when the program was replaced goes on to wait. */
+static void
+test_old_store(void)
+{
+	struct sql *store = NULL;
+	sqlite3_stmt *stmt;
+	struct err err;
+
+	make_old_store();
+	if (queue_store_open(dir, false, &store, &err) == -1)
+		fatal("%s", err.text);
+	if (sqlite3_prepare_v2(sql_handle(store),
+		"SELECT waits FROM demand ORDER BY msg", -1, &stmt,
+		NULL) != SQLITE_OK)
+		fatal("%s", sqlite3_errmsg(sql_handle(store)));
+	(void)sqlite3_step(stmt);
+	is_int(sqlite3_column_int(stmt, 0), DEMAND_WAITS,
+	    "who waited before waits");
+	(void)sqlite3_step(stmt);
+	is_int(sqlite3_column_int(stmt, 0), DEMAND_MET,
+	    "and who did not does not");
+	(void)sqlite3_finalize(stmt);
+	sql_close(store);
+	remove_store();
+}
+
 int
 main(void)
 {
@@ -329,13 +396,12 @@ main(void)
 	struct sql *store = NULL;
 	struct sql *reader = NULL;
 	struct err err;
-	static const char *const files[] = {
-	    "queue.db", "queue.db-wal", "queue.db-shm"};
 
 	(void)snprintf(
 	    dir, sizeof(dir), "%.40s/store-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(dir) == NULL)
 		fatal("mkdtemp");
+	test_old_store();
 	if (queue_store_open(dir, false, &store, &err) == -1 ||
 	    queue_store_open(dir, true, &reader, &err) == -1)
 		fatal("%s", err.text);
@@ -349,12 +415,7 @@ main(void)
 	test_clock(store, reader);
 	sql_close(reader);
 	sql_close(store);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		char path[128];
-
-		(void)snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
-		(void)unlink(path);
-	}
+	remove_store();
 	(void)rmdir(dir);
 	return tap_done();
 }
