@@ -4,51 +4,16 @@
 """Keys are found in the web: by WKD, by a key server; mail waits meanwhile and
 leaves encrypted.  What a stranger's server may not make us do."""
 
-import http.server
 import os
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import certs, pgp, scene, tap  # noqa: E402
+from lib import certs, pgp, scene, tap, web  # noqa: E402
 
 ANNA = "anna@example.test"
 w = pgp.World()
-seen = []
-pages = {}
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """What pages say: bytes, or a status and a Location."""
-
-    def do_GET(self):
-        host = self.headers["Host"].split(":")[0]
-        seen.append((host, self.path))
-        page = pages.get((host, self.path.split("?")[0]), 404)
-        if isinstance(page, bytes):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            self.wfile.write(page)
-            return
-        code, location = page if isinstance(page, tuple) else (page, None)
-        self.send_response(code)
-        if location:
-            self.send_header("Location", location)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-def serve(context=None):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if context:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_address[1]
-
+site = web.Web()
+seen, pages = site.seen, site.pages
 
 HOSTS = ["openpgpkey.wkd.test", "direct.test", "keys.test",
          "openpgpkey.moved.test", "openpgpkey.down.test",
@@ -56,8 +21,8 @@ HOSTS = ["openpgpkey.wkd.test", "direct.test", "keys.test",
          "openpgpkey.broken.test"]
 ca = certs.Authority()
 context = ca.server_context(*HOSTS)
-port = serve(context)
-plain_port = serve()
+port = site.serve(context)
+plain_port = site.serve()
 ZONE = "@ MX 10 mx\nmx A 127.0.0.1\nopenpgpkey A 127.0.0.1"
 s = scene.Scene(
     zones={"wkd.test": ZONE, "moved.test": ZONE, "down.test": ZONE,
