@@ -47,7 +47,11 @@
 	    "still decrypts.") \
 	ALERT(KEY_CHANGED, "key-changed", 3, \
 	    "Ask the correspondent by telephone, then \"postern key " \
-	    "approve\" or \"reject\"; \"postern key pending\" shows it.")
+	    "approve\" or \"reject\"; \"postern key pending\" shows it.") \
+	ALERT(TRUST_EXPIRES, "trust-expires", 2, \
+	    "\"postern key crl list\" says why a list was not renewed, " \
+	    "\"key crl fetch\" and \"import\" take a newer one; \"key anchor " \
+	    "add\" takes the CA's next certificate.")
 
 #define ALERT_ENUM(suffix, name, severity, advice) ALERT_##suffix,
 enum alert { ALERTS(ALERT_ENUM) ALERT_COUNT };

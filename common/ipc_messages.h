@@ -30,8 +30,9 @@
 #define IPC_TRACE_MAX 16384     /* header lines put before the body */
 #define IPC_CHUNK_MAX 65536     /* one piece of a larger body */
 #define IPC_OUTPUT_MAX 262144   /* a signer's output in one frame */
-#define IPC_KEY_MAX 262144      /* a certificate, chain, OpenPGP key or CRL */
+#define IPC_KEY_MAX 262144      /* a certificate, chain or OpenPGP key */
 #define IPC_JSON_MAX 4194304    /* one management request or answer */
+#define IPC_CRL_MAX 16777216    /* a CA's list of revoked certificates */
 
 /* ---- records, for lists ---- */
 
@@ -146,7 +147,7 @@
 /* A named part of what the signer's `key` worker is given, or gives back. */
 #define IPC_RECORD_PART(F, L) \
 	F(TEXT, name, 64) \
-	F(BYTES, data, IPC_JSON_MAX)
+	F(BYTES, data, IPC_CRL_MAX)
 
 /* What became of one recipient in one attempt; outcome is enum outcome. */
 #define IPC_RECORD_RESULT(F, L) \
@@ -642,7 +643,7 @@
 	F(BOOL, is_final, 0) \
 	F(TEXT, reason, 256) \
 	F(TEXT, source, 512) \
-	F(BYTES, content, IPC_JSON_MAX)
+	F(BYTES, content, IPC_CRL_MAX)
 
 /* ---- queued and loghub ---- */
 

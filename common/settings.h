@@ -242,6 +242,18 @@
 	    "Largest message to sign, encrypt or open", \
 	    "A larger one that must be protected is returned, any other " \
 	    "passes as it is, but for forged tags.") \
+	S(crypto_require_revocation, "crypto.require_revocation", BOOL, \
+	    "off", READS(SIGNERD), \
+	    "Believe S/MIME signatures only when their revocation is known", \
+	    "On: when the list of revoked certificates of a CA is missing " \
+	    "or out of date, its signatures count as untrusted. Off: they " \
+	    "pass, and the header field of the verdict says rev=unknown.") \
+	S(crypto_ca_crl_url, "crypto.ca_crl_url", TEXT, "", READS(SIGNERD), \
+	    "Where the built-in CA's list of revoked certificates is", \
+	    "A URL of your web server, to which you copy what \"postern ca " \
+	    "crl --der FILE\" writes. It stands in each certificate that " \
+	    "is issued from now on, so that others find the list. Empty: " \
+	    "none does.") \
 	S(crypto_pkcs11_module, "crypto.pkcs11_module", TEXT, "", \
 	    READS(SIGNERD), "PKCS #11 module for keys in tokens", \
 	    "The path of a library, such as " \
@@ -259,8 +271,18 @@
 	    "A URL such as https://keys.openpgp.org, asked when the domain " \
 	    "has no key (VKS). Empty: none. It sees who writes to whom.") \
 	S(fetch_crl, "fetch.crl", BOOL, "on", \
-	    READS(FETCHD) | READS(SIGNERD), "Renew revocation lists", \
-	    "From where they came from, before they end.") \
+	    READS(FETCHD) | READS(SIGNERD), \
+	    "Fetch lists of revoked certificates", \
+	    "From where they came from, before they end, and with " \
+	    "fetch.crl_points from where certificates say that they are.") \
+	S(fetch_crl_points, "fetch.crl_points", BOOL, "on", READS(SIGNERD), \
+	    "Fetch the lists that certificates name", \
+	    "Of our own certificates, those of correspondents and of who " \
+	    "signs mail, when they lead to a CA that is believed (an " \
+	    "anchor): 100 places at most, by http and https, never while a " \
+	    "mail waits for it. The CA can see that we have one of its " \
+	    "certificates. Off: only lists that an administrator asked " \
+	    "for.") \
 	S(fetch_ca_file, "fetch.ca_file", TEXT, \
 	    "/etc/ssl/certs/ca-certificates.crt", READS(FETCHD), \
 	    "Authorities trusted for fetching", "A PEM file.") \

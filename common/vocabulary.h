@@ -160,7 +160,8 @@ enum work_key_use {
 	WORK_KEY_DECRYPT,
 	WORK_KEY_ANCHOR,       /* trusted for mail */
 	WORK_KEY_INTERMEDIATE, /* may help to build a chain */
-	WORK_KEY_CRL,
+	WORK_KEY_TRUST,        /* ref: the folder of signer/trust.h */
+	WORK_KEY_BLOCKED,      /* its certificates count for nothing */
 	WORK_KEY_CANDIDATE,    /* may have made the signature */
 	WORK_KEY_ISSUER,       /* the built-in CA */
 	WORK_KEY_PREFERRED,    /* to encrypt to the sender, where he signs */

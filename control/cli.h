@@ -185,6 +185,7 @@ int cli_run_route_test(struct cli *cli);
 int cli_run_key_text(struct cli *cli);
 int cli_run_key_import(struct cli *cli);
 int cli_run_key_pkcs12(struct cli *cli);
+int cli_run_ca_crl(struct cli *cli);
 int cli_run_pgp_export(struct cli *cli);
 int cli_run_dkim(struct cli *cli);
 int cli_run_explain(struct cli *cli);

@@ -234,6 +234,34 @@ cli_run_key_pkcs12(struct cli *cli)
 	return code;
 }
 
+/* RFC 5280 has DER behind a distribution point, not PEM. */
+int
+cli_run_ca_crl(struct cli *cli)
+{
+	json_t *file = json_object_get(cli->arguments, "der");
+	char *path = NULL;
+	const char *base64;
+	json_t *reply = NULL;
+	int code;
+
+	if (file != NULL) {
+		path = xstrdup(json_string_value(file));
+		(void)json_object_set_new(cli->arguments, "der", json_true());
+	}
+	code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
+	base64 = json_string_value(json_object_get(reply, "der"));
+	if (code == CLI_DONE && path != NULL && base64 != NULL) {
+		code = write_file(cli, path, base64, 0644);
+		if (code == CLI_DONE)
+			cli_say("written to %s", path);
+	} else if (code == CLI_DONE) {
+		show_reply(cli, reply);
+	}
+	free(path);
+	json_decref(reply);
+	return code;
+}
+
 int
 cli_run_pgp_export(struct cli *cli)
 {

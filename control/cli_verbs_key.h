@@ -242,12 +242,23 @@
 	    .owners = SIGNED, \
 	    .help = "a CA's list from the web, renewed before it ends", \
 	    .arguments = {{"url", "URL", CLI_TEXT, false}}}, \
+	{.words = "key crl remove", \
+	    .request = "key.crl.remove", \
+	    .owners = SIGNED, \
+	    .help = "fetch no list from there any more, and forget it", \
+	    .arguments = {{"url", "URL", CLI_TEXT, false}}}, \
 	{.words = "key crl list", \
 	    .request = "key.crl.list", \
 	    .owners = NEEDS(SIGNERD), \
 	    .help = "the lists of revoked certificates that are known", \
-	    .table = {"crls", "issuer:ISSUER,url:URL,this_update:MADE:t," \
-			      "next_update:NEXT:t"}}, \
+	    .table = {"crls", "issuer:ISSUER,url:URL,entries:REVOKED," \
+			      "this_update:MADE:t,next_update:NEXT:t"}}, \
+	{.words = "key crl places", \
+	    .request = "key.crl.list", \
+	    .owners = NEEDS(SIGNERD), \
+	    .help = "where lists are fetched, when next, what went wrong", \
+	    .table = {"sources", "url:URL,is_wanted:BY-HAND,due:NEXT:t," \
+				 "failures:FAILURES,reason:REASON"}}, \
 	{.words = "ca new", \
 	    .request = "ca.new", \
 	    .owners = SIGNED, \
@@ -276,8 +287,12 @@
 	{.words = "ca crl", \
 	    .request = "ca.crl", \
 	    .owners = SIGNED, \
-	    .help = "a new list of revoked certificates, valid for 30 days", \
-	    .run = cli_run_key_text}, \
+	    .help = "our CA's list of revoked certificates, to publish", \
+	    .options = {{"--der", "der", "FILE", CLI_TEXT, \
+			    "into FILE as a web server is to give it"}, \
+		{"--renew", "renew", NULL, CLI_FLAG, \
+		    "a new one, although the one there still counts"}}, \
+	    .run = cli_run_ca_crl}, \
 	{.words = "ca show", \
 	    .request = "ca.show", \
 	    .owners = NEEDS(SIGNERD), \

@@ -102,6 +102,7 @@ const struct mgmt_verb mgmt_verbs[] = {
     {"key.anchor.add", RIGHT_CHANGE, ROLE_SIGNERD, NULL},
     {"key.anchor.remove", RIGHT_CHANGE, ROLE_SIGNERD, NULL},
     {"key.crl.fetch", RIGHT_CHANGE, ROLE_SIGNERD, NULL},
+    {"key.crl.remove", RIGHT_CHANGE, ROLE_SIGNERD, NULL},
     {"key.crl.import", RIGHT_CHANGE, ROLE_SIGNERD, NULL},
     {"key.dkim.list", RIGHT_READ, ROLE_SIGNERD, NULL},
     {"key.dkim.show", RIGHT_READ, ROLE_SIGNERD, NULL},

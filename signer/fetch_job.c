@@ -19,13 +19,14 @@
 
 /* A key with its signatures is a few thousand octets. */
 #define KEY_LIMIT ((size_t)256 * 1024)
-/* A message's limit, and that of large authorities' lists. */
-#define CRL_LIMIT ((size_t)IPC_JSON_MAX)
+/* A message's limit; those of large authorities have 10 MB. */
+#define CRL_LIMIT ((size_t)IPC_CRL_MAX)
 
 #define JOBS_MAX 32
 #define REDIRECTS_MAX 3
 #define DNS_DEADLINE_MS 12000
 #define GET_TIMEOUT_MS 20000
+#define GET_CRL_TIMEOUT_MS 60000
 
 #define DNS_TYPE_A 1
 #define DNS_TYPE_AAAA 28
@@ -161,7 +162,8 @@ get(struct fetch_job *job)
 	    .address_count = job->address_count,
 	    .ca_file = settings->fetch_ca_file,
 	    .limit = job->kind == FETCH_CRL ? CRL_LIMIT : KEY_LIMIT,
-	    .timeout_ms = GET_TIMEOUT_MS};
+	    .timeout_ms = job->kind == FETCH_CRL ? GET_CRL_TIMEOUT_MS
+						 : GET_TIMEOUT_MS};
 
 	job->request = web_get(job->fetchd->web, &question, on_web, job);
 }

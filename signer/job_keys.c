@@ -426,36 +426,25 @@ add_decryptors(struct track *track, const char *address)
 	return rc;
 }
 
+/* Anchors and lists lie where workers read them; here stands where. */
 static int
-add_anchors(struct track *track)
+add_trust(struct track *track)
 {
-	struct keystore *keystore = job_signerd(track->job)->keystore;
-	struct ipc_list_writer *list = &track->keys[PLAN_SMIME];
-	const struct key_anchor *anchors;
-	const struct key_crl *crls;
-	size_t count;
+	struct signerd *signerd = job_signerd(track->job);
+	struct ipc_record_work_key record = {.use = WORK_KEY_TRUST};
+	const char *folder;
+	const char *id;
+	struct err err;
 
-	if (keystore_anchors(keystore, &anchors, &count, NULL) == -1)
+	if (keystore_trust(signerd->keystore,
+		daemon_settings(signerd->daemon)->crypto_require_revocation,
+		&folder, &id, &err) == -1) {
+		log_notice("anchors: %s", err.text);
 		return -1;
-	for (size_t i = 0; i < count; i++) {
-		struct ipc_record_work_key record = {.use = WORK_KEY_ANCHOR,
-		    .fingerprint = slice_of(anchors[i].fingerprint),
-		    .public = anchors[i].certificate};
-
-		if (!anchors[i].is_blocked &&
-		    ipc_work_key_add(list, &record, NULL) == -1)
-			return -1;
 	}
-	if (keystore_crls(keystore, &crls, &count, NULL) == -1)
-		return -1;
-	for (size_t i = 0; i < count; i++) {
-		struct ipc_record_work_key record = {
-		    .use = WORK_KEY_CRL, .public = crls[i].der};
-
-		/* A list that does not fit is as one that is not there. */
-		(void)ipc_work_key_add(list, &record, NULL);
-	}
-	return 0;
+	record.ref = slice_of(folder);
+	record.fingerprint = slice_of(id);
+	return ipc_work_key_add(&track->keys[PLAN_SMIME], &record, NULL);
 }
 
 static int
@@ -548,7 +537,7 @@ plan_in(struct job *job, char enhanced_r[16], char reason_r[512])
 	}
 	rc = group_by_keys(job);
 	for (size_t i = 0; rc == 0 && i < job->track_count; i++)
-		if (add_anchors(&job->tracks[i]) == -1 ||
+		if (add_trust(&job->tracks[i]) == -1 ||
 		    add_candidates(&job->tracks[i]) == -1)
 			rc = -1;
 	return rc == 0 ? SIGNED_DONE

@@ -19,7 +19,9 @@
 
 #include "signer/delivery.h"
 #include "signer/job_parts.h"
+#include "signer/crls.h"
 #include "signer/key_admin.h"
+#include "signer/lookup.h"
 
 #define KEYS_OCTETS_MAX (64u * 1024 * 1024)
 #define FACTS_OCTETS_MAX (128u * 1024)
@@ -368,7 +370,11 @@ harvest(const struct track *track, struct ipc_list harvested)
 			continue;
 		if (record.trust > TRUST_HARVESTED)
 			record.trust = TRUST_HARVESTED;
-		key_harvest(job_signerd(job), &record, NULL, NULL);
+		if (slice_equals(record.kind, SLICE("crl")))
+			crls_look(lookup_crls(job_signerd(job)->lookup),
+			    record.public, job->now_s);
+		else
+			key_harvest(job_signerd(job), &record, NULL, NULL);
 	}
 }
 

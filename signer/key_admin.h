@@ -7,6 +7,7 @@
 #define SIGNER_KEY_ADMIN_H
 
 #include "signer/key_call.h"
+#include "signer/keystore_crl.h"
 
 /* ---- for the broker ---- */
 
@@ -23,13 +24,32 @@ typedef void key_harvest_fn(void *arg, bool is_usable);
 void key_harvest(struct signerd *signerd,
     const struct ipc_record_harvest *harvest, key_harvest_fn *done, void *arg);
 
-/* A fetched CRL. */
-void key_take_crl(struct signerd *signerd, struct slice der, const char *url);
+/*
+ * A fetched list of revoked certificates.  done is called once: with the list
+ * when it is kept, or, said by a reason, a newer one is there; with NULL and
+ * the reason when it is refused, and what was there stays.
+ */
+typedef void key_crl_fn(void *arg, const struct key_crl *crl, size_t revoked,
+    const char *reason);
+void key_take_crl(struct signerd *signerd, struct slice file, const char *url,
+    key_crl_fn *done, void *arg);
 
-/* Keys about to end: alerts.  Called after start and every hour. */
+/* Lists of the built-in CA that are missing or end soon: new ones. */
+void key_ca_renew_crls(struct signerd *signerd);
+
+/* ---- what ends (key_expiry.c) ---- */
+
+/*
+ * Alerts of keys of ours, anchors and lists that end soon.  Called after start,
+ * every hour, and when one of them changed.
+ */
 void key_expiry_check(struct signerd *signerd);
-/* The key is no longer used: nobody needs to be told. */
+/* The key, or anchor, is no longer used: nobody needs to be told. */
 void key_expiry_clear(struct signerd *signerd, const char *fingerprint);
+void key_expiry_clear_anchor(
+    struct signerd *signerd, const char *fingerprint);
+/* Of lists that came from there, before they are forgotten. */
+void key_expiry_clear_lists(struct signerd *signerd, const char *url);
 
 /* ---- the verbs ---- */
 
@@ -69,6 +89,7 @@ void key_expiry_clear(struct signerd *signerd, const char *fingerprint);
 	V("key.crl.import", key_crl_import)       \
 	V("key.crl.list", key_crl_list)           \
 	V("key.crl.fetch", key_crl_fetch)         \
+	V("key.crl.remove", key_crl_remove)       \
 	V("ca.new", ca_new)                       \
 	V("ca.issue", ca_issue)                   \
 	V("ca.revoke", ca_revoke)                 \
@@ -124,6 +145,14 @@ char *key_pem(struct slice der, const char *label);
 enum manage_code key_retire(struct manage_request *request, enum key_kind kind,
     enum pool_class signing_class);
 enum manage_code key_remove(struct manage_request *request, enum key_kind kind);
+
+/* Anchors, and certificates that may lead to them, for the call's task. */
+void key_call_people(struct key_call *call);
+/* Keeps the list that a call read; "" as url: it came in a file. */
+enum keystore_change key_keep_crl(struct key_call *call,
+    const struct key_answer *answer, const char *url, struct key_crl *crl_r,
+    size_t *revoked_r, struct err *err);
+json_t *key_crl_json(const struct key_crl *crl, size_t revoked);
 
 /* The CA that issues now; NULL: the reply is set. */
 const struct key *key_current_ca(

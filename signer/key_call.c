@@ -16,8 +16,8 @@
 #include "signer/key_call.h"
 #include "signer/wrap.h"
 
-/* What the worker may say, and what it may be given. */
-#define ANSWER_MAX ((size_t)12 * 1024 * 1024)
+/* What the worker may say (a list of revoked ones), and what it is given. */
+#define ANSWER_MAX (TRUST_LIST_MAX + (size_t)6 * 1024 * 1024)
 #define CONTENT_MAX ((size_t)8 * 1024 * 1024)
 #define KEYS_MAX ((size_t)4 * 1024 * 1024)
 #define FACTS_MAX ((size_t)64 * 1024)
@@ -152,6 +152,15 @@ take_address(struct key_answer *answer, struct slice text)
 }
 
 static int
+take_scope(struct key_answer *answer, struct slice text)
+{
+	if (answer->scope_count == KEY_CALL_SCOPES_MAX)
+		return -1;
+	return slice_copy(text, answer->scopes[answer->scope_count++],
+	    sizeof(answer->scopes[0]));
+}
+
+static int
 take_fact(struct key_answer *answer, const struct ipc_record_fact *fact)
 {
 	struct key *key = &answer->key;
@@ -167,6 +176,8 @@ take_fact(struct key_answer *answer, const struct ipc_record_fact *fact)
 	    {"serial", key->serial, sizeof(key->serial)},
 	    {"public_digest", answer->public_digest,
 		sizeof(answer->public_digest)},
+	    {"issuer_id", answer->issuer_id, sizeof(answer->issuer_id)},
+	    {"number", answer->number, sizeof(answer->number)},
 	};
 	const struct {
 		const char *name;
@@ -176,6 +187,7 @@ take_fact(struct key_answer *answer, const struct ipc_record_fact *fact)
 	    {"not_after", &key->not_after_s},
 	    {"this_update", &answer->this_update_s},
 	    {"next_update", &answer->next_update_s},
+	    {"entries", &answer->entries},
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -197,6 +209,8 @@ take_fact(struct key_answer *answer, const struct ipc_record_fact *fact)
 				  : KEY_ACTIVE;
 	else if (slice_equals(fact->name, SLICE("address")))
 		take_address(answer, fact->value);
+	else if (slice_equals(fact->name, SLICE("scope")))
+		return take_scope(answer, fact->value);
 	return 0;
 }
 
@@ -308,23 +322,16 @@ on_done(struct task *task, struct task_result *result)
 	key_call_free(call);
 }
 
-/* A large content goes by a file. */
 static int
-put_content(struct key_call *call, struct err *err)
+write_content(struct key_call *call, struct slice content, struct err *err)
 {
 	size_t done = 0;
 
-	if (key_parts_write(&call->parts, &call->content, err) == -1)
-		return -1;
-	if (call->content.n <= IPC_OUTPUT_MAX) {
-		call->task.message.content = buf_slice(&call->content);
-		return 0;
-	}
-	call->task.message.size_octets = call->content.n;
+	call->task.message.size_octets = content.n;
 	call->task.fd = signerd_scratch_file(call->signerd, err);
-	while (call->task.fd != -1 && done < call->content.n) {
-		const ssize_t n = write(call->task.fd, call->content.p + done,
-		    call->content.n - done);
+	while (call->task.fd != -1 && done < content.n) {
+		const ssize_t n =
+		    write(call->task.fd, content.p + done, content.n - done);
 
 		if (n == -1 && errno == EINTR)
 			continue;
@@ -333,6 +340,31 @@ put_content(struct key_call *call, struct err *err)
 		done += (size_t)n;
 	}
 	return call->task.fd == -1 ? -1 : 0;
+}
+
+/* A large content goes by a file, and is then no longer kept in memory. */
+static int
+put_content(struct key_call *call, struct err *err)
+{
+	struct slice content = call->file;
+	int rc;
+
+	if (content.n == 0) {
+		if (key_parts_write(&call->parts, &call->content, err) == -1)
+			return -1;
+		content = buf_slice(&call->content);
+	} else if (content.n <= IPC_OUTPUT_MAX) {
+		(void)buf_add_slice(&call->content, content);
+		content = buf_slice(&call->content);
+	}
+	if (content.n <= IPC_OUTPUT_MAX) {
+		call->task.message.content = content;
+		return 0;
+	}
+	rc = write_content(call, content, err);
+	wrap_wipe(&call->parts.encoded);
+	wrap_wipe(&call->content);
+	return rc;
 }
 
 enum manage_code

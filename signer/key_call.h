@@ -10,17 +10,25 @@
 #include "signer/keystore_change.h"
 #include "signer/manage.h"
 #include "signer/signerd.h"
+#include "signer/trust.h"
 
 /* "k-", 32 digits and a NUL: name of a private key's files. */
 #define KEY_CALL_REF_SIZE 35
 #define KEY_CALL_ADDRESSES_MAX 32
+#define KEY_CALL_SCOPES_MAX 4
 
 /* What the worker said, read and checked; good until done() returns. */
 struct key_answer {
 	struct key key; /* secret_ref is the call's when it was stored */
 	char public_digest[65];
+	/* Of a revocation list; its issuer is key.issuer. */
+	char issuer_id[2 * TRUST_ISSUER_SIZE + 1];
+	char number[131];
+	int64_t entries;
 	int64_t this_update_s;
 	int64_t next_update_s;
+	size_t scope_count;
+	char scopes[KEY_CALL_SCOPES_MAX][TRUST_SCOPE_SIZE];
 	size_t address_count;
 	char addresses[KEY_CALL_ADDRESSES_MAX][ADDRESS_TEXT_MAX];
 	struct key_parts parts;
@@ -41,6 +49,7 @@ struct key_call {
 	struct ipc_list_writer parts;
 	struct ipc_list_writer keys;
 	struct buf content;
+	struct slice file; /* instead of parts; read by key_call_run() */
 	char ref[KEY_CALL_REF_SIZE];
 	int64_t now_s;
 	key_call_fn *done;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Keys that came with mail or were fetched, and keys that end soon.
+ * Keys that came with mail or were fetched.
  * Runs in: postern-signerd's broker, in its loop.  Trusts: nothing of a key
  * but what the `key` worker read; what it may replace, keystore_trust.c says.
  */
@@ -12,8 +12,6 @@
 #include "common/alerts.h"
 #include "common/events.h"
 #include "signer/key_admin.h"
-
-#define DAY_S 86400
 
 /* ---- harvest ---- */
 
@@ -222,68 +220,4 @@ key_harvest(struct signerd *signerd, const struct ipc_record_harvest *came,
 		return;
 	}
 	(void)key_call_run(call, on_harvested);
-}
-
-/* ---- keys that end ---- */
-
-/* The nearest of these that has come is told, each once. */
-static const int steps[] = {7, 14, 30};
-
-struct check {
-	struct signerd *signerd;
-	int64_t now_s;
-};
-
-static void
-subject_of(char out[128], struct slice fingerprint, int days)
-{
-	(void)snprintf(out, 128, "%.*s %d days",
-	    (int)(fingerprint.n > 40 ? 40 : fingerprint.n), fingerprint.p,
-	    days);
-}
-
-void
-key_expiry_clear(struct signerd *signerd, const char *fingerprint)
-{
-	char name[128];
-
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		subject_of(name, slice_of(fingerprint), steps[i]);
-		daemon_alert_clear(signerd->daemon, ALERT_KEY_EXPIRES, name);
-	}
-}
-
-static void
-check_key(void *arg, int64_t id, enum key_kind kind, struct slice fingerprint,
-    struct slice subject, int64_t not_after_s)
-{
-	const struct check *check = arg;
-	const int64_t left_s = not_after_s - check->now_s;
-	char name[128];
-	bool is_told = false;
-
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		subject_of(name, fingerprint, steps[i]);
-		if (is_told || left_s > steps[i] * (int64_t)DAY_S) {
-			daemon_alert_clear(
-			    check->signerd->daemon, ALERT_KEY_EXPIRES, name);
-			continue;
-		}
-		is_told = true;
-		daemon_alert_raise(check->signerd->daemon, ALERT_KEY_EXPIRES,
-		    name, "%s key %lld of %.*s %s %lld days",
-		    key_kind_name(kind), (long long)id, SLICE_ARG(subject),
-		    left_s < 0 ? "ended, since" : "ends in",
-		    (long long)(left_s < 0 ? -left_s : left_s) / DAY_S);
-	}
-}
-
-void
-key_expiry_check(struct signerd *signerd)
-{
-	struct check check = {.signerd = signerd, .now_s = (int64_t)time(NULL)};
-	struct err err;
-
-	if (keystore_ending(signerd->keystore, check_key, &check, &err) == -1)
-		log_notice("keys that end soon: %s", err.text);
 }

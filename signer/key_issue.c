@@ -272,6 +272,44 @@ add_address(X509 *certificate, struct slice address)
 	return rc == 1;
 }
 
+/* By its own structures: as text, a comma in a URL would end it. */
+static int
+add_crl_url(X509 *certificate, struct slice url)
+{
+	CRL_DIST_POINTS *points = sk_DIST_POINT_new_null();
+	DIST_POINT *point = DIST_POINT_new();
+	GENERAL_NAME *name = GENERAL_NAME_new();
+	ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+	int rc;
+
+	if (url.n == 0) {
+		rc = 1;
+		goto out;
+	}
+	if (points == NULL || point == NULL || name == NULL || text == NULL ||
+	    (point->distpoint = DIST_POINT_NAME_new()) == NULL ||
+	    (point->distpoint->name.fullname = GENERAL_NAMES_new()) == NULL ||
+	    ASN1_STRING_set(text, url.p, (int)url.n) != 1)
+		fatal("out of memory for a certificate");
+	point->distpoint->type = 0;
+	GENERAL_NAME_set0_value(name, GEN_URI, text);
+	text = NULL;
+	if (sk_GENERAL_NAME_push(point->distpoint->name.fullname, name) <= 0)
+		fatal("out of memory for a certificate");
+	name = NULL;
+	if (sk_DIST_POINT_push(points, point) <= 0)
+		fatal("out of memory for a certificate");
+	point = NULL;
+	rc = X509_add1_ext_i2d(certificate, NID_crl_distribution_points, points,
+	    0, X509V3_ADD_DEFAULT);
+out:
+	ASN1_IA5STRING_free(text);
+	GENERAL_NAME_free(name);
+	DIST_POINT_free(point);
+	CRL_DIST_POINTS_free(points);
+	return rc == 1;
+}
+
 X509 *
 issue_certificate(EVP_PKEY *public, const struct issue *issue, X509 *ca,
     EVP_PKEY *ca_key, struct err *err)
@@ -301,7 +339,8 @@ issue_certificate(EVP_PKEY *public, const struct issue *issue, X509 *ca,
 		certificate, ca, NID_subject_key_identifier, "hash") &&
 	    add_extension(certificate, ca, NID_authority_key_identifier,
 		"keyid:always") &&
-	    add_address(certificate, issue->address);
+	    add_address(certificate, issue->address) &&
+	    add_crl_url(certificate, issue->crl_url);
 	return sign_certificate(certificate, is_ready, ca_key, err);
 }
 

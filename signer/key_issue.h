@@ -21,6 +21,7 @@ struct issue {
 	struct slice name;    /* common name; "": the address */
 	struct slice address; /* "": a CA */
 	struct slice serial;  /* hexadecimal */
+	struct slice crl_url; /* where the CA's list is; "": nowhere */
 	int64_t now_s;
 	int64_t not_after_s;
 };

@@ -19,6 +19,7 @@ static const char *const op_names[KEY_OP_COUNT] = {
     [KEY_OP_HAND_OUT] = "hand out",
     [KEY_OP_MAKE_CRL] = "make crl",
     [KEY_OP_READ_CRL] = "read crl",
+    [KEY_OP_FIND_POINTS] = "find points",
     [KEY_OP_EXPORT] = "export"};
 
 #define STRUCTURE struct key_parts

@@ -12,35 +12,43 @@
  *	name         his name, or the CA's; may be ""
  *	days         how long it is to be valid
  *	serial       of what is issued, hexadecimal
+ *	crl_url      where the CA's list is, to stand in what is issued
  *	ref          name of the files that get the private part
  *	may_be_public  "yes": a file without a private part is read, too
  *	check_chain  "yes": a certificate is to lead to an anchor
  *	seal.CLASS   public half of that class's wrapping key, hexadecimal
  * and its parts:
- *	file         what was given: PKCS #12, PEM, DER, OpenPGP, CSR, CRL
+ *	file         what was given: PKCS #12, PEM, DER, OpenPGP, CSR
  *	passphrase   of it
  *	revoked      "SERIAL TIME\n"..., for a CRL
  *	chain        certificates that may lead from "file" to an anchor
- * and its keys: WORK_KEY_ISSUER (the built-in CA), WORK_KEY_ANCHOR (who may
- * have signed a CRL).
+ * and its keys: WORK_KEY_ISSUER (the built-in CA); WORK_KEY_ANCHOR and
+ * WORK_KEY_INTERMEDIATE (who may have signed a CRL, or lead to who is
+ * believed), WORK_KEY_CANDIDATE (whose lists are wanted; others of its chain
+ * may follow it in public).  The content of "read crl" is the file itself.
  *
  * Facts of an answer: those of struct key by their names there (uses as words
  * "sign encrypt certify"), address (several), public_digest (of the public
- * key), this_update, next_update.  Its parts:
+ * key); of a CRL issuer_id, number, entries, this_update, next_update, scope
+ * (several).  Its parts:
  *	public, chain     as struct key has them
  *	secret.CLASS      the sealed private part for that class
  *	csr, crl, pkcs12, text   what was made
- *	revoked           "\nSERIAL\n...", of a CRL
+ *	list              of a CRL, what it revokes (signer/trust.h)
+ *	url, issuers      of "find points", by turns: where a list is, and the
+ *	                  certificates that lead from who signs it to an anchor
  */
 #ifndef SIGNER_KEY_TASK_H
 #define SIGNER_KEY_TASK_H
 
 #include "common/ipc.h"
 
-/* Files of keys and certificates; a CRL may be as large as a frame. */
+/* Files of keys and certificates; a CRL has a limit of its own. */
 #define KEY_FILE_MAX ((size_t)256 * 1024)
 /* Parts of one content. */
-#define KEY_PARTS_MAX 16
+#define KEY_PARTS_MAX 64
+/* Lists that one task finds. */
+#define KEY_POINTS_MAX (KEY_PARTS_MAX / 2)
 
 enum key_op {
 	KEY_OP_GENERATE_DKIM,
@@ -53,6 +61,7 @@ enum key_op {
 	KEY_OP_HAND_OUT, /* the same, key and all in a PKCS #12, not kept */
 	KEY_OP_MAKE_CRL, /* of the CA */
 	KEY_OP_READ_CRL, /* of anybody whose certificate is among the keys */
+	KEY_OP_FIND_POINTS, /* where lists about certificates are */
 	KEY_OP_EXPORT,   /* certificates as PKCS #12 */
 	KEY_OP_COUNT
 };

@@ -10,8 +10,8 @@
 #include "signer/work.h"
 
 #define KEY_DAY_S 86400
-/* All parts of an answer. */
-#define KEY_WORK_MAX ((size_t)2 * IPC_JSON_MAX)
+/* All parts of an answer: a list and what was read of it. */
+#define KEY_WORK_MAX ((size_t)IPC_CRL_MAX + IPC_JSON_MAX)
 
 /* One operation. */
 struct key_work {
@@ -19,6 +19,7 @@ struct key_work {
 	const struct work *work;
 	struct work_answer *answer;
 	struct key_parts parts;
+	struct slice file; /* the content of those that have no parts */
 	struct ipc_list_writer results;
 	struct err err;
 };
@@ -31,8 +32,11 @@ key_op_fn key_op_ca;
 key_op_fn key_op_issue;
 key_op_fn key_op_hand_out;
 key_op_fn key_op_export;
+
+/* key_worker_crl.c */
 key_op_fn key_op_make_crl;
 key_op_fn key_op_read_crl;
+key_op_fn key_op_find_points;
 
 struct slice key_work_fact(const struct key_work *task, const char *name);
 int key_work_add(struct key_work *task, const char *name, struct slice data);
@@ -50,6 +54,11 @@ int key_work_certificates(
  * CA's, or of CAs alone the first.
  */
 X509 *key_work_main(const struct x509_list *list);
+
+/* The CA of the task: its certificate (the caller's) and key (borrowed). */
+int key_work_open_ca(struct key_work *task, X509 **ca_r, EVP_PKEY **key_r);
+/* Now and the days of the task, at most so many. */
+int64_t key_work_days_after(const struct key_work *task, uint64_t most);
 
 /* -1 unless it leads to an anchor of the task; the part "chain" may help. */
 int key_work_check_chain(struct key_work *task, X509 *certificate);

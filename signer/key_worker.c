@@ -19,8 +19,8 @@
 #include "signer/pgp_key.h"
 #include "signer/wrap.h"
 
-/* A file, or a revocation list as large as a frame may carry. */
-#define CONTENT_MAX ((size_t)IPC_JSON_MAX + KEY_FILE_MAX)
+/* A file with what belongs to it, or a revocation list. */
+#define CONTENT_MAX ((size_t)IPC_CRL_MAX)
 
 /* ---- facts and parts ---- */
 
@@ -483,7 +483,19 @@ static key_op_fn *const ops[KEY_OP_COUNT] = {
     [KEY_OP_HAND_OUT] = key_op_hand_out,
     [KEY_OP_MAKE_CRL] = key_op_make_crl,
     [KEY_OP_READ_CRL] = key_op_read_crl,
+    [KEY_OP_FIND_POINTS] = key_op_find_points,
     [KEY_OP_EXPORT] = key_op_export};
+
+/* A list may be too large for parts, which are copied on their way. */
+static int
+read_content(struct key_work *task, enum key_op op, struct slice content)
+{
+	if (op == KEY_OP_READ_CRL) {
+		task->file = content;
+		return 0;
+	}
+	return key_parts_read(content, &task->parts, &task->err);
+}
 
 static int
 write_results(struct key_work *task)
@@ -536,7 +548,7 @@ work_key(struct worker_context *context, const struct work *work,
 		(void)err_set(&task.err, "there is no such key operation");
 	else if (content_load(&work->content, CONTENT_MAX, &content, &owned,
 		     &task.err) == 0 &&
-		 key_parts_read(content, &task.parts, &task.err) == 0)
+		 read_content(&task, op, content) == 0)
 		rc = ops[op](&task);
 	finish(&task, rc);
 	ipc_list_writer_clear(&task.results);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Operations of the built-in CA, PKCS #12 and revocation lists.
+ * Operations of the built-in CA, and PKCS #12.
  * Runs in: postern-signerd's `key` worker, which ends after one task.
  * Trusts: the broker for what is asked; nothing of a file.  The CA's key is
  * opened only when it is to sign.
  */
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
@@ -23,8 +21,8 @@
 /* How often PKCS #12 is hashed that we make. */
 #define PKCS12_ITERATIONS 600000
 
-static int64_t
-days_after(const struct key_work *task, uint64_t most)
+int64_t
+key_work_days_after(const struct key_work *task, uint64_t most)
 {
 	uint64_t days;
 
@@ -40,8 +38,9 @@ issue_of(const struct key_work *task, uint64_t most_days)
 	return (struct issue){.name = key_work_fact(task, "name"),
 	    .address = key_work_fact(task, "address"),
 	    .serial = key_work_fact(task, "serial"),
+	    .crl_url = key_work_fact(task, "crl_url"),
 	    .now_s = task->work->now_s,
-	    .not_after_s = days_after(task, most_days)};
+	    .not_after_s = key_work_days_after(task, most_days)};
 }
 
 int
@@ -68,9 +67,8 @@ key_op_ca(struct key_work *task)
 	return rc;
 }
 
-/* The CA of the task: its certificate (the caller's) and key (borrowed). */
-static int
-open_ca(struct key_work *task, X509 **ca_r, EVP_PKEY **key_r)
+int
+key_work_open_ca(struct key_work *task, X509 **ca_r, EVP_PKEY **key_r)
 {
 	struct ipc_list keys = task->work->keys;
 	struct ipc_record_work_key record;
@@ -136,7 +134,7 @@ key_op_issue(struct key_work *task)
 	X509 *certificate = NULL;
 	X509 *ca;
 	bool is_new = false;
-	int rc = open_ca(task, &ca, &ca_key);
+	int rc = key_work_open_ca(task, &ca, &ca_key);
 
 	if (rc == 0 && (key = key_to_certify(task, &is_new)) == NULL)
 		rc = -1;
@@ -199,7 +197,7 @@ key_op_hand_out(struct key_work *task)
 	X509 *certificate = NULL;
 	X509 *ca;
 	struct x509_list chain = {.count = 0};
-	int rc = open_ca(task, &ca, &ca_key);
+	int rc = key_work_open_ca(task, &ca, &ca_key);
 
 	if (rc == 0 && key_part(&task->parts, "passphrase").n == 0)
 		rc = err_set(&task->err,
@@ -232,154 +230,5 @@ key_op_export(struct key_work *task)
 	if (rc == 0)
 		rc = add_pkcs12(task, NULL, key_work_main(&list), &list);
 	x509_list_clear(&list);
-	return rc;
-}
-
-/* ---- revocation lists ---- */
-
-int
-key_op_make_crl(struct key_work *task)
-{
-	EVP_PKEY *ca_key;
-	X509 *ca;
-	struct buf der;
-	int rc = open_ca(task, &ca, &ca_key);
-
-	buf_init(&der, IPC_JSON_MAX);
-	if (rc == 0)
-		rc = issue_crl(key_part(&task->parts, "revoked"),
-		    key_work_fact(task, "serial"), task->work->now_s,
-		    days_after(task, DAYS_MAX), ca, ca_key, &der, &task->err);
-	if (rc == 0)
-		rc = key_work_add(task, "crl", buf_slice(&der));
-	buf_clear(&der);
-	X509_free(ca);
-	return rc;
-}
-
-static X509_CRL *
-read_crl_file(struct slice file, struct err *err)
-{
-	const unsigned char *at = (const unsigned char *)file.p;
-	X509_CRL *crl = NULL;
-	BIO *bio;
-
-	if (file.n == 0 || file.n > IPC_JSON_MAX) {
-		(void)err_set(err, "the file is empty or too large");
-		return NULL;
-	}
-	if (memmem(file.p, file.n, "-----BEGIN", 10) != NULL) {
-		bio = BIO_new_mem_buf(file.p, (int)file.n);
-		crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
-		BIO_free(bio);
-	} else {
-		crl = d2i_X509_CRL(NULL, &at, (long)file.n);
-	}
-	ERR_clear_error();
-	if (crl == NULL)
-		(void)err_set(
-		    err, "the file is not a revocation list, or damaged");
-	return crl;
-}
-
-/* Did one of the certificates of that field sign it?  1 or 0. */
-static bool
-is_signed_by(X509_CRL *crl, struct slice certificates)
-{
-	const unsigned char *at = (const unsigned char *)certificates.p;
-	const unsigned char *end = at + certificates.n;
-	bool is_signed = false;
-
-	while (!is_signed && at < end) {
-		X509 *certificate = d2i_X509(NULL, &at, (long)(end - at));
-
-		if (certificate == NULL)
-			break;
-		is_signed =
-		    X509_NAME_cmp(X509_CRL_get_issuer(crl),
-			X509_get_subject_name(certificate)) == 0 &&
-		    X509_CRL_verify(crl, X509_get0_pubkey(certificate)) == 1;
-		X509_free(certificate);
-	}
-	ERR_clear_error();
-	return is_signed;
-}
-
-static int
-check_crl(struct key_work *task, X509_CRL *crl)
-{
-	struct ipc_list keys = task->work->keys;
-	struct ipc_record_work_key record;
-
-	while (ipc_work_key_next(&keys, &record))
-		if (is_signed_by(crl, record.public) ||
-		    is_signed_by(crl, record.chain))
-			return 0;
-	return err_set(&task->err,
-	    "the revocation list is signed by nobody whose certificate is "
-	    "known; add the CA with \"postern key anchor add\"");
-}
-
-static int
-add_serials(struct key_work *task, X509_CRL *crl)
-{
-	STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
-	char serial[129];
-	struct buf text;
-	int rc = 0;
-
-	buf_init(&text, KEY_WORK_MAX / 2);
-	(void)buf_add_char(&text, '\n');
-	for (int i = 0; rc == 0 && i < sk_X509_REVOKED_num(all); i++) {
-		rc = x509_serial_text(X509_REVOKED_get0_serialNumber(
-					  sk_X509_REVOKED_value(all, i)),
-		    serial, sizeof(serial), &task->err);
-		if (rc == 0)
-			rc = buf_addf(&text, "%s\n", serial);
-	}
-	if (text.overflowed)
-		rc = err_set(&task->err, "the revocation list is too long");
-	if (rc == 0)
-		rc = key_work_add(task, "revoked", buf_slice(&text));
-	buf_clear(&text);
-	return rc;
-}
-
-static int
-say_crl(struct key_work *task, X509_CRL *crl)
-{
-	char issuer[KEY_NAME_MAX + 1];
-	unsigned char *der = NULL;
-	int n;
-	int rc;
-
-	if (x509_name_text(X509_CRL_get_issuer(crl), issuer, sizeof(issuer),
-		&task->err) == -1)
-		return -1;
-	work_answer_fact(task->answer, "issuer", "%s", issuer);
-	work_answer_fact(task->answer, "this_update", "%lld",
-	    (long long)x509_time(X509_CRL_get0_lastUpdate(crl)));
-	work_answer_fact(task->answer, "next_update", "%lld",
-	    (long long)x509_time(X509_CRL_get0_nextUpdate(crl)));
-	n = i2d_X509_CRL(crl, &der);
-	rc = n <= 0 ? -1
-		    : key_work_add(
-			  task, "crl", (struct slice){(char *)der, (size_t)n});
-	OPENSSL_free(der);
-	return rc;
-}
-
-int
-key_op_read_crl(struct key_work *task)
-{
-	X509_CRL *crl =
-	    read_crl_file(key_part(&task->parts, "file"), &task->err);
-	int rc = crl == NULL ? -1 : check_crl(task, crl);
-
-	if (rc == 0)
-		rc = add_serials(task, crl);
-	if (rc == 0)
-		rc = say_crl(task, crl);
-	X509_CRL_free(crl);
 	return rc;
 }

@@ -18,7 +18,7 @@
 /* What entries may take before keystore_trim() drops them. */
 #define CACHE_OCTETS_MAX ((size_t)48 * 1024 * 1024)
 
-static const char *const migrations[] = {KEYSTORE_SCHEMA_1};
+static const char *const migrations[] = {KEYSTORE_SCHEMA_1, KEYSTORE_SCHEMA_2};
 
 #define KEYSTORE_TEXT(suffix, text) [KEYSTORE_##suffix] = (text),
 static const char *const statements[KEYSTORE_STATEMENT_COUNT] = {
@@ -106,6 +106,10 @@ keystore_open(const char *dir, struct keystore **keystore_r, struct err *err)
 
 	(void)snprintf(path, sizeof(path), "%s/keys.db", dir);
 	keystore->revision = 1;
+	if (trust_folder(dir, keystore->trust_folder, err) == -1) {
+		keystore_close(keystore);
+		return -1;
+	}
 	if (sql_open(&config, &keystore->sql, err) == -1) {
 		keystore_close(keystore);
 		return -1;

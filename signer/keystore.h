@@ -18,6 +18,7 @@
 #include "common/ipc.h"
 #include "common/sql.h"
 #include "common/vocabulary.h"
+#include "signer/trust.h"
 
 enum key_kind {
 	KEY_SMIME,
@@ -181,7 +182,7 @@ typedef void keystore_text_fn(void *arg, struct slice text);
 int keystore_dkim_domains(struct keystore *keystore, int64_t now_s,
     keystore_text_fn *each, void *arg, struct err *err);
 
-/* ---- whom to believe: anchors and CRLs ---- */
+/* ---- whom to believe ---- */
 
 struct key_anchor {
 	int64_t id;
@@ -192,19 +193,16 @@ struct key_anchor {
 	struct slice certificate;
 };
 
-struct key_crl {
-	char issuer[KEY_NAME_MAX + 1];
-	char url[513];
-	int64_t this_update_s;
-	int64_t next_update_s; /* 0: it does not say */
-	struct slice der;
-};
-
-/* Of all of them; arrays are the store's. */
+/* Of all of them; the array is the store's. */
 int keystore_anchors(struct keystore *keystore,
     const struct key_anchor **anchors_r, size_t *count_r, struct err *err);
-int keystore_crls(struct keystore *keystore, const struct key_crl **crls_r,
-    size_t *count_r, struct err *err);
+
+/*
+ * The folder and the id for a task that verifies (WORK_KEY_TRUST); the file of
+ * anchors in it is written anew when they changed.  Good until the next call.
+ */
+int keystore_trust(struct keystore *keystore, bool requires_revocation,
+    const char **folder_r, const char **id_r, struct err *err);
 
 /* ---- for the messages to workers ---- */
 

@@ -99,21 +99,12 @@ typedef void keystore_ending_fn(void *arg, int64_t id, enum key_kind kind,
 int keystore_ending(struct keystore *keystore, keystore_ending_fn *each,
     void *arg, struct err *err);
 
-/* ---- anchors, CRLs ---- */
+/* ---- anchors ---- */
 
 enum keystore_change keystore_add_anchor(struct keystore *keystore,
     const struct key_anchor *anchor, struct err *err);
 enum keystore_change keystore_remove_anchor(
     struct keystore *keystore, const char *fingerprint, struct err *err);
-
-/*
- * revoked: serial numbers in hexadecimal, each with a newline before and
- * behind it.  Certificates in the store that it names become KEY_REVOKED.  An
- * older CRL than the one there is refused.
- */
-enum keystore_change keystore_put_crl(struct keystore *keystore,
-    const struct key_crl *crl, struct slice revoked, size_t *count_r,
-    struct err *err);
 
 /* ---- certificate requests, certificates of the built-in CA ---- */
 

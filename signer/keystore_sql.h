@@ -103,6 +103,45 @@
 	"  PRIMARY KEY (ca_id, serial)" \
 	") WITHOUT ROWID"
 
+/*
+ * Lists of revoked certificates are files that workers search (signer/trust.h);
+ * here stands what they are.  crl_source: where lists are fetched, asked for by
+ * an administrator or named by a certificate; issuers are the certificates that
+ * lead from who signs it to an anchor.  The lists of the schema before, which
+ * were kept as they came, are fetched again.
+ */
+#define KEYSTORE_SCHEMA_2 \
+	"CREATE TABLE crl_source (" \
+	"  url TEXT PRIMARY KEY," \
+	"  is_wanted INTEGER NOT NULL," /* by an administrator */ \
+	"  seen INTEGER NOT NULL,"      /* in a certificate */ \
+	"  due INTEGER NOT NULL," \
+	"  failures INTEGER NOT NULL,"  /* in a row */ \
+	"  reason TEXT NOT NULL,"       /* of the last one */ \
+	"  issuers BLOB NOT NULL" \
+	");" \
+	"INSERT INTO crl_source (url, is_wanted, seen, due, failures, reason, " \
+	"  issuers) SELECT DISTINCT url, 1, 0, 0, 0, '', x'' FROM crl " \
+	"  WHERE url LIKE 'http%';" \
+	"DROP TABLE crl;" \
+	"CREATE TABLE crl (" \
+	"  issuer_id BLOB NOT NULL," /* SHA-256 of name and key */ \
+	"  scope TEXT NOT NULL," \
+	"  issuer TEXT NOT NULL," \
+	"  url TEXT NOT NULL," /* 'built-in', or '': by hand */ \
+	"  number TEXT NOT NULL," \
+	"  entries INTEGER NOT NULL," \
+	"  this_update INTEGER NOT NULL," \
+	"  next_update INTEGER NOT NULL," \
+	"  PRIMARY KEY (issuer_id, scope)" \
+	") WITHOUT ROWID;" \
+	"CREATE TABLE ca_crl (" \
+	"  ca_id INTEGER PRIMARY KEY REFERENCES key," \
+	"  this_update INTEGER NOT NULL," \
+	"  next_update INTEGER NOT NULL," \
+	"  der BLOB NOT NULL" \
+	")"
+
 #define KEY_COLUMNS \
 	"k.id, k.kind, k.status, k.fingerprint, k.algorithm, k.bits, k.uses, " \
 	"k.not_before, k.not_after, k.subject, k.issuer, k.serial, " \
@@ -198,14 +237,37 @@
 	S(ANCHOR_ADD, "INSERT INTO anchor (fingerprint, subject, not_after, " \
 		      "is_blocked, certificate) VALUES (?1, ?2, ?3, ?4, ?5)") \
 	S(ANCHOR_REMOVE, "DELETE FROM anchor WHERE fingerprint = ?1") \
-	S(CRLS, "SELECT issuer, url, this_update, next_update, der FROM crl " \
-		"ORDER BY issuer, url") \
-	S(CRL_PUT, "INSERT INTO crl (issuer, url, this_update, next_update, " \
-		   "der) VALUES (?1, ?2, ?3, ?4, ?5) " \
-		   "ON CONFLICT (issuer, url) DO UPDATE SET " \
-		   "this_update = ?3, next_update = ?4, der = ?5 " \
-		   "WHERE this_update <= ?3") \
-	S(CRL_REMOVE, "DELETE FROM crl WHERE issuer = ?1") \
+	S(CRLS, "SELECT scope, issuer, url, number, issuer_id, entries, " \
+		"this_update, next_update FROM crl ORDER BY issuer, scope") \
+	S(CRL_PUT, "INSERT INTO crl (issuer_id, scope, issuer, url, number, " \
+		   "entries, this_update, next_update) " \
+		   "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) " \
+		   "ON CONFLICT (issuer_id, scope) DO UPDATE SET " \
+		   "issuer = ?3, url = CASE WHEN ?4 = '' OR url = 'built-in' " \
+		   "THEN url ELSE ?4 END, number = ?5, entries = ?6, " \
+		   "this_update = ?7, next_update = ?8 " \
+		   "WHERE this_update <= ?7 OR ?4 = 'built-in'") \
+	S(CRL_REMOVE, "DELETE FROM crl WHERE issuer_id = ?1 AND scope = ?2") \
+	S(SOURCES, "SELECT url, is_wanted, seen, due, failures, reason " \
+		   "FROM crl_source ORDER BY url") \
+	S(SOURCE_PUT, "INSERT INTO crl_source (url, is_wanted, seen, due, " \
+		      "failures, reason, issuers) " \
+		      "VALUES (?1, ?2, ?3, 0, 0, '', ?4) " \
+		      "ON CONFLICT (url) DO UPDATE SET " \
+		      "is_wanted = max(is_wanted, ?2), seen = max(seen, ?3), " \
+		      "issuers = CASE WHEN length(?4) > 0 THEN ?4 " \
+		      "ELSE issuers END") \
+	S(SOURCE_TOLD, "UPDATE crl_source SET due = ?2, failures = ?3, " \
+		       "reason = ?4 WHERE url = ?1") \
+	S(SOURCE_REMOVE, "DELETE FROM crl_source WHERE url = ?1") \
+	S(SOURCE_TRIM, "DELETE FROM crl_source WHERE is_wanted = 0 " \
+		       "AND seen < ?1") \
+	S(SOURCE_ISSUERS, "SELECT DISTINCT issuers FROM crl_source " \
+			  "WHERE length(issuers) > 0") \
+	S(CA_CRL, "SELECT this_update, next_update, der FROM ca_crl " \
+		  "WHERE ca_id = ?1") \
+	S(CA_CRL_PUT, "INSERT OR REPLACE INTO ca_crl (ca_id, this_update, " \
+		      "next_update, der) VALUES (?1, ?2, ?3, ?4)") \
 	S(OF_ISSUER, "SELECT id, serial FROM key WHERE kind = 'smime' " \
 		     "AND issuer = ?1 AND status <> 'revoked'") \
 	S(LOOKUP_GET, "SELECT result, expires FROM lookup_cache " \

@@ -48,9 +48,17 @@ struct keystore {
 	struct key_anchor *anchors;
 	size_t anchor_count;
 	bool has_anchors; /* loaded */
+	/* In keystore_crl.c: */
 	struct key_crl *crls;
 	size_t crl_count;
 	bool has_crls;
+	struct crl_source *sources;
+	size_t source_count;
+	bool has_sources;
+	char trust_folder[TRUST_FOLDER_SIZE];
+	char trust_id[TRUST_ID_SIZE]; /* of the file as it is; "": none */
+	bool is_trust_current;
+	bool requires_revocation; /* as the file has it */
 	struct use_note notes[USE_NOTES_MAX];
 	size_t note_count;
 };
@@ -58,8 +66,9 @@ struct keystore {
 /* Something was written: what is in memory is gone. */
 void keystore_changed(struct keystore *keystore);
 
-/* In keystore_trust.c. */
+/* In keystore_trust.c and keystore_crl.c. */
 void keystore_drop_trust(struct keystore *keystore);
+void keystore_drop_crls(struct keystore *keystore);
 
 /* ASCII letters in lower case; -1 when it is too long. */
 int keystore_fold(struct slice text, char *out, size_t size);

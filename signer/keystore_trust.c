@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Whom to believe: anchors, CRLs, keys that came with mail, and what look-ups
- * in the network said.
+ * Whom to believe: anchors, keys that came with mail, and what look-ups in the
+ * network said.
  * Runs in: postern-signerd's broker, in its loop.  Trusts: the `key` worker,
  * which read the key, for its facts alone: what a key may replace is decided
  * here.
@@ -12,9 +12,8 @@
 
 #include "signer/keystore_store.h"
 
-/* Anchors and CRLs together fit into one task of a worker. */
+/* All of them fit into one task of the `key` worker, and one file. */
 #define ANCHORS_MAX 200
-#define CRLS_MAX 200
 /* Of one address; whoever sends more different keys is not asked about. */
 #define PENDING_MAX 8
 
@@ -25,16 +24,12 @@ keystore_drop_trust(struct keystore *keystore)
 {
 	for (size_t i = 0; i < keystore->anchor_count; i++)
 		free((void *)(uintptr_t)keystore->anchors[i].certificate.p);
-	for (size_t i = 0; i < keystore->crl_count; i++)
-		free((void *)(uintptr_t)keystore->crls[i].der.p);
 	free(keystore->anchors);
-	free(keystore->crls);
 	keystore->anchors = NULL;
-	keystore->crls = NULL;
 	keystore->anchor_count = 0;
-	keystore->crl_count = 0;
 	keystore->has_anchors = false;
-	keystore->has_crls = false;
+	keystore->is_trust_current = false;
+	keystore_drop_crls(keystore);
 }
 
 static struct slice
@@ -75,32 +70,6 @@ load_anchors(struct keystore *keystore, struct err *err)
 	return rc == -1 ? -1 : 0;
 }
 
-static int
-load_crls(struct keystore *keystore, struct err *err)
-{
-	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_CRLS);
-	struct key_crl *all = xcalloc(CRLS_MAX, sizeof(*all));
-	size_t count = 0;
-	int rc = 0;
-
-	while (count < CRLS_MAX &&
-	       (rc = sql_step(keystore->sql, stmt, err)) == 1) {
-		struct key_crl *crl = &all[count++];
-
-		(void)slice_copy(
-		    sql_text(stmt, 0), crl->issuer, sizeof(crl->issuer));
-		(void)slice_copy(sql_text(stmt, 1), crl->url, sizeof(crl->url));
-		crl->this_update_s = sql_i64(stmt, 2);
-		crl->next_update_s = sql_i64(stmt, 3);
-		crl->der = copy_octets(sql_blob(stmt, 4));
-	}
-	(void)sqlite3_reset(stmt);
-	keystore->crls = all;
-	keystore->crl_count = count;
-	keystore->has_crls = rc != -1;
-	return rc == -1 ? -1 : 0;
-}
-
 int
 keystore_anchors(struct keystore *keystore, const struct key_anchor **anchors_r,
     size_t *count_r, struct err *err)
@@ -114,16 +83,64 @@ keystore_anchors(struct keystore *keystore, const struct key_anchor **anchors_r,
 	return 0;
 }
 
-int
-keystore_crls(struct keystore *keystore, const struct key_crl **crls_r,
-    size_t *count_r, struct err *err)
+/* ---- for workers ---- */
+
+static int
+add_anchor(struct ipc_list_writer *list, const struct key_anchor *anchor,
+    struct err *err)
 {
-	if (!keystore->has_crls && load_crls(keystore, err) == -1) {
-		keystore_drop_trust(keystore);
-		return -1;
+	const struct ipc_record_work_key record = {
+	    .use = anchor->is_blocked ? WORK_KEY_BLOCKED : WORK_KEY_ANCHOR,
+	    .public = anchor->certificate};
+
+	return ipc_work_key_add(list, &record, err);
+}
+
+static int
+write_trust(
+    struct keystore *keystore, bool requires_revocation, struct err *err)
+{
+	struct trust_anchors all = {.requires_revocation = requires_revocation};
+	const struct key_anchor *anchors;
+	struct ipc_list_writer list;
+	char id[TRUST_ID_SIZE];
+	struct buf octets;
+	size_t count;
+	int rc = keystore_anchors(keystore, &anchors, &count, err);
+
+	ipc_list_writer_init(&list, TRUST_ANCHORS_MAX - 4096);
+	buf_init(&octets, TRUST_ANCHORS_MAX);
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = add_anchor(&list, &anchors[i], err);
+	all.keys = ipc_list_of(&list);
+	if (rc == 0)
+		rc = trust_anchors_write(&all, &octets, id, err);
+	/* Most changes of the store are of other things. */
+	if (rc == 0 && strcmp(id, keystore->trust_id) != 0) {
+		keystore->trust_id[0] = '\0';
+		rc = trust_write(keystore->trust_folder, TRUST_ANCHORS,
+		    buf_slice(&octets), err);
 	}
-	*crls_r = keystore->crls;
-	*count_r = keystore->crl_count;
+	if (rc == 0) {
+		memcpy(keystore->trust_id, id, sizeof(id));
+		keystore->is_trust_current = true;
+		keystore->requires_revocation = requires_revocation;
+	}
+	buf_clear(&octets);
+	ipc_list_writer_clear(&list);
+	return rc;
+}
+
+int
+keystore_trust(struct keystore *keystore, bool requires_revocation,
+    const char **folder_r, const char **id_r, struct err *err)
+{
+	if ((!keystore->is_trust_current ||
+		keystore->requires_revocation != requires_revocation) &&
+	    write_trust(keystore, requires_revocation, err) == -1)
+		return -1;
+	*folder_r = keystore->trust_folder;
+	*id_r = keystore->trust_id;
 	return 0;
 }
 
@@ -174,84 +191,6 @@ keystore_remove_anchor(
 	}
 	keystore_changed(keystore);
 	return CHANGE_DONE;
-}
-
-/* ---- CRLs ---- */
-
-static bool
-names_serial(struct slice revoked, struct slice serial)
-{
-	char line[132];
-
-	if (serial.n == 0 || serial.n + 3 > sizeof(line))
-		return false;
-	line[0] = '\n';
-	memcpy(line + 1, serial.p, serial.n);
-	line[serial.n + 1] = '\n';
-	return memmem(revoked.p, revoked.n, line, serial.n + 2) != NULL;
-}
-
-/* Certificates of one issuer that a CRL names; more wait for its next turn. */
-#define REVOKED_AT_ONCE 10000
-
-static int
-revoke_named(struct keystore *keystore, const struct key_crl *crl,
-    struct slice revoked, size_t *count_r, struct err *err)
-{
-	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_OF_ISSUER);
-	int64_t *ids = xcalloc(REVOKED_AT_ONCE, sizeof(*ids));
-	size_t count = 0;
-	int rc = 0;
-
-	sql_bind_text(stmt, 1, slice_of(crl->issuer));
-	while (count < REVOKED_AT_ONCE &&
-	       (rc = sql_step(keystore->sql, stmt, err)) == 1)
-		if (names_serial(revoked, sql_text(stmt, 1)))
-			ids[count++] = sql_i64(stmt, 0);
-	(void)sqlite3_reset(stmt);
-	for (size_t i = 0; rc != -1 && i < count; i++) {
-		stmt = sql_use(keystore->sql, KEYSTORE_KEY_STATUS);
-		sql_bind_i64(stmt, 1, ids[i]);
-		sql_bind_text(stmt, 2, slice_of(key_status_name(KEY_REVOKED)));
-		rc = sql_run(keystore->sql, stmt, err);
-	}
-	free(ids);
-	*count_r = count;
-	return rc == -1 ? -1 : 0;
-}
-
-enum keystore_change
-keystore_put_crl(struct keystore *keystore, const struct key_crl *crl,
-    struct slice revoked, size_t *count_r, struct err *err)
-{
-	const struct key_crl *all;
-	size_t count;
-	sqlite3_stmt *stmt;
-	int rc;
-
-	if (keystore_crls(keystore, &all, &count, err) == -1)
-		return CHANGE_FAILED;
-	if (count >= CRLS_MAX) {
-		(void)err_set(err, "there are %d CRLs already", CRLS_MAX);
-		return CHANGE_REFUSED;
-	}
-	if (sql_begin(keystore->sql, err) == -1)
-		return CHANGE_FAILED;
-	stmt = sql_use(keystore->sql, KEYSTORE_CRL_PUT);
-	sql_bind_text(stmt, 1, slice_of(crl->issuer));
-	sql_bind_text(stmt, 2, slice_of(crl->url));
-	sql_bind_i64(stmt, 3, crl->this_update_s);
-	sql_bind_i64(stmt, 4, crl->next_update_s);
-	sql_bind_blob(stmt, 5, crl->der);
-	rc = sql_run(keystore->sql, stmt, err);
-	if (rc == 0 && sql_changes(keystore->sql) == 0) {
-		sql_rollback(keystore->sql);
-		(void)err_set(err, "a newer CRL of that issuer is known");
-		return CHANGE_REFUSED;
-	}
-	if (rc == 0)
-		rc = revoke_named(keystore, crl, revoked, count_r, err);
-	return keystore_end(keystore, rc, err);
 }
 
 /* ---- harvest ---- */

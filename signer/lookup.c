@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Look-ups in the network, by way of postern-fetchd.
+ * Look-ups of keys in the network, by way of postern-fetchd.
  *
  * What came of them is kept in keys.db: found for a week, nothing for a day,
  * failed for some minutes, pending while the answer is awaited.  A message
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signer/crls.h"
 #include "signer/key_admin.h"
 #include "signer/lookup.h"
 #include "signer/signerd.h"
@@ -28,15 +29,10 @@
 /* Refreshes are not to come all at once. */
 #define JITTER_S 43200
 
-/* A list is renewed that long before it ends, and not more often than that. */
-#define CRL_AHEAD_S 86400
-#define CRL_PAUSE_S 3600
-
 /* At once; more messages wait with the others. */
 #define ASKED_MAX 32
 /* Addresses whose first failure is remembered. */
 #define FAILURES_MAX 256
-#define CRLS_MAX 64
 
 enum lookup_source { LOOKUP_WKD, LOOKUP_VKS, LOOKUP_SOURCE_COUNT };
 
@@ -55,11 +51,6 @@ struct failure {
 	int64_t first_s;
 };
 
-struct crl_asked {
-	char url[513];
-	int64_t asked_s;
-};
-
 struct lookup {
 	struct signerd *signerd;
 	struct link *fetchd;
@@ -68,8 +59,7 @@ struct lookup {
 	uint64_t asked_total;
 	struct failure failures[FAILURES_MAX];
 	size_t next_failure;
-	struct crl_asked crls[CRLS_MAX];
-	size_t next_crl;
+	struct crls *crls;
 };
 
 /* One question under way. */
@@ -81,8 +71,7 @@ struct asked {
 	uint64_t request_id; /* 0: the key worker has the answer */
 	enum lookup_source source;
 	bool is_refresh;
-	bool is_crl;
-	char what[1025]; /* an address or a URL */
+	char what[1025]; /* an address */
 };
 
 /* ---- what is asked ---- */
@@ -262,15 +251,6 @@ take_key(struct asked *asked, const struct ipc_fetched *fetched)
 }
 
 static void
-on_crl(struct asked *asked, const struct ipc_fetched *fetched)
-{
-	if (fetched != NULL && fetched->is_found)
-		key_take_crl(
-		    asked->lookup->signerd, fetched->content, asked->what);
-	asked_free(asked);
-}
-
-static void
 on_fetched(void *arg, const struct channel_frame *frame)
 {
 	struct asked *asked = arg;
@@ -278,10 +258,6 @@ on_fetched(void *arg, const struct channel_frame *frame)
 	    frame == NULL ? NULL : &frame->message->fetched;
 
 	asked->request_id = 0;
-	if (asked->is_crl) {
-		on_crl(asked, fetched);
-		return;
-	}
 	if (fetched != NULL && fetched->is_final)
 		forget_failure(asked->lookup, slice_of(asked->what));
 	if (fetched != NULL && fetched->is_found) {
@@ -377,72 +353,18 @@ lookup_refresh(struct lookup *lookup, struct slice address, const char *source,
 			(void)ask(lookup, (enum lookup_source)i, address, true);
 }
 
-/* ---- revocation lists ---- */
+/* ---- lists of revoked certificates ---- */
 
-static bool
-was_asked_lately(struct lookup *lookup, const char *url, int64_t now_s)
+struct crls *
+lookup_crls(struct lookup *lookup)
 {
-	struct crl_asked *crl = NULL;
-
-	for (size_t i = 0; i < CRLS_MAX && crl == NULL; i++)
-		if (strcmp(lookup->crls[i].url, url) == 0)
-			crl = &lookup->crls[i];
-	if (crl != NULL && now_s - crl->asked_s < CRL_PAUSE_S)
-		return true;
-	if (crl == NULL) {
-		crl = &lookup->crls[lookup->next_crl++];
-		lookup->next_crl %= CRLS_MAX;
-		(void)slice_copy(slice_of(url), crl->url, sizeof(crl->url));
-	}
-	crl->asked_s = now_s;
-	return false;
-}
-
-static void
-ask_crl(struct lookup *lookup, const char *url)
-{
-	struct asked *asked = asked_new(lookup, slice_of(url));
-
-	asked->is_crl = true;
-	(void)send_question(asked, "crl");
+	return lookup == NULL ? NULL : lookup->crls;
 }
 
 void
 lookup_tick(struct lookup *lookup, int64_t now_s)
 {
-	const struct key_crl *crls;
-	size_t count;
-
-	if (lookup == NULL || link_channel(lookup->fetchd) == NULL ||
-	    !daemon_settings(lookup->signerd->daemon)->fetch_crl ||
-	    keystore_crls(lookup->signerd->keystore, &crls, &count, NULL) == -1)
-		return;
-	for (size_t i = 0; i < count && lookup->asked_count < ASKED_MAX; i++)
-		if (crls[i].url[0] != '\0' && crls[i].next_update_s != 0 &&
-		    crls[i].next_update_s - now_s < CRL_AHEAD_S &&
-		    !was_asked_lately(lookup, crls[i].url, now_s))
-			ask_crl(lookup, crls[i].url);
-}
-
-/* The answer is not waited for: "key crl list" and the log tell. */
-enum manage_code
-key_crl_fetch(struct manage_request *request)
-{
-	struct lookup *lookup = request->signerd->lookup;
-	const char *url = manage_text(request, "url");
-
-	if (url == NULL || strlen(url) >= sizeof(((struct key_crl *)0)->url) ||
-	    (strncmp(url, "http://", 7) != 0 &&
-		strncmp(url, "https://", 8) != 0))
-		return manage_fail(
-		    request, MANAGE_USAGE, NULL, "that is no URL of the web");
-	if (lookup == NULL || link_channel(lookup->fetchd) == NULL ||
-	    lookup->asked_count >= ASKED_MAX)
-		return manage_fail(request, MANAGE_FAILED, "postern status",
-		    "postern-fetchd is away or busy");
-	ask_crl(lookup, url);
-	request->reply = json_pack("{s:s}", "asked", url);
-	return MANAGE_DONE;
+	crls_tick(lookup_crls(lookup), now_s);
 }
 
 /* ---- its life ---- */
@@ -454,6 +376,7 @@ lookup_new(struct signerd *signerd)
 
 	lookup->signerd = signerd;
 	lookup->fetchd = daemon_link(signerd->daemon, ROLE_FETCHD);
+	lookup->crls = crls_new(signerd, lookup->fetchd);
 	return lookup;
 }
 
@@ -465,6 +388,7 @@ lookup_free(struct lookup *lookup)
 
 	if (lookup == NULL)
 		return;
+	crls_free(lookup->crls);
 	for (struct asked *at = lookup->asked; at != NULL; at = next) {
 		next = at->next;
 		if (at->request_id == 0) {
@@ -488,4 +412,5 @@ lookup_status(const struct lookup *lookup, struct status_writer *status)
 						 : "not connected");
 	status_counter(status, "lookups_total", (int64_t)lookup->asked_total);
 	status_counter(status, "lookups", (int64_t)lookup->asked_count);
+	crls_status(lookup->crls, status);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Keys of correspondents and revocation lists that postern-fetchd looks for:
- * who is asked when, and what an answer changes.
+ * Keys of correspondents that postern-fetchd looks for: who is asked when, and
+ * what an answer changes.  Lists of revoked certificates are crls.h's.
  */
 #ifndef SIGNER_LOOKUP_H
 #define SIGNER_LOOKUP_H
@@ -9,6 +9,7 @@
 #include "common/channel.h"
 #include "common/daemon.h"
 
+struct crls;
 struct lookup;
 struct signerd;
 
@@ -30,8 +31,9 @@ bool lookup_is_awaited(
 void lookup_refresh(struct lookup *lookup, struct slice address,
     const char *source, int64_t now_s);
 
-/* Lists that end soon; called once a minute. */
+/* Lists of revoked certificates; called every few seconds. */
 void lookup_tick(struct lookup *lookup, int64_t now_s);
+struct crls *lookup_crls(struct lookup *lookup); /* of NULL: NULL */
 
 void lookup_status(const struct lookup *lookup, struct status_writer *status);
 

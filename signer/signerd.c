@@ -24,6 +24,7 @@
 #include "common/alerts.h"
 #include "signer/job.h"
 #include "signer/key_admin.h"
+#include "signer/keystore_crl.h"
 #include "signer/lookup.h"
 #include "signer/manage.h"
 #include "signer/signerd.h"
@@ -33,7 +34,9 @@
 #define TICK_MS 500
 /* Keys that begin or end to sign, and uses to be written, every so often. */
 #define SLOW_TICKS 120
-/* Keys that end soon: every hour, and after the start. */
+/* Lists of revoked certificates that are due. */
+#define LISTS_TICKS 20
+/* What ends soon: every hour, and after the start. */
 #define EXPIRY_TICKS 7200
 /*
  * Messages come and go: their memory is not to be mapped anew each time, nor
@@ -225,13 +228,16 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	pools_tick(signerd->pools, clock_monotonic_ms());
 	keystore_trim(signerd->keystore);
 	signerd_keys_changed(signerd);
-	if (signerd->ticks % EXPIRY_TICKS == 0)
+	if (signerd->ticks % EXPIRY_TICKS == 0) {
+		key_ca_renew_crls(signerd);
 		key_expiry_check(signerd);
+	}
+	if (signerd->ticks % LISTS_TICKS == 0)
+		lookup_tick(signerd->lookup, (int64_t)time(NULL));
 	keystore_trim(signerd->keystore);
 	if (++signerd->ticks % SLOW_TICKS == 0) {
 		/* A key's time may have come without a change. */
 		send_ready(signerd);
-		lookup_tick(signerd->lookup, (int64_t)time(NULL));
 		if (keystore_flush(signerd->keystore, &err) == -1)
 			log_notice("uses of keys: %s", err.text);
 	}
@@ -256,6 +262,21 @@ prepare(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+/* Those whose file did not come along with keys.db are fetched again. */
+static int
+check_lists(struct signerd *signerd, struct err *err)
+{
+	size_t count;
+
+	if (keystore_check_crls(signerd->keystore, &count, err) == -1)
+		return -1;
+	if (count > 0)
+		log_notice("%zu lists of revoked certificates are missing and "
+			   "forgotten",
+		    count);
+	return 0;
+}
+
 static int
 start(struct daemon *daemon, struct err *err)
 {
@@ -267,7 +288,7 @@ start(struct daemon *daemon, struct err *err)
 	    keystore_open(dir, &signerd->keystore, err) == -1 ||
 	    master_key_load(
 		dir, has_key_files(signerd), &signerd->master, err) == -1 ||
-	    make_folders(signerd, err) == -1)
+	    make_folders(signerd, err) == -1 || check_lists(signerd, err) == -1)
 		return -1;
 	signerd->pools = pools_new(signerd, signerd->processors);
 	signerd->jobs = jobs_new(signerd);

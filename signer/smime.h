@@ -6,8 +6,9 @@
  *	WORK_KEY_PREFERRED  public: the certificate to answer the signer with
  *	WORK_KEY_ENCRYPT  public: the recipient's certificate, has_aead
  *	WORK_KEY_DECRYPT  ref, public: its certificate
- *	WORK_KEY_ANCHOR, WORK_KEY_INTERMEDIATE   public: a certificate
- *	WORK_KEY_CRL      public: a revocation list
+ *	WORK_KEY_INTERMEDIATE  public: a certificate
+ *	WORK_KEY_TRUST    ref: the folder of anchors and lists (signer/trust.h),
+ *	                  fingerprint: their id
  *
  * Certificates are DER; several in one field follow each other.
  */

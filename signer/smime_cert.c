@@ -14,6 +14,7 @@
 
 #include "common/address.h"
 #include "signer/smime_cert.h"
+#include "signer/smime_trust.h"
 
 /* RFC 9598: the name form of addresses with UTF-8. */
 #define NID_SMTP_UTF8_MAILBOX NID_id_on_SmtpUTF8Mailbox
@@ -31,6 +32,7 @@ struct place {
 
 struct smime_certs {
 	size_t count;
+	struct smime_trust *trust;
 	struct place places[PLACES];
 };
 
@@ -47,7 +49,8 @@ forget_all(struct smime_certs *certs)
 		X509_free(certs->places[i].cert);
 		free(certs->places[i].owned);
 	}
-	memset(certs, 0, sizeof(*certs));
+	memset(certs->places, 0, sizeof(certs->places));
+	certs->count = 0;
 }
 
 void
@@ -56,7 +59,14 @@ smime_certs_free(struct smime_certs *certs)
 	if (certs == NULL)
 		return;
 	forget_all(certs);
+	smime_trust_free(certs->trust);
 	free(certs);
+}
+
+struct smime_trust **
+smime_certs_trust(struct smime_certs *certs)
+{
+	return &certs->trust;
 }
 
 /* Where it is, or where it would be. */

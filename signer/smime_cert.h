@@ -25,6 +25,8 @@ struct smime_certs;
 
 struct smime_certs *smime_certs_new(void);
 void smime_certs_free(struct smime_certs *certs);
+/* The place of signer/smime_trust.h, whose life is the same. */
+struct smime_trust **smime_certs_trust(struct smime_certs *certs);
 
 /* The one certificate that is all of der, to be freed; NULL and a sentence. */
 X509 *smime_cert_read(

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Chains of certificates, by OpenSSL, asked twice: for trust, then for
+ * Chains of certificates, by OpenSSL for trust, then by the stored lists for
  * revocation.  One question would answer "no list" and "not trusted" alike.
  * Runs in: postern-signerd's `open` workers.  Trusts: the task's anchors.
  */
@@ -14,41 +14,12 @@
 #include "signer/keystore.h"
 #include "signer/smime_cert.h"
 #include "signer/smime_judge.h"
+#include "signer/trust_x509.h"
 
 /* Certificates between a signer and his anchor. */
 #define CHAIN_DEPTH_MAX 10
 /* 112 bits: RSA from 2048, no SHA-1 in a chain (SSL_CTX_set_security_level). */
 #define AUTH_LEVEL 2
-
-static int
-add_key(struct smime_judge *j, struct worker_context *context,
-    const struct ipc_record_work_key *key, struct err *err)
-{
-	const unsigned char *p = (const unsigned char *)key->public.p;
-	X509_CRL *list;
-	X509 *cert;
-
-	if (key->use == WORK_KEY_CRL) {
-		list = d2i_X509_CRL(NULL, &p, (long)key->public.n);
-		if (list == NULL)
-			return err_set(err, "a revocation list is damaged");
-		if (sk_X509_CRL_push(j->lists, list) <= 0)
-			fatal("out of memory");
-		return 0;
-	}
-	if (key->use != WORK_KEY_ANCHOR && key->use != WORK_KEY_INTERMEDIATE)
-		return 0;
-	cert = smime_cert_read(context->certs, key->public, err);
-	if (cert == NULL)
-		return -1;
-	if (key->use == WORK_KEY_ANCHOR) {
-		(void)X509_STORE_add_cert(j->anchors, cert);
-		X509_free(cert);
-	} else if (sk_X509_push(j->others, cert) <= 0) {
-		fatal("out of memory");
-	}
-	return 0;
-}
 
 int
 smime_judge_init(struct smime_judge *j, struct worker_context *context,
@@ -56,19 +27,28 @@ smime_judge_init(struct smime_judge *j, struct worker_context *context,
 {
 	struct ipc_list keys = work->keys;
 	struct ipc_record_work_key key;
+	struct slice folder = {NULL, 0};
+	struct slice id = {NULL, 0};
 
 	*j = (struct smime_judge){
-	    .anchors = X509_STORE_new(),
-	    .others = sk_X509_new_null(),
-	    .lists = sk_X509_CRL_new_null(),
-	    .sent = sent,
-	    .work = work,
-	};
-	if (j->anchors == NULL || j->others == NULL || j->lists == NULL)
+	    .others = sk_X509_new_null(), .sent = sent, .work = work};
+	if (j->others == NULL)
 		fatal("out of memory");
-	while (ipc_work_key_next(&keys, &key))
-		if (add_key(j, context, &key, err) == -1)
+	while (ipc_work_key_next(&keys, &key)) {
+		X509 *cert;
+
+		if (key.use == WORK_KEY_TRUST) {
+			folder = key.ref;
+			id = key.fingerprint;
+		}
+		if (key.use != WORK_KEY_INTERMEDIATE)
+			continue;
+		cert = smime_cert_read(context->certs, key.public, err);
+		if (cert == NULL)
 			return -1;
+		if (sk_X509_push(j->others, cert) <= 0)
+			fatal("out of memory");
+	}
 	for (int i = 0; i < sk_X509_num(sent); i++) {
 		X509 *cert = sk_X509_value(sent, i);
 
@@ -76,15 +56,15 @@ smime_judge_init(struct smime_judge *j, struct worker_context *context,
 			fatal("out of memory");
 		(void)X509_up_ref(cert);
 	}
-	return 0;
+	j->trust = smime_trust_read(context->certs, folder, id, err);
+	return j->trust == NULL ? -1 : 0;
 }
 
 void
 smime_judge_clear(struct smime_judge *j)
 {
-	X509_STORE_free(j->anchors);
 	sk_X509_pop_free(j->others, X509_free);
-	sk_X509_CRL_pop_free(j->lists, X509_CRL_free);
+	sk_X509_pop_free(j->unlisted, X509_free);
 	*j = (struct smime_judge){.work = NULL};
 }
 
@@ -106,37 +86,29 @@ purpose_of(const struct smime_judge *j, X509 *cert)
 						  : X509_PURPOSE_ANY;
 }
 
+/* *chain_r: as far as it was built; the caller's. */
 static int
-check_chain(const struct smime_judge *j, X509 *cert, bool with_lists,
-    int (*callback)(int, X509_STORE_CTX *), void *arg)
+check_chain(const struct smime_judge *j, X509 *cert, STACK_OF(X509) * *chain_r)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-	unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN;
 	X509_VERIFY_PARAM *param;
 	int error = X509_V_ERR_UNSPECIFIED;
 
 	if (ctx == NULL ||
-	    X509_STORE_CTX_init(ctx, j->anchors, cert, j->others) != 1)
+	    X509_STORE_CTX_init(ctx, j->trust->anchors, cert, j->others) != 1)
 		fatal("out of memory");
-	if (with_lists) {
-		flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
-		X509_STORE_CTX_set0_crls(ctx, j->lists);
-	}
 	param = X509_STORE_CTX_get0_param(ctx);
 	(void)X509_STORE_CTX_set_default(ctx, "smime_sign");
 	(void)X509_VERIFY_PARAM_set_purpose(param, purpose_of(j, cert));
 	X509_VERIFY_PARAM_set_time(param, (time_t)j->work->now_s);
 	X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH_MAX);
 	X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
-	(void)X509_VERIFY_PARAM_set_flags(param, flags);
-	if (callback != NULL) {
-		X509_STORE_CTX_set_verify_cb(ctx, callback);
-		X509_STORE_CTX_set_app_data(ctx, arg);
-	}
+	(void)X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
 	if (X509_verify_cert(ctx) == 1)
 		error = X509_V_OK;
 	else if (X509_STORE_CTX_get_error(ctx) != X509_V_OK)
 		error = X509_STORE_CTX_get_error(ctx);
+	*chain_r = X509_STORE_CTX_get1_chain(ctx);
 	X509_STORE_CTX_free(ctx);
 	ERR_clear_error();
 	return error;
@@ -159,49 +131,61 @@ static const struct {
 	"the certificate is not for signing mail"},
 };
 
-/*
- * How many lists were missing, and whether any of them names a certificate of
- * the chain: an answer about one is worth more than a missing one of another.
- */
-struct revocation_answer {
-	bool is_revoked;
-	bool is_unknown;
-};
-
-static int
-note_revocation(int is_good, X509_STORE_CTX *ctx)
+/* All but the anchor, for which its administrator answers. */
+static enum verdict_revocation
+check_revocation(const struct smime_judge *j, STACK_OF(X509) * chain)
 {
-	struct revocation_answer *answer = X509_STORE_CTX_get_app_data(ctx);
+	enum verdict_revocation result = REVOCATION_GOOD;
 
-	if (is_good)
-		return 1;
-	if (X509_STORE_CTX_get_error(ctx) == X509_V_ERR_CERT_REVOKED)
-		answer->is_revoked = true;
-	else
-		answer->is_unknown = true;
-	return 1;
+	for (int i = 0; i + 1 < sk_X509_num(chain); i++) {
+		const enum trust_said said =
+		    trust_ask(j->trust->folder, sk_X509_value(chain, i),
+			sk_X509_value(chain, i + 1), j->work->now_s);
+
+		/* Worth more than a list that is missing of another one. */
+		if (said == TRUST_NAMED)
+			return REVOCATION_REVOKED;
+		if (said != TRUST_NOT_NAMED)
+			result = REVOCATION_UNKNOWN;
+	}
+	return result;
 }
 
-static enum verdict_revocation
-check_revocation(const struct smime_judge *j, X509 *cert)
+static bool
+is_blocked(const struct smime_judge *j, STACK_OF(X509) * chain)
 {
-	struct revocation_answer answer = {.is_revoked = false};
-	int error;
+	for (int i = 0; i < sk_X509_num(chain); i++)
+		if (smime_trust_blocks(j->trust, sk_X509_value(chain, i)))
+			return true;
+	return false;
+}
 
-	if (sk_X509_CRL_num(j->lists) == 0)
-		return REVOCATION_UNKNOWN;
-	error = check_chain(j, cert, true, note_revocation, &answer);
-	if (answer.is_revoked)
-		return REVOCATION_REVOKED;
-	return answer.is_unknown || error != X509_V_OK ? REVOCATION_UNKNOWN
-						       : REVOCATION_GOOD;
+static void
+judge_revocation(struct smime_judge *j, STACK_OF(X509) * chain,
+    struct smime_judgement *judgement)
+{
+	judgement->revocation = check_revocation(j, chain);
+	if (judgement->revocation == REVOCATION_REVOKED) {
+		judgement->kind = VERDICT_REVOKED;
+		judgement->reason = "its certificate was revoked";
+	} else if (judgement->revocation == REVOCATION_UNKNOWN) {
+		if (j->unlisted == NULL)
+			j->unlisted = X509_chain_up_ref(chain);
+		if (j->trust->requires_revocation &&
+		    judgement->kind == VERDICT_PASS) {
+			judgement->kind = VERDICT_UNTRUSTED;
+			judgement->reason = "whether its certificate was "
+					    "revoked is not known";
+		}
+	}
 }
 
 void
-smime_judge_cert(const struct smime_judge *j, X509 *cert,
-    struct smime_judgement *judgement_r)
+smime_judge_cert(
+    struct smime_judge *j, X509 *cert, struct smime_judgement *judgement_r)
 {
-	int error = check_chain(j, cert, false, NULL, NULL);
+	STACK_OF(X509) *chain = NULL;
+	int error = check_chain(j, cert, &chain);
 
 	*judgement_r = (struct smime_judgement){VERDICT_UNTRUSTED,
 	    REVOCATION_UNKNOWN, "its certificate leads to no trusted CA"};
@@ -212,13 +196,41 @@ smime_judge_cert(const struct smime_judge *j, X509 *cert,
 		judgement_r->kind = trust_errors[i].kind;
 		judgement_r->reason = trust_errors[i].reason;
 	}
-	if (judgement_r->kind == VERDICT_UNTRUSTED)
-		return;
-	judgement_r->revocation = check_revocation(j, cert);
-	if (judgement_r->revocation == REVOCATION_REVOKED) {
-		judgement_r->kind = VERDICT_REVOKED;
-		judgement_r->reason = "its certificate was revoked";
+	if (is_blocked(j, chain)) {
+		judgement_r->kind = VERDICT_UNTRUSTED;
+		judgement_r->reason = "a certificate that it leads to is "
+				      "blocked";
 	}
+	if (judgement_r->kind != VERDICT_UNTRUSTED)
+		judge_revocation(j, chain, judgement_r);
+	sk_X509_pop_free(chain, X509_free);
+}
+
+/* ---- lists that are missing ---- */
+
+void
+smime_judge_tell_unlisted(
+    const struct smime_judge *j, struct slice from, struct work_answer *answer)
+{
+	struct ipc_record_harvest harvest = {.kind = SLICE("crl"),
+	    .address = from,
+	    .source = SLICE("smime"),
+	    .trust = TRUST_HARVESTED};
+	struct trust_points points = {.count = 0};
+	struct buf der;
+
+	for (int i = 0; points.count == 0 && i + 1 < sk_X509_num(j->unlisted);
+	     i++)
+		trust_points_of(sk_X509_value(j->unlisted, i), &points);
+	if (points.count == 0)
+		return;
+	buf_init(&der, IPC_KEY_MAX);
+	for (int i = 0; i + 1 < sk_X509_num(j->unlisted); i++)
+		smime_cert_write(sk_X509_value(j->unlisted, i), &der);
+	harvest.public = buf_slice(&der);
+	if (der.n > 0 && !der.overflowed)
+		(void)ipc_harvest_add(&answer->harvested, &harvest, NULL);
+	buf_clear(&der);
 }
 
 /* ---- harvest ---- */

@@ -222,6 +222,8 @@ judge_signers(const struct smime_verify *t, CMS_ContentInfo *cms,
 	}
 	if (rc == 0 && v->kind == VERDICT_PASS)
 		smime_judge_harvest(&judge, cms, t->from, t->answer);
+	if (rc == 0)
+		smime_judge_tell_unlisted(&judge, t->from, t->answer);
 	smime_judge_clear(&judge);
 	sk_X509_pop_free(certs, X509_free);
 	return rc;

@@ -12,45 +12,54 @@ test_pgp_packets_SOURCES = signer/pgp_armor.c signer/pgp_packets.c
 
 # Messages up to where gpg would start.
 fuzz_pgp_SOURCES = signer/content.c signer/work.c $(pgp_SOURCES) \
-	$(smime_SOURCES) $(keyring_SOURCES)
+	$(smime_SOURCES) $(keyring_SOURCES) signer/trust.c
 
 # ---- keys: the store, what is at rest, the `key` worker ----
 keystore_SOURCES = signer/keystore.c signer/keystore_change.c \
-	signer/keystore_trust.c
+	signer/keystore_crl.c signer/keystore_trust.c signer/trust.c
 keyring_SOURCES = signer/keyring.c signer/keyring_token.c signer/wrap.c
-key_worker_SOURCES = signer/key_import.c signer/key_issue.c \
-	signer/key_task.c signer/key_worker.c signer/key_worker_ca.c \
+crl_read_SOURCES = signer/crl_read.c signer/key_task.c signer/key_x509.c \
+	signer/trust.c signer/trust_x509.c
+key_worker_SOURCES = signer/crl_read.c signer/key_import.c \
+	signer/key_issue.c signer/key_task.c signer/key_worker.c \
+	signer/key_worker_ca.c signer/key_worker_crl.c \
 	signer/key_worker_chain.c \
 	signer/key_x509.c
 test_keystore_SOURCES = $(keystore_SOURCES)
 test_keyring_SOURCES = $(keyring_SOURCES) signer/master_key.c
 test_wrap_SOURCES = signer/wrap.c
 test_key_worker_SOURCES = tests/unit/key_task_host.c \
-	$(key_worker_SOURCES) $(keyring_SOURCES) $(pgp_key_SOURCES) signer/content.c signer/work.c
+	$(key_worker_SOURCES) $(keyring_SOURCES) $(pgp_key_SOURCES) \
+	signer/content.c signer/trust.c signer/trust_x509.c signer/work.c
 fuzz_key_file_SOURCES = $(test_key_worker_SOURCES)
 test_harvest_SOURCES = signer/key_call.c signer/key_harvest.c \
 	$(key_worker_SOURCES) $(keystore_SOURCES) signer/wrap.c \
 	$(pgp_key_SOURCES) $(smime_world_SOURCES)
 
-key_admin_SOURCES = signer/key_admin.c signer/key_admin_ca.c \
-	signer/key_admin_dkim.c signer/key_admin_pgp.c \
-	signer/key_admin_smime.c signer/key_call.c signer/key_files.c \
-	signer/key_harvest.c signer/pgp_wkd.c
+key_admin_SOURCES = signer/crl_points.c signer/crls.c signer/key_admin.c \
+	signer/key_admin_ca.c signer/key_admin_ca_crl.c \
+	signer/key_admin_crl.c signer/key_admin_dkim.c \
+	signer/key_admin_pgp.c signer/key_admin_smime.c signer/key_call.c \
+	signer/key_expiry.c signer/key_files.c signer/key_harvest.c \
+	signer/pgp_wkd.c
 
 # ---- entities and S/MIME ----
 smime_SOURCES = signer/canon.c signer/canon_scan.c signer/delivery.c \
 	signer/der_walk.c signer/entity.c signer/legacy_display.c \
-	signer/line_sink.c signer/removals.c signer/shape.c signer/sink.c \
-	signer/sink_bio.c signer/smime_cert.c signer/smime_decrypt.c \
-	signer/smime_judge.c signer/smime_memo.c signer/smime_open.c \
-	signer/smime_protect.c signer/smime_sign.c signer/smime_verify.c \
-	signer/transfer.c signer/verdict.c
-smime_world_SOURCES = tests/unit/smime_world.c signer/content.c \
-	signer/work.c $(smime_SOURCES)
+	signer/line_sink.c signer/smime_memo.c \
+	signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
+	signer/smime_cert.c signer/smime_decrypt.c signer/smime_judge.c \
+	signer/smime_open.c signer/smime_protect.c signer/smime_sign.c \
+	signer/smime_trust.c signer/smime_verify.c signer/transfer.c \
+	signer/trust_x509.c signer/verdict.c
+smime_world_SOURCES = tests/unit/smime_world.c \
+	tests/unit/trust_host.c signer/content.c signer/work.c \
+	$(smime_SOURCES) $(crl_read_SOURCES)
 test_canon_SOURCES = $(smime_world_SOURCES)
 test_der_walk_SOURCES = signer/der_walk.c
 test_legacy_display_SOURCES = signer/legacy_display.c
 test_entity_SOURCES = $(smime_world_SOURCES)
+test_crl_read_SOURCES = $(smime_world_SOURCES)
 test_smime_SOURCES = $(smime_world_SOURCES)
 smime_forge_SOURCES = tests/unit/smime_forge.c $(smime_world_SOURCES)
 test_smime_forged_SOURCES = $(smime_forge_SOURCES)

@@ -8,7 +8,7 @@
  *	           [--options N] [--shared] [--remove KIND VALUE]...
  *	           protect FILE...
  *	smime_work [--anchor CERT]... [--decrypt CERT KEY]... [--crl FILE]...
- *	           open FILE...
+ *	           open FILE...         (anchors before lists)
  *
  * FILE is a message; what comes of it is written to FILE.out, and what else is
  * known to standard output, a line each: the outcome, what was applied, the
@@ -32,11 +32,12 @@
 #include "signer/smime.h"
 #include "signer/smime_cert.h"
 #include "signer/smime_memo.h"
+#include "tests/unit/trust_host.h"
 
 /* As large as a message of a test. */
 #define OUTPUT_MAX ((uint64_t)1024 * 1024 * 1024)
 #define KEYS_OCTETS_MAX ((size_t)16 * 1024 * 1024)
-#define LIST_MAX ((size_t)IPC_KEY_MAX)
+#define LIST_MAX ((size_t)IPC_CRL_MAX)
 #define NAME_MAX_OCTETS 4096
 
 static const char *const outcomes[SIGN_OUTCOME_COUNT] = {
@@ -89,6 +90,7 @@ struct tool {
 	struct ipc_list_writer keys;
 	struct ipc_list_writer removals;
 	struct ipc_list_writer facts;
+	struct trust_host trust;
 	unsigned options;
 	bool has_aead;
 };
@@ -131,7 +133,10 @@ add_cert(
 
 	buf_init(&der, LIST_MAX);
 	smime_cert_write(cert, &der);
-	add_record(tool, use, buf_slice(&der), ref);
+	if (use == WORK_KEY_ANCHOR)
+		trust_host_anchor(&tool->trust, buf_slice(&der));
+	else
+		add_record(tool, use, buf_slice(&der), ref);
 	buf_clear(&der);
 	X509_free(cert);
 }
@@ -148,7 +153,8 @@ add_list(struct tool *tool, const char *name)
 	if (fd == -1 || content_of_file(fd, &content, &err) == -1 ||
 	    content_load(&content, LIST_MAX, &all, &owned, &err) == -1)
 		fatal("no list in %s", name);
-	add_record(tool, WORK_KEY_CRL, all, "");
+	if (trust_host_list(&tool->trust, all, (int64_t)time(NULL), &err) == -1)
+		fatal("%s: %s", name, err.text);
 	free(owned);
 	(void)close(fd);
 }
@@ -270,7 +276,7 @@ static const struct option_row {
     {"--to", 1, WORK_KEY_ENCRYPT},
     {"--anchor", 1, WORK_KEY_ANCHOR},
     {"--decrypt", 2, WORK_KEY_DECRYPT},
-    {"--crl", 1, WORK_KEY_CRL},
+    {"--crl", 1, WORK_KEY_TRUST},
     {"--aead", 0, WORK_KEY_USE_COUNT},
     {"--shared", 0, WORK_KEY_USE_COUNT},
     {"--options", 1, WORK_KEY_USE_COUNT},
@@ -317,8 +323,12 @@ int
 main(int argc, char **argv)
 {
 	struct tool tool = {.options = 0};
+	struct ipc_record_work_key trust;
+	struct err err;
 	bool opens;
 	int at = 1;
+
+	trust_host_init(&tool.trust);
 
 	tool.context.keyring = &tool.ring;
 	ipc_list_writer_init(&tool.keys, KEYS_OCTETS_MAX);
@@ -334,8 +344,12 @@ main(int argc, char **argv)
 	opens = at < argc && strcmp(argv[at], "open") == 0;
 	if (at == argc || (!opens && strcmp(argv[at], "protect") != 0))
 		fatal("usage: smime_work [OPTION...] protect|open FILE...");
+	trust = trust_host_publish(&tool.trust);
+	if (ipc_work_key_add(&tool.keys, &trust, &err) == -1)
+		fatal("%s", err.text);
 	for (at++; at < argc; at++)
 		do_file(&tool, opens, argv[at]);
+	trust_host_clear(&tool.trust);
 	smime_certs_free(tool.context.certs);
 	smime_memo_free(tool.context.memo);
 	for (size_t i = 0; i < tool.ring.count; i++) {

@@ -29,8 +29,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	key_task_host_seal(&host, "open", &key);
 	if (which == 0)
 		key_task_host_fact(&host, "may_be_public", "yes");
-	key_task_host_part(
-	    &host, "file", (struct slice){(const char *)data + 1, size - 1});
+	if (ops[which] == KEY_OP_READ_CRL)
+		host.file = (struct slice){(const char *)data + 1, size - 1};
+	else
+		key_task_host_part(&host, "file",
+		    (struct slice){(const char *)data + 1, size - 1});
 	if (which < 4)
 		key_task_host_part(&host, "passphrase", SLICE("test"));
 	if (key_task_host_run(&host, 1700000000) != SIGNED_DONE &&

@@ -298,7 +298,9 @@ with tap.group("keys"):
     run("ca", "show", code=3)
     run("ca", "new", "Example Ltd")
     run("ca", "show")
-    run("ca", "crl")
+    tap.contains(run("ca", "crl"), "BEGIN X509 CRL", "its list")
+    run("ca", "crl", "--renew")
+    run("ca", "crl", "--der", os.path.join(gw.folder, "own.crl"))
     run("ca", "revoke", "00ff", code=3)
     run("ca", "issue", "nobody", code=2)
     run("key", "smime", "new", "anna@example.org")
@@ -334,6 +336,8 @@ with tap.group("keys"):
     tap.contains(run("key", "crl", "list"), "built-in", "its list")
     run("key", "crl", "import", cert, code=2)
     run("key", "crl", "fetch", "gopher://example.org/", code=2)
+    run("key", "crl", "remove", "http://example.org/", code=3)
+    run("key", "crl", "places")
 
     run("policy", "add", "*", "*", "sign", "required")
     tap.contains(run("explain", "--from", "anna@example.org", "--to",

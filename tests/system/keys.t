@@ -183,6 +183,37 @@ def revoke(ca, pem):
     carl = key_of("smime", "carl@")
     tap.equal([k["status"] for k in carl], ["revoked"],
               "in the store it is revoked, too")
+    publish(ca, serial, crl)
+
+
+def publish(ca, serial, crl):
+    """The list is kept, to be published; certificates say where."""
+    with open(crl, encoding="ascii") as f:
+        tap.equal(gw.cli("ca", "crl").strip(), f.read().strip(),
+                  "the list is the one that was made")
+    der = path("own.crl")
+    gw.cli("ca", "crl", "--der", der)
+    tap.contains(openssl("crl", "-inform", "DER", "-in", der, "-noout",
+                         "-text", "-CAfile", ca), serial,
+                 "as DER it is for a web server")
+    before = openssl("crl", "-in", crl, "-noout", "-crlnumber")
+    newer = save("newer.pem", gw.cli("ca", "crl", "--renew"))
+    tap.ok(openssl("crl", "-in", newer, "-noout", "-crlnumber") > before,
+           "a new one has a higher number")
+    url = "http://crl.example.org/our,ca.crl"
+    gw.set(**{"crypto.ca_crl_url": url})
+    dirk = path("dirk.p12")
+    gw.cli("ca", "issue", "dirk@example.org", "--pkcs12", dirk,
+           "--password-stdin", input=WORDS)
+    text = openssl("pkcs12", "-in", dirk, "-passin", f"pass:{WORDS}",
+                   "-nokeys", "-clcerts")
+    tap.contains(openssl("x509", "-noout", "-ext", "crlDistributionPoints",
+                         input=text), url, "where it is stands in what is "
+                 "issued then")
+    gw.set(**{"crypto.ca_crl_url": "file:///tmp/x"})
+    refused("no URL of the web", "ca", "issue", "dirk@example.org",
+            "--pkcs12", path("x.p12"), "--password-stdin", input=WORDS)
+    gw.set(**{"crypto.ca_crl_url": ""})
 
 
 def requests():

@@ -16,6 +16,7 @@ key_task_host_init(struct key_task_host *host, enum key_op op)
 	memset(host, 0, sizeof(*host));
 	ipc_list_writer_init(&host->facts, ROOM);
 	ipc_list_writer_init(&host->parts, ROOM);
+	ipc_list_writer_init(&host->keys, ROOM);
 	buf_init(&host->content, 2 * ROOM);
 	work_answer_init(&host->answer, -1, 8 * ROOM);
 	key_task_host_fact(host, "op", key_op_name(op));
@@ -27,6 +28,7 @@ key_task_host_clear(struct key_task_host *host)
 {
 	ipc_list_writer_clear(&host->facts);
 	ipc_list_writer_clear(&host->parts);
+	ipc_list_writer_clear(&host->keys);
 	buf_clear(&host->content);
 	work_answer_clear(&host->answer);
 }
@@ -48,6 +50,16 @@ key_task_host_part(
     struct key_task_host *host, const char *name, struct slice data)
 {
 	(void)key_part_add(&host->parts, name, data, NULL);
+}
+
+void
+key_task_host_key(
+    struct key_task_host *host, enum work_key_use use, struct slice public)
+{
+	const struct ipc_record_work_key record = {
+	    .use = (uint16_t)use, .public = public};
+
+	(void)ipc_work_key_add(&host->keys, &record, NULL);
 }
 
 void
@@ -75,12 +87,14 @@ key_task_host_run(struct key_task_host *host, int64_t now_s)
 	struct work work = {.op = WORK_KEY,
 	    .now_s = now_s,
 	    .output_limit = 8 * ROOM,
-	    .facts = ipc_list_of(&host->facts)};
+	    .facts = ipc_list_of(&host->facts),
+	    .keys = ipc_list_of(&host->keys)};
 	struct err err;
 
 	if (key_parts_write(&host->parts, &host->content, &err) == -1)
 		bug("%s", err.text);
-	work.content = content_of(buf_slice(&host->content));
+	work.content = content_of(
+	    host->file.n > 0 ? host->file : buf_slice(&host->content));
 	work_key(&context, &work, &host->answer);
 	if (host->answer.outcome == SIGNED_DONE &&
 	    (content_writer_finish(&host->answer.output, &host->output) == -1 ||

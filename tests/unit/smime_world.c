@@ -14,6 +14,7 @@
 #include "signer/smime_cert.h"
 #include "signer/smime_memo.h"
 #include "tests/unit/smime_world.h"
+#include "tests/unit/trust_host.h"
 
 #define DAY_S 86400
 #define LISTS_MAX ((size_t)8 * 1024 * 1024)
@@ -183,12 +184,16 @@ struct keyring {
 	size_t count;
 	struct world_id *ids[RING_MAX];
 	struct smime_certs *certs; /* of all tasks with it */
+	struct trust_host trust;   /* whom the task at hand believes */
 };
 
 struct keyring *
 world_keyring(void)
 {
-	return xcalloc(1, sizeof(struct keyring));
+	struct keyring *keyring = xcalloc(1, sizeof(*keyring));
+
+	trust_host_init(&keyring->trust);
+	return keyring;
 }
 
 void
@@ -202,8 +207,10 @@ world_keyring_add(struct keyring *keyring, struct world_id *id)
 void
 keyring_free(struct keyring *keyring)
 {
-	if (keyring != NULL)
+	if (keyring != NULL) {
 		smime_certs_free(keyring->certs);
+		trust_host_clear(&keyring->trust);
+	}
 	free(keyring);
 }
 
@@ -242,6 +249,8 @@ world_task_clear(struct world_task *task)
 {
 	task->context.keyring->certs = task->context.certs;
 	smime_memo_free(task->context.memo);
+	if (task->believes)
+		trust_host_forget(&task->context.keyring->trust);
 	ipc_list_writer_clear(&task->keys);
 	ipc_list_writer_clear(&task->removals);
 	ipc_list_writer_clear(&task->facts);
@@ -261,19 +270,36 @@ world_task_key(struct world_task *task, enum work_key_use use,
 	};
 	struct err err;
 
-	if (ipc_work_key_add(&task->keys, &key, &err) == -1)
+	if (use == WORK_KEY_ANCHOR || use == WORK_KEY_BLOCKED) {
+		task->believes = true;
+		if (use == WORK_KEY_ANCHOR)
+			trust_host_anchor(
+			    &task->context.keyring->trust, key.public);
+		else
+			trust_host_block(
+			    &task->context.keyring->trust, key.public);
+	} else if (ipc_work_key_add(&task->keys, &key, &err) == -1) {
 		bug("%s", err.text);
+	}
 }
 
 void
 world_task_crl(struct world_task *task, struct slice der)
 {
-	const struct ipc_record_work_key key = {
-	    .use = WORK_KEY_CRL, .public = der};
 	struct err err;
 
-	if (ipc_work_key_add(&task->keys, &key, &err) == -1)
+	task->believes = true;
+	/* Read when it was made: it may be out of date by now. */
+	if (trust_host_list(&task->context.keyring->trust, der,
+		WORLD_NOW_S - DAY_S + 1, &err) == -1)
 		bug("%s", err.text);
+}
+
+void
+world_task_strict(struct world_task *task)
+{
+	task->believes = true;
+	task->context.keyring->trust.requires_revocation = true;
 }
 
 void
@@ -313,6 +339,14 @@ world_said(const struct world_task *task, const char *name)
 static void
 prepare(struct world_task *task)
 {
+	struct ipc_record_work_key trust;
+	struct err err;
+
+	if (task->believes) {
+		trust = trust_host_publish(&task->context.keyring->trust);
+		if (ipc_work_key_add(&task->keys, &trust, &err) == -1)
+			bug("%s", err.text);
+	}
 	task->work.keys = ipc_list_of(&task->keys);
 	task->work.removals = ipc_list_of(&task->removals);
 	task->work.facts = ipc_list_of(&task->facts);

@@ -60,6 +60,7 @@ struct world_task {
 	struct ipc_list_writer removals;
 	struct ipc_list_writer facts;
 	struct content result; /* after running, when something was written */
+	bool believes;         /* has anchors or lists */
 };
 
 void world_task_init(
@@ -67,7 +68,10 @@ void world_task_init(
 void world_task_clear(struct world_task *task);
 void world_task_key(struct world_task *task, enum work_key_use use,
     const struct world_id *id, bool has_aead);
+/* After the anchors. */
 void world_task_crl(struct world_task *task, struct slice der);
+/* A signature counts only when its revocation is known. */
+void world_task_strict(struct world_task *task);
 void world_task_removal(
     struct world_task *task, const char *name, const char *value);
 void world_task_fact(

@@ -68,7 +68,10 @@ test_refused(
 	key_task_host_init(&host, op);
 	key_task_host_fact(&host, "algorithm", algorithm);
 	key_task_host_fact(&host, "address", "a@b.example");
-	key_task_host_part(&host, "file", slice_of(file));
+	if (op == KEY_OP_READ_CRL)
+		host.file = slice_of(file);
+	else
+		key_task_host_part(&host, "file", slice_of(file));
 	key_task_host_seal(&host, "sign", &key);
 	key_task_host_seal(&host, "open", &key);
 	is_int(key_task_host_run(&host, NOW_S), SIGNED_PERMANENT,

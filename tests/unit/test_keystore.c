@@ -4,12 +4,13 @@
  * may replace, anchors, CRLs, DKIM selectors, and that it is all there after
  * it was opened again.
  */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "signer/keystore_change.h"
+#include "signer/keystore_crl.h"
 #include "tests/unit/tap.h"
 
 #define NOW_S 1700000000
@@ -39,6 +40,29 @@ set_up(struct fixture *f)
 }
 
 static void
+remove_trust(const struct fixture *f)
+{
+	static const char *const folders[] = {
+	    "keys/open/.trust", "keys/open", "keys"};
+	char path[TRUST_FOLDER_SIZE];
+	const struct dirent *entry;
+	DIR *folder;
+
+	(void)trust_folder(f->folder, path, NULL);
+	folder = opendir(path);
+	while (folder != NULL && (entry = readdir(folder)) != NULL)
+		if (entry->d_name[0] != '.')
+			trust_remove(path, entry->d_name);
+	if (folder != NULL)
+		(void)closedir(folder);
+	for (size_t i = 0; i < 3; i++) {
+		(void)snprintf(
+		    path, sizeof(path), "%s/%s", f->folder, folders[i]);
+		(void)rmdir(path);
+	}
+}
+
+static void
 tear_down(struct fixture *f)
 {
 	char path[128];
@@ -46,6 +70,7 @@ tear_down(struct fixture *f)
 	keystore_close(f->keystore);
 	(void)snprintf(path, sizeof(path), "%s/keys.db", f->folder);
 	(void)unlink(path);
+	remove_trust(f);
 	(void)rmdir(f->folder);
 }
 
@@ -397,20 +422,60 @@ test_dkim(struct fixture *f)
 	is_u64(count, 1, "one whose time ended signs no more");
 }
 
+/* A list that names these serials; lines, each ends. */
+static struct slice
+make_list(const char *serials, int64_t this_update_s, struct buf *out)
+{
+	struct trust_list list = {.this_update_s = this_update_s,
+	    .next_update_s = NOW_S + 10 * DAY_S};
+	unsigned char digests[8 * TRUST_DIGEST_SIZE];
+	struct err err;
+
+	memset(list.issuer, 7, sizeof(list.issuer));
+	while (*serials != '\0') {
+		const size_t n = strcspn(serials, " ");
+
+		trust_serial_digest((struct slice){serials, n},
+		    digests + list.count++ * TRUST_DIGEST_SIZE);
+		serials += n + (serials[n] == ' ');
+	}
+	buf_reset(out);
+	if (trust_list_write(&list, digests, out, &err) == -1 ||
+	    trust_list_check(buf_slice(out), &list, &err) == -1)
+		bug("%s", err.text);
+	return buf_slice(out);
+}
+
+static enum trust_said
+ask(struct fixture *f, const char *serial, int64_t now_s)
+{
+	unsigned char issuer[TRUST_ISSUER_SIZE];
+	unsigned char digest[TRUST_DIGEST_SIZE];
+	const char *folder;
+	const char *id;
+
+	(void)keystore_trust(f->keystore, false, &folder, &id, NULL);
+	memset(issuer, 7, sizeof(issuer));
+	trust_serial_digest(slice_of(serial), digest);
+	return trust_list_ask(folder, issuer, slice_of(""), digest, now_s);
+}
+
 static void
-test_trust(struct fixture *f)
+test_anchors(struct fixture *f)
 {
 	struct key_anchor anchor = {.fingerprint = "F00",
 	    .subject = "CN=CA",
 	    .certificate = SLICE("der")};
-	struct key_crl crl = {
-	    .issuer = "CN=CA", .this_update_s = NOW_S, .der = SLICE("crl")};
 	const struct key_anchor *anchors;
-	const struct key_crl *crls;
-	struct key key = key_named(KEY_SMIME, "0A0B", "");
+	char first[TRUST_ID_SIZE];
+	const char *folder;
+	const char *id;
 	size_t count;
 	struct err err;
 
+	ok(keystore_trust(f->keystore, false, &folder, &id, &err) == 0,
+	    "whom to believe is written for workers");
+	memcpy(first, id, sizeof(first));
 	is_int(keystore_add_anchor(f->keystore, &anchor, &err), CHANGE_DONE,
 	    "an anchor");
 	is_int(keystore_add_anchor(f->keystore, &anchor, &err), CHANGE_EXISTS,
@@ -419,21 +484,97 @@ test_trust(struct fixture *f)
 		count == 1 &&
 		slice_equals(anchors[0].certificate, SLICE("der")),
 	    "and it is there");
+	ok(keystore_trust(f->keystore, false, &folder, &id, &err) == 0 &&
+		strcmp(first, id) != 0,
+	    "workers see that there is another one");
+	memcpy(first, id, sizeof(first));
+	ok(keystore_trust(f->keystore, true, &folder, &id, &err) == 0 &&
+		strcmp(first, id) != 0,
+	    "and when more is asked of a signature");
+}
+
+static void
+test_lists(struct fixture *f)
+{
+	static const char scopes[][TRUST_SCOPE_SIZE] = {
+	    "", "http://ca.example/1"};
+	struct key_crl crl = {.issuer = "CN=CA",
+	    .this_update_s = NOW_S,
+	    .next_update_s = NOW_S + 10 * DAY_S};
+	const struct key_crl *crls;
+	struct key key = key_named(KEY_SMIME, "A0B", "");
+	struct buf list;
+	size_t count;
+	struct err err;
+
+	memset(crl.issuer_id, 7, sizeof(crl.issuer_id));
+	buf_init(&list, TRUST_LIST_MAX);
+	is_int(ask(f, "A0B", NOW_S), TRUST_NO_LIST, "no list yet");
 	(void)add(f, &key, "ida@i.example", TRUST_CHAIN);
-	is_int(keystore_put_crl(
-		   f->keystore, &crl, SLICE("\n0A0B0C\nA0B\n"), &count, &err),
-	    CHANGE_DONE, "a CRL");
+	is_int(keystore_put_crl(f->keystore, &crl, scopes, 1,
+		   make_list("A0B0C 1A0B 77", NOW_S, &list), &count, &err),
+	    CHANGE_DONE, "a list");
 	is_u64(count, 0, "whose serials are compared whole");
+	is_int(ask(f, "A0B", NOW_S), TRUST_NOT_NAMED, "workers see that");
+	is_int(ask(f, "A0B", NOW_S + 11 * DAY_S), TRUST_OUTDATED,
+	    "and when it is out of date");
+	is_int(ask(f, "77", NOW_S + 11 * DAY_S), TRUST_NAMED,
+	    "what it names is revoked even then");
 	crl.this_update_s++;
-	is_int(keystore_put_crl(
-		   f->keystore, &crl, SLICE("\n0A0B\n"), &count, &err),
+	is_int(keystore_put_crl(f->keystore, &crl, scopes, 2,
+		   make_list("A0B A0B", NOW_S, &list), &count, &err),
 	    CHANGE_DONE, "a newer one");
 	is_u64(count, 1, "revokes what it names");
+	is_int(ask(f, "A0B", NOW_S), TRUST_NAMED, "for workers, too");
+	is_int(ask(f, "77", NOW_S), TRUST_NOT_NAMED, "the old one is gone");
 	crl.this_update_s -= 2;
-	is_int(keystore_put_crl(f->keystore, &crl, SLICE("\n"), &count, &err),
-	    CHANGE_REFUSED, "an older one is refused");
-	ok(keystore_crls(f->keystore, &crls, &count, &err) == 0 && count == 1,
-	    "one list an issuer");
+	is_int(keystore_put_crl(f->keystore, &crl, scopes, 1,
+		   make_list("", NOW_S, &list), &count, &err),
+	    CHANGE_EXISTS, "an older one is refused");
+	is_int(ask(f, "A0B", NOW_S), TRUST_NAMED, "and leaves all as it was");
+	ok(keystore_crls(f->keystore, &crls, &count, &err) == 0 && count == 2,
+	    "one list for each scope");
+	(void)keystore_check_crls(f->keystore, &count, &err);
+	is_u64(count, 0, "none is missing");
+	buf_clear(&list);
+}
+
+static void
+test_sources(struct fixture *f)
+{
+	const struct crl_source *sources;
+	char url[64];
+	size_t count;
+	struct err err;
+
+	for (int i = 0; i < KEYSTORE_SOURCES_FOUND_MAX; i++) {
+		(void)snprintf(url, sizeof(url), "http://ca.example/%03d", i);
+		(void)keystore_put_source(
+		    f->keystore, url, false, NOW_S, SLICE("cert"), &err);
+	}
+	is_int(keystore_put_source(f->keystore, "http://one.more/", false,
+		   NOW_S, slice_of(""), &err),
+	    CHANGE_REFUSED, "places that certificates name are limited");
+	is_int(keystore_put_source(f->keystore, "http://one.more/", true, NOW_S,
+		   slice_of(""), &err),
+	    CHANGE_DONE, "not by what an administrator asks for");
+	is_int(keystore_put_source(f->keystore, "http://ca.example/007", false,
+		   NOW_S + 100, slice_of(""), &err),
+	    CHANGE_DONE, "one that is known is seen again");
+	(void)keystore_tell_source(
+	    f->keystore, "http://ca.example/007", NOW_S + 5, 3, "no", &err);
+	(void)keystore_trim_sources(f->keystore, NOW_S + 50, &err);
+	ok(keystore_sources(f->keystore, &sources, &count, &err) == 0 &&
+		count == 2,
+	    "those that nobody names any more go");
+	ok(strcmp(sources[0].url, "http://ca.example/007") == 0 &&
+		sources[0].failures == 3 && sources[0].due_s == NOW_S + 5 &&
+		strcmp(sources[0].reason, "no") == 0,
+	    "the others keep what came of them");
+	is_int(keystore_remove_source(f->keystore, "http://one.more/", &err),
+	    CHANGE_DONE, "one is removed");
+	is_int(keystore_remove_source(f->keystore, "http://one.more/", &err),
+	    CHANGE_NONE, "once");
 }
 
 static void
@@ -479,7 +620,9 @@ main(void)
 	test_preference(&f);
 	test_harvest_certificates(&f);
 	test_dkim(&f);
-	test_trust(&f);
+	test_anchors(&f);
+	test_lists(&f);
+	test_sources(&f);
 	test_lookup_cache(&f);
 	keystore_close(f.keystore);
 	open_store(&f);

@@ -618,6 +618,41 @@ check_revocation(const struct people *p, struct slice sent, struct slice list,
 	world_task_clear(&task);
 }
 
+/* Where a signature counts only when its revocation is known. */
+static void
+test_strict(const struct people *p, struct slice sent, struct slice old_list)
+{
+	struct world_task task;
+
+	for (int i = 0; i < 2; i++) {
+		world_task_init(&task, p->ring, sent);
+		world_task_key(&task, WORK_KEY_ANCHOR, p->ca, false);
+		world_task_strict(&task);
+		if (i == 1)
+			world_task_crl(&task, old_list);
+		world_open(&task);
+		ok(has(world_result(&task), "sig=untrusted") &&
+			has(world_result(&task), "rev=unknown"),
+		    "strict, %s: untrusted",
+		    i == 0 ? "without a list" : "with one that is too old");
+		world_task_clear(&task);
+	}
+}
+
+static void
+test_blocked(const struct people *p, struct slice sent)
+{
+	struct world_task task;
+
+	world_task_init(&task, p->ring, sent);
+	world_task_key(&task, WORK_KEY_ANCHOR, p->ca, false);
+	world_task_key(&task, WORK_KEY_BLOCKED, p->alice, false);
+	world_open(&task);
+	ok(has(world_result(&task), "sig=untrusted"),
+	    "a certificate that is blocked");
+	world_task_clear(&task);
+}
+
 static void
 test_revocation(const struct people *p)
 {
@@ -646,6 +681,11 @@ test_revocation(const struct people *p)
 	check_revocation(p, sent,
 	    world_crl(p->ca, nobody, WORLD_NOW_S - 1000, &der), "rev=unknown",
 	    "a list that is too old");
+	check_revocation(p, sent,
+	    world_crl(p->ca, alice, WORLD_NOW_S - 1000, &der), "sig=revoked",
+	    "an old one that names it");
+	test_strict(p, sent, world_crl(p->ca, nobody, WORLD_NOW_S - 1, &der));
+	test_blocked(p, sent);
 	buf_clear(&der);
 	free(copy);
 }

@@ -48,7 +48,7 @@ class People:
         self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt",
                      "ec_paramgen_curve:P-256", "-nodes", "-keyout",
                      self.path("ca.key"), "-out", self.path("ca.pem"),
-                     "-days", "30", "-subj", "/CN=Their authority")
+                     "-days", "60", "-subj", "/CN=Their authority")
         tap.at_done(lambda failed: self._run(
             ["gpgconf", "--homedir", self.home, "--kill", "all"], ok=False))
 

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Operations with revocation lists: making the built-in CA's, reading those of
+ * others, finding where lists about certificates are.
+ * Runs in: postern-signerd's `key` worker, which ends after one task.
+ * Trusts: the broker for what is asked and for the anchors; nothing of a list
+ * or a certificate.  The CA's key is opened only when it is to sign.
+ */
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signer/crl_read.h"
+#include "signer/key_issue.h"
+#include "signer/key_work.h"
+#include "signer/key_x509.h"
+
+/* No list is for longer: nobody would look at the next one. */
+#define DAYS_MAX 400
+/* Certificates that are given to lead to anchors. */
+#define OTHERS_MAX 2000
+
+/* ---- certificates of the task ---- */
+
+struct people {
+	STACK_OF(X509) * anchors;
+	STACK_OF(X509) * others;
+};
+
+static void
+people_init(struct people *people)
+{
+	people->anchors = sk_X509_new_null();
+	people->others = sk_X509_new_null();
+	if (people->anchors == NULL || people->others == NULL)
+		fatal("out of memory");
+}
+
+static void
+people_clear(struct people *people)
+{
+	sk_X509_pop_free(people->anchors, X509_free);
+	sk_X509_pop_free(people->others, X509_free);
+}
+
+/* All that follow each other; a damaged one ends it. */
+static void
+push_all(STACK_OF(X509) * list, struct slice certificates)
+{
+	const unsigned char *at = (const unsigned char *)certificates.p;
+	const unsigned char *end = at + certificates.n;
+
+	while (at < end && sk_X509_num(list) < OTHERS_MAX) {
+		X509 *certificate = d2i_X509(NULL, &at, (long)(end - at));
+
+		if (certificate == NULL)
+			break;
+		if (sk_X509_push(list, certificate) <= 0)
+			fatal("out of memory");
+	}
+	ERR_clear_error();
+}
+
+static void
+people_add(struct people *people, const struct key_work *task)
+{
+	struct ipc_list keys = task->work->keys;
+	struct ipc_record_work_key record;
+
+	while (ipc_work_key_next(&keys, &record)) {
+		push_all(record.use == WORK_KEY_ANCHOR ? people->anchors
+						       : people->others,
+		    record.public);
+		push_all(people->others, record.chain);
+	}
+}
+
+/* ---- lists ---- */
+
+static int
+say_crl(struct key_work *task, const struct crl_facts *facts,
+    const struct buf *list)
+{
+	char id[2 * TRUST_ISSUER_SIZE + 1];
+
+	key_hex(facts->list.issuer, TRUST_ISSUER_SIZE, id);
+	work_answer_fact(task->answer, "issuer_id", "%s", id);
+	work_answer_fact(task->answer, "issuer", "%s", facts->issuer);
+	work_answer_fact(task->answer, "number", "%s", facts->number);
+	work_answer_fact(task->answer, "entries", "%llu",
+	    (unsigned long long)facts->list.count);
+	work_answer_fact(task->answer, "this_update", "%lld",
+	    (long long)facts->list.this_update_s);
+	work_answer_fact(task->answer, "next_update", "%lld",
+	    (long long)facts->list.next_update_s);
+	for (size_t i = 0; i < facts->scope_count; i++)
+		work_answer_fact(task->answer, "scope", "%s", facts->scopes[i]);
+	return key_work_add(task, "list", buf_slice(list));
+}
+
+static int
+read_crl(struct key_work *task, struct slice file, const struct people *people)
+{
+	struct crl_facts *facts = xcalloc(1, sizeof(*facts));
+	struct buf list;
+	int rc;
+
+	buf_init(&list, TRUST_LIST_MAX);
+	rc = crl_read(file, task->work->now_s, people->anchors, people->others,
+	    facts, &list, &task->err);
+	if (rc == 0)
+		rc = say_crl(task, facts, &list);
+	buf_clear(&list);
+	free(facts);
+	return rc;
+}
+
+int
+key_op_read_crl(struct key_work *task)
+{
+	struct people people;
+	int rc;
+
+	people_init(&people);
+	people_add(&people, task);
+	rc = read_crl(task, task->file, &people);
+	people_clear(&people);
+	return rc;
+}
+
+/* Read again as one of anybody: so it is what others will see in it. */
+static int
+read_own(struct key_work *task, struct slice der, X509 *ca)
+{
+	struct people people;
+	int rc;
+
+	people_init(&people);
+	if (X509_up_ref(ca) != 1 || sk_X509_push(people.anchors, ca) <= 0)
+		fatal("out of memory");
+	rc = read_crl(task, der, &people);
+	people_clear(&people);
+	return rc;
+}
+
+int
+key_op_make_crl(struct key_work *task)
+{
+	EVP_PKEY *ca_key;
+	X509 *ca;
+	struct buf der;
+	int rc = key_work_open_ca(task, &ca, &ca_key);
+
+	buf_init(&der, IPC_JSON_MAX);
+	if (rc == 0)
+		rc = issue_crl(key_part(&task->parts, "revoked"),
+		    key_work_fact(task, "serial"), task->work->now_s,
+		    key_work_days_after(task, DAYS_MAX), ca, ca_key, &der,
+		    &task->err);
+	if (rc == 0)
+		rc = read_own(task, buf_slice(&der), ca);
+	if (rc == 0)
+		rc = key_work_add(task, "crl", buf_slice(&der));
+	buf_clear(&der);
+	X509_free(ca);
+	return rc;
+}
+
+/* ---- where lists are ---- */
+
+static bool
+is_told(const struct key_work *task, const char *url)
+{
+	struct ipc_list parts = ipc_list_of(&task->results);
+	struct ipc_record_part part;
+
+	while (ipc_part_next(&parts, &part))
+		if (slice_equals(part.name, SLICE("url")) &&
+		    slice_equals(part.data, slice_of(url)))
+			return true;
+	return false;
+}
+
+/* The first place of the list about chain[at], and who signs it. */
+static int
+tell_point(struct key_work *task, STACK_OF(X509) * chain, int at)
+{
+	struct trust_points points;
+	struct buf issuers;
+	int rc = 0;
+
+	trust_points_of(sk_X509_value(chain, at), &points);
+	if (points.count == 0 || is_told(task, points.urls[0]) ||
+	    task->results.count + 2 > KEY_PARTS_MAX)
+		return 0;
+	buf_init(&issuers, KEY_FILE_MAX);
+	for (int i = at + 1; rc == 0 && i < sk_X509_num(chain); i++)
+		rc = x509_to_der(sk_X509_value(chain, i), &issuers, &task->err);
+	if (rc == 0)
+		rc = key_work_add(task, "url", slice_of(points.urls[0]));
+	if (rc == 0)
+		rc = key_work_add(task, "issuers", buf_slice(&issuers));
+	buf_clear(&issuers);
+	return rc;
+}
+
+/* Only of what leads to an anchor: nobody else has a list fetched. */
+static int
+find_points(struct key_work *task, struct slice candidate,
+    struct slice followers, const struct people *people)
+{
+	STACK_OF(X509) *own = sk_X509_new_null();
+	STACK_OF(X509) *others = sk_X509_dup(people->others);
+	STACK_OF(X509) *chain = NULL;
+	int rc = 0;
+
+	if (own == NULL || others == NULL)
+		fatal("out of memory");
+	push_all(own, candidate);
+	push_all(own, followers);
+	for (int i = 1; i < sk_X509_num(own); i++)
+		if (sk_X509_push(others, sk_X509_value(own, i)) <= 0)
+			fatal("out of memory");
+	if (sk_X509_num(own) > 0)
+		chain = crl_chain_of(sk_X509_value(own, 0), task->work->now_s,
+		    people->anchors, others);
+	for (int i = 0; rc == 0 && i + 1 < sk_X509_num(chain); i++)
+		rc = tell_point(task, chain, i);
+	sk_X509_pop_free(chain, X509_free);
+	sk_X509_free(others);
+	sk_X509_pop_free(own, X509_free);
+	return rc;
+}
+
+int
+key_op_find_points(struct key_work *task)
+{
+	struct ipc_list keys = task->work->keys;
+	struct ipc_record_work_key record;
+	struct people people;
+	int rc = 0;
+
+	people_init(&people);
+	while (ipc_work_key_next(&keys, &record))
+		if (record.use == WORK_KEY_ANCHOR)
+			push_all(people.anchors, record.public);
+		else if (record.use == WORK_KEY_INTERMEDIATE)
+			push_all(people.others, record.public);
+	keys = task->work->keys;
+	while (rc == 0 && ipc_work_key_next(&keys, &record))
+		if (record.use == WORK_KEY_CANDIDATE)
+			rc = find_points(
+			    task, record.public, record.chain, &people);
+	people_clear(&people);
+	return rc;
+}
