@@ -75,12 +75,12 @@ count_keys(void)
 	if (maps == NULL)
 		bug("no /proc/self/maps");
 	while (fgets(line, sizeof(line), maps) != NULL) {
-		unsigned long start;
-		unsigned long end;
-		char rights[5];
+		char *at;
+		const uintptr_t start = strtoul(line, &at, 16);
+		const uintptr_t end =
+		    *at == '-' ? strtoul(at + 1, &at, 16) : start;
 
-		if (sscanf(line, "%lx-%lx %4s", &start, &end, rights) != 3 ||
-		    strncmp(rights, "rw", 2) != 0 ||
+		if (strncmp(at, " rw", 3) != 0 ||
 		    strstr(line, "[stack]") != NULL ||
 		    end - start > MAPPING_MAX)
 			continue;
