@@ -201,9 +201,7 @@ def deliver():
     world.messages.clear()
     gw.start()
     s.find_ports()
-    tap.wait_until(lambda: gw.run_cli("queue", "list").returncode == 3
-                   or not gw.json("queue", "list")["messages"],
-                   what="an empty queue", step=0.2)
+    gw.wait_for_queue(0)
     return mail_of(world.messages)
 
 
