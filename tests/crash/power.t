@@ -22,6 +22,7 @@ from crashlib import (LONG, SEED, bench, count,  # noqa: E402
                       temporary_folder, tool)
 
 STATES = 200 if LONG else 40   # of each recording
+BIRTHS = 50 if LONG else 40    # of those of which there are many
 SMALL, BLOB, FILE = 2000, 60000, 200000
 HANGS = ("--hang",)  # the sink: nothing is delivered
 
@@ -39,6 +40,7 @@ class Recording:
         self.name = name
         self.hangs = sink_words == HANGS or not returns
         self.returns = returns
+        self.states = BIRTHS if lives else STATES
         self.sink = bench.Sink(*sink_words)
         environment, control = shim("record")
         folder = temporary_folder("postern-record-")
@@ -206,7 +208,7 @@ def replay(recording, records):
     """Builds the states, and looks at each."""
     rng = random.Random(f"{SEED} {recording.name}")
     disk, duties = recording.base, power.Duties()
-    cuts = points(records, rng, STATES)
+    cuts = points(records, rng, recording.states)
     wrong, open_changes, owed = [], 0, 0
     at = 0
     began = time.monotonic()
