@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import bench, scene, tap  # noqa: E402
 
 CONNECTIONS = 1000
-CONNECTION_KB = 25
+CONNECTION_KB = 18
 IDLE_MB = 80
 
 s = scene.Scene(settings={
