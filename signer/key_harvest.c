@@ -173,10 +173,11 @@ ask_for_chain(struct key_call *call, struct slice issuers, struct err *err)
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		const struct ipc_record_work_key record = {
-		    .use = WORK_KEY_ANCHOR, .public = anchors[i].certificate};
+		    .use = anchors[i].is_blocked ? WORK_KEY_BLOCKED
+						 : WORK_KEY_ANCHOR,
+		    .public = anchors[i].certificate};
 
-		if (!anchors[i].is_blocked &&
-		    ipc_work_key_add(&call->keys, &record, err) == -1)
+		if (ipc_work_key_add(&call->keys, &record, err) == -1)
 			return -1;
 	}
 	key_call_fact(call, "check_chain", "yes");

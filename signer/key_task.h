@@ -24,8 +24,9 @@
  *	chain        certificates that may lead from "file" to an anchor
  * and its keys: WORK_KEY_ISSUER (the built-in CA); WORK_KEY_ANCHOR and
  * WORK_KEY_INTERMEDIATE (who may have signed a CRL, or lead to who is
- * believed), WORK_KEY_CANDIDATE (whose lists are wanted; others of its chain
- * may follow it in public).  The content of "read crl" is the file itself.
+ * believed), WORK_KEY_BLOCKED (who is not, whatever he leads to),
+ * WORK_KEY_CANDIDATE (whose lists are wanted; others of its chain may follow it
+ * in public).  The content of "read crl" is the file itself.
  *
  * Facts of an answer: those of struct key by their names there (uses as words
  * "sign encrypt certify"), address (several), public_digest (of the public

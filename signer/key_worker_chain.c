@@ -44,29 +44,45 @@ static STACK_OF(X509) * read_others(struct slice der)
 }
 
 static int
-add_anchors(X509_STORE *store, const struct key_work *task, struct err *err)
+add_anchors(X509_STORE *store, STACK_OF(X509) * blocked,
+    const struct key_work *task, struct err *err)
 {
 	struct ipc_list keys = task->work->keys;
 	struct ipc_record_work_key key;
 
 	while (ipc_work_key_next(&keys, &key)) {
-		X509 *anchor;
+		X509 *certificate;
 
-		if (key.use != WORK_KEY_ANCHOR)
+		if (key.use != WORK_KEY_ANCHOR && key.use != WORK_KEY_BLOCKED)
 			continue;
-		anchor = x509_from_der(key.public, err);
-		if (anchor == NULL)
+		certificate = x509_from_der(key.public, err);
+		if (certificate == NULL)
 			return -1;
-		(void)X509_STORE_add_cert(store, anchor);
-		X509_free(anchor);
+		if (key.use == WORK_KEY_BLOCKED) {
+			push(blocked, certificate);
+			continue;
+		}
+		(void)X509_STORE_add_cert(store, certificate);
+		X509_free(certificate);
 	}
 	return 0;
+}
+
+static bool
+names_any(STACK_OF(X509) * chain, STACK_OF(X509) * blocked)
+{
+	for (int i = 0; i < sk_X509_num(chain); i++)
+		for (int k = 0; k < sk_X509_num(blocked); k++)
+			if (X509_cmp(sk_X509_value(chain, i),
+				sk_X509_value(blocked, k)) == 0)
+				return true;
+	return false;
 }
 
 /* As smime_judge.c asks it of a signer. */
 static bool
 leads_to(X509_STORE *store, X509 *certificate, STACK_OF(X509) * others,
-    int64_t now_s)
+    STACK_OF(X509) * blocked, int64_t now_s)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	X509_VERIFY_PARAM *param;
@@ -81,7 +97,8 @@ leads_to(X509_STORE *store, X509 *certificate, STACK_OF(X509) * others,
 	X509_VERIFY_PARAM_set_depth(param, X509_CHAIN_MAX);
 	X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
 	(void)X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
-	is_good = X509_verify_cert(ctx) == 1;
+	is_good = X509_verify_cert(ctx) == 1 &&
+		  !names_any(X509_STORE_CTX_get0_chain(ctx), blocked);
 	X509_STORE_CTX_free(ctx);
 	ERR_clear_error();
 	return is_good;
@@ -91,16 +108,19 @@ int
 key_work_check_chain(struct key_work *task, X509 *certificate)
 {
 	STACK_OF(X509) *others = read_others(key_part(&task->parts, "chain"));
+	STACK_OF(X509) *blocked = sk_X509_new_null();
 	X509_STORE *store = X509_STORE_new();
 	int rc;
 
-	if (store == NULL)
+	if (store == NULL || blocked == NULL)
 		fatal("out of memory");
-	rc = add_anchors(store, task, &task->err);
-	if (rc == 0 && !leads_to(store, certificate, others, task->work->now_s))
+	rc = add_anchors(store, blocked, task, &task->err);
+	if (rc == 0 &&
+	    !leads_to(store, certificate, others, blocked, task->work->now_s))
 		rc = err_set(
 		    &task->err, "its certificate leads to no trusted CA");
 	X509_STORE_free(store);
 	sk_X509_pop_free(others, X509_free);
+	sk_X509_pop_free(blocked, X509_free);
 	return rc;
 }

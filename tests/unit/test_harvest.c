@@ -357,10 +357,21 @@ test_blocked(void)
 {
 	struct world_id *other = authority("other", NULL);
 	struct world_id *dora = person("dora", "dora@d.test", other);
+	struct world_id *emil = person("emil", "emil@d.test", fixture.middle);
+	struct world_id *fritz = person("fritz", "fritz@d.test", fixture.root);
 
 	add_anchor(other, true);
 	is_u64(come(dora, no_chain, "smime", TRUST_CHAIN, "dora@d.test"), 0,
 	    "one of a blocked CA is not believed");
+	add_anchor(fixture.middle, true);
+	is_u64(come(emil, der_of(fixture.middle), "smime", TRUST_CHAIN,
+		   "emil@d.test"),
+	    0, "nor one of a blocked CA below a known one");
+	add_anchor(fritz, true);
+	is_u64(come(fritz, no_chain, "smime", TRUST_CHAIN, "fritz@d.test"), 0,
+	    "nor one that is blocked itself");
+	world_id_free(emil);
+	world_id_free(fritz);
 	world_id_free(other);
 	world_id_free(dora);
 }
