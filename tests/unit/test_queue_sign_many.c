@@ -352,6 +352,7 @@ test_all_or_none(void)
 	start_all_or_none(&world);
 	signer_world_result(&world, 0, SIGNED_DONE, "", &refused, 1);
 	SIGNER_WAIT(&world, scene_waits(&world) == 0);
+	world_settle(&world.world);
 	is_int(signer_world_count(
 		   &world, "SELECT count(*) FROM msg WHERE flags & 4 = 0"),
 	    0, "when he cannot have it, nobody has");
