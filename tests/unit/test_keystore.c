@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "signer/keystore_crl.h"
+#include "signer/keystore_sql.h"
 #include "tests/unit/tap.h"
 
 #define NOW_S 1700000000
@@ -577,6 +578,43 @@ test_sources(struct fixture *f)
 	    CHANGE_NONE, "once");
 }
 
+/* A store of before lists were files: places stay, lists come again. */
+static void
+test_upgrade(void)
+{
+	static const char schema[] = KEYSTORE_SCHEMA_1
+	    ";INSERT INTO crl VALUES ('CN=A', 'http://a.example/x', 1, 2, "
+	    "x'30');"
+	    "INSERT INTO crl VALUES ('CN=B', 'built-in', 1, 2, x'30');"
+	    "INSERT INTO crl VALUES ('CN=C', '', 1, 2, x'30');"
+	    "PRAGMA user_version = 1";
+	const struct crl_source *sources;
+	const struct key_crl *crls;
+	struct fixture f;
+	char path[128];
+	sqlite3 *db = NULL;
+	size_t count;
+	struct err err;
+
+	set_up(&f);
+	keystore_close(f.keystore);
+	(void)snprintf(path, sizeof(path), "%s/keys.db", f.folder);
+	(void)unlink(path);
+	if (sqlite3_open(path, &db) != SQLITE_OK ||
+	    sqlite3_exec(db, schema, NULL, NULL, NULL) != SQLITE_OK)
+		bug("no store of before: %s", sqlite3_errmsg(db));
+	(void)sqlite3_close(db);
+	open_store(&f);
+	ok(keystore_sources(f.keystore, &sources, &count, &err) == 0 &&
+		count == 1 &&
+		strcmp(sources[0].url, "http://a.example/x") == 0 &&
+		sources[0].is_wanted && sources[0].due_s == 0,
+	    "a list of a store of before is due to be fetched");
+	ok(keystore_crls(f.keystore, &crls, &count, &err) == 0 && count == 0,
+	    "and none is there until then");
+	tear_down(&f);
+}
+
 static void
 test_lookup_cache(struct fixture *f)
 {
@@ -623,6 +661,7 @@ main(void)
 	test_anchors(&f);
 	test_lists(&f);
 	test_sources(&f);
+	test_upgrade();
 	test_lookup_cache(&f);
 	keystore_close(f.keystore);
 	open_store(&f);
