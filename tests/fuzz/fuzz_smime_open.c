@@ -9,6 +9,7 @@
  * also gets behind decryption.
  */
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/cms.h>
@@ -30,10 +31,19 @@ static struct {
 	struct keyring *ring;
 } world;
 
+/* With its folder of anchors. */
+static void
+free_ring(void)
+{
+	keyring_free(world.ring);
+	world.ring = NULL;
+}
+
 static void
 make_world(void)
 {
 	world.ring = world_keyring();
+	(void)atexit(free_ring);
 	world.ca = world_id_new("ca",
 	    &(struct world_wish){
 		.kind = WORLD_P256, .is_ca = true, .name = "CA"},
