@@ -120,9 +120,9 @@
 	"  reason TEXT NOT NULL,"       /* of the last one */ \
 	"  issuers BLOB NOT NULL" \
 	");" \
-	"INSERT INTO crl_source (url, is_wanted, seen, due, failures, reason, " \
-	"  issuers) SELECT DISTINCT url, 1, 0, 0, 0, '', x'' FROM crl " \
-	"  WHERE url LIKE 'http%';" \
+	"INSERT INTO crl_source (url, is_wanted, seen, due, failures, " \
+	"  reason, issuers) SELECT DISTINCT url, 1, 0, 0, 0, '', x'' " \
+	"  FROM crl WHERE url LIKE 'http%';" \
 	"DROP TABLE crl;" \
 	"CREATE TABLE crl (" \
 	"  issuer_id BLOB NOT NULL," /* SHA-256 of name and key */ \
