@@ -56,6 +56,11 @@ wide=$(for f in "${c_files[@]}"; do
 done)
 holds "no line of C is wider than 80 columns" "$wide"
 
+idle=$(for f in $(tree_files '*.t'); do
+	[ -x "$f" ] || echo "$f"
+done)
+holds "each test can be run" "$idle"
+
 unguarded=$(for f in $(tree_files '*.h'); do
 	guard=$(printf '%s' "$f" | tr 'a-z/.-' 'A-Z___')
 	case $(cat "$f") in
