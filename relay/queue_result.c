@@ -732,6 +732,7 @@ queue_result_signed(struct queued *queued, struct queue_message *message,
 
 	settling->done = result->done;
 	settling->arg = result->arg;
+	settling->now_ms = result->now_ms;
 	settling->next_ms = result->next_ms;
 	settling->waits_for_signer = true;
 	settling->job = result_job(settling, result->miss_count);

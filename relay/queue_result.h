@@ -47,6 +47,7 @@ struct sign_result {
 	struct queue_attempt *attempt;
 	const struct sign_miss *misses;
 	size_t miss_count;
+	int64_t now_ms; /* says whose time is over */
 	int64_t next_ms;
 	queue_result_note_fn *note;
 	void (*done)(void *arg, bool is_done);

@@ -201,8 +201,16 @@ sign_judge(struct sign_job *job, const char **enhanced_r, const char **why_r)
 const struct sign_answer *
 sign_refusal_of(const struct sign_job *job)
 {
-	for (size_t i = 0; i < job->answer_count; i++)
+	size_t first = job->answer_count;
+
+	for (size_t i = 0; i < job->answer_count; i++) {
 		if (refuses_all(job, &job->answers[i]))
 			return &job->answers[i];
-	return &job->answers[0];
+		if (first == job->answer_count &&
+		    !sign_is_served(&job->answers[i]))
+			first = i;
+	}
+	if (first == job->answer_count)
+		bug("a refusal of nobody");
+	return &job->answers[first];
 }

@@ -100,8 +100,9 @@ struct sign_job {
 	size_t answer_count;
 	bool is_judged;
 	enum sign_verdict verdict; /* when it is */
-	bool is_refused;  /* all of the message are, for one of them is */
-	bool is_alarming; /* something was missing */
+	bool is_refused;    /* all of the message are, for one of them is */
+	bool is_alarming;   /* something was missing */
+	int64_t settled_ms; /* when it was known what follows */
 	struct queue_attempt *change; /* while it is committed; not owned */
 
 	/* While large outputs are written. */
@@ -177,7 +178,10 @@ enum sign_verdict sign_judge(
     struct sign_job *job, const char **enhanced_r, const char **why_r);
 bool sign_is_served(const struct sign_answer *answer);
 
-/* Of SIGN_VERDICT_REFUSED: the answer that is everybody's, or the first. */
+/*
+ * Where all are refused: the answer that is everybody's, or the first of those
+ * who cannot be served.
+ */
 const struct sign_answer *sign_refusal_of(const struct sign_job *job);
 
 /* Nobody has to be told any more that something was missing. */

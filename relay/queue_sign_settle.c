@@ -412,6 +412,7 @@ commit(struct sign_job *job, struct queue_attempt *attempt,
 	const struct sign_result result = {.attempt = attempt,
 	    .misses = misses,
 	    .miss_count = miss_count,
+	    .now_ms = job->settled_ms,
 	    .next_ms = next_attempt_ms(job),
 	    .note = job->has_result && !job->is_refused ? note_answers : NULL,
 	    .done = on_settled,
@@ -496,6 +497,21 @@ commit_answers(struct sign_job *job)
 	commit(job, make_attempt(job), misses, count);
 }
 
+/*
+ * All or none, and the time is over: who waits fails now, so nobody has it.
+ * Else those who are ready would wait for him for ever.
+ */
+static bool
+is_time_over_for_all(const struct sign_job *job)
+{
+	const struct queue_message *message = job->message;
+
+	return queue_protection_is_all_or_none(message->protection) &&
+	       schedule_is_expired(&job->sign->queued->schedule,
+		   (message->flags & MSG_FLAG_BOUNCE) != 0, message->created_ms,
+		   job->settled_ms);
+}
+
 /* The next attempt is noted, with when it is due. */
 static void
 wait_more(struct sign_job *job, const char *enhanced, const char *reason)
@@ -527,6 +543,7 @@ sign_settle_temporary(
     struct sign_job *job, const char *enhanced, const char *reason)
 {
 	sign_job_end_attempt(job);
+	job->settled_ms = queued_now_ms(job->sign->queued);
 	if (job->done != NULL) {
 		sign_job_drop_answer(job);
 		let_client_go(job);
@@ -553,6 +570,7 @@ sign_settle(struct sign_job *job)
 	/* Its row is on its way to the disk: afterwards. */
 	if (job->state == SIGN_COMMITTING)
 		return;
+	job->settled_ms = queued_now_ms(job->sign->queued);
 	switch (sign_judge(job, &enhanced, &why)) {
 	case SIGN_VERDICT_TEMPORARY:
 		sign_settle_temporary(job, enhanced,
@@ -565,6 +583,9 @@ sign_settle(struct sign_job *job)
 	case SIGN_VERDICT_MIXED:
 		if (job->done != NULL) {
 			let_client_go(job);
+		} else if (is_time_over_for_all(job)) {
+			job->is_refused = true;
+			commit_answers(job);
 		} else {
 			number_outputs(job);
 			sign_store(job, on_stored);

@@ -361,6 +361,25 @@ test_all_or_none(void)
 	signer_world_clear(&world);
 }
 
+/* One is looked for until the time is over. */
+static void
+test_all_or_none_over(void)
+{
+	struct signer_world world;
+
+	start_all_or_none(&world);
+	world.world.queued.schedule.lifetime_ms = 0;
+	signer_world_result(&world, 0, SIGNED_DONE, "", one_waits + 1, 1);
+	SIGNER_WAIT(&world, scene_waits(&world) == 0);
+	world_settle(&world.world);
+	is_int(signer_world_count(
+		   &world, "SELECT count(*) FROM msg WHERE flags & 4 = 0"),
+	    0, "when his time is over, nobody has it");
+	is_int(scene_rows(&world, "demand"), 0, "and nobody is left behind");
+	is_int(deliver_all(&world), 1, "but the notification");
+	signer_world_clear(&world);
+}
+
 /* More than a share, and all or none of them. */
 static void
 test_many_all_or_none(void)
@@ -393,6 +412,7 @@ main(void)
 	test_each_by_himself();
 	test_short_for_one();
 	test_all_or_none();
+	test_all_or_none_over();
 	test_many_all_or_none();
 	return tap_done();
 }
