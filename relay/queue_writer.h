@@ -68,8 +68,7 @@ struct queue_job {
 	int64_t now_ms;
 	struct ipc_list_writer life; /* life events of this step */
 	bool is_finished; /* out: no recipient is left (to pull in) */
-	bool
-	    is_void; /* out: who was at the signer is not as he was: not done */
+	bool is_void; /* out: one at the signer is not as he was: not done */
 	struct outbox_row *rows; /* out: of the whole batch, at one job */
 	void *arg;
 };

@@ -249,8 +249,7 @@ smtpd_peer_closed(struct daemon *daemon, struct channel *channel)
 {
 	struct smtpd *smtpd = daemon_state(daemon);
 
-	/* Without bindd the sockets are kept, and shown to it when it is back.
-	 */
+	/* Without bindd the sockets are kept, and shown to it later. */
 	if (channel_peer(channel) != ROLE_WORKER)
 		return;
 	workers_closed(smtpd->workers, channel);
