@@ -9,9 +9,11 @@ import hashlib
 import hmac
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import people, scene, signer, tap  # noqa: E402
@@ -130,7 +132,10 @@ with tap.group("a process of the same user"):
 
 with tap.group("a worker that nobody gave a key yet"):
     ours, theirs = socket.socketpair()
-    binary = os.path.join(BUILD, "postern-signerd")
+    # The build's folder may be closed to others than root.
+    folder = tempfile.TemporaryDirectory()
+    os.chmod(folder.name, 0o755)
+    binary = shutil.copy(os.path.join(BUILD, "postern-signerd"), folder.name)
     worker = subprocess.Popen(
         ["sh", "-c", f'exec "$0" --worker sign 3<&{theirs.fileno()}',
          binary], user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
@@ -144,6 +149,7 @@ with tap.group("a worker that nobody gave a key yet"):
     tap.equal(core.groups(), ("0", "0"), "and leaves no core")
     ours.close()
     tap.equal(worker.wait(tap.PATIENCE_S), 0, "it ends with its channel")
+    folder.cleanup()
 
 with tap.group("workers that have keys"):
     all_at_work()
