@@ -82,9 +82,22 @@ on_state_set(struct pool_task *task)
 	end_change(change, is_done);
 }
 
+/*
+ * One recipient's mail may be held (what cannot be opened for him), while
+ * another one's waits for its destination.
+ */
+static bool
+has_state(const struct queue_message *message, enum rcpt_state state)
+{
+	for (size_t i = 0; i < message->recipient_count; i++)
+		if (message->recipients[i].state == state)
+			return true;
+	return false;
+}
+
 static void
 set_state(struct queue_request *request, struct queue_message *message,
-    const char *action, enum rcpt_state state)
+    const char *action, enum rcpt_state before, enum rcpt_state state)
 {
 	struct event_handled handled = {
 	    .action = slice_of(action), .actor = slice_of(request->actor)};
@@ -93,6 +106,7 @@ set_state(struct queue_request *request, struct queue_message *message,
 	struct change *change = new_change(request, message);
 
 	change->claim = dispatch_claim(request->queued->dispatch, message);
+	job->state_before = before;
 	job->state = state;
 	job->next_ms = request->now_ms;
 	job->arg = change;
@@ -127,9 +141,9 @@ queue_admin_act_retry(
 		    message->recipients[i].domain, key, sizeof(key));
 		dispatch_unblock(request->queued->dispatch, key);
 	}
-	if (!is_out(request, message) &&
-	    message->recipients[0].state == RCPT_WAITING)
-		set_state(request, message, "retry", RCPT_WAITING);
+	if (!is_out(request, message) && has_state(message, RCPT_WAITING))
+		set_state(
+		    request, message, "retry", RCPT_WAITING, RCPT_WAITING);
 }
 
 void
@@ -137,16 +151,15 @@ queue_admin_act_hold(
     struct queue_request *request, struct queue_message *message)
 {
 	if (!is_out(request, message))
-		set_state(request, message, "hold", RCPT_HELD);
+		set_state(request, message, "hold", RCPT_WAITING, RCPT_HELD);
 }
 
 void
 queue_admin_act_release(
     struct queue_request *request, struct queue_message *message)
 {
-	if (!is_out(request, message) &&
-	    message->recipients[0].state == RCPT_HELD)
-		set_state(request, message, "release", RCPT_WAITING);
+	if (!is_out(request, message) && has_state(message, RCPT_HELD))
+		set_state(request, message, "release", RCPT_HELD, RCPT_WAITING);
 }
 
 static void

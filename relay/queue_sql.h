@@ -248,7 +248,8 @@ static const char *const queue_migrations[] = {
 	    "SELECT count(*), coalesce(sum(size), 0)," \
 	    " coalesce(min(created_ms), 0) FROM msg") \
 	Q(RCPT_SET_STATE, \
-	    "UPDATE rcpt SET state=?2, next_ms=?3 WHERE msg=?1") \
+	    "UPDATE rcpt SET state=?3, next_ms=?4" \
+	    " WHERE msg=?1 AND state=?2") \
 	Q(MSG_LIST, \
 	    "SELECT id FROM msg WHERE id>?1 ORDER BY id LIMIT ?2") \
 	Q(SUMMARY_DOMAIN, \

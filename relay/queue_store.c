@@ -183,14 +183,15 @@ queue_store_update(
 }
 
 int
-queue_store_set_state(struct sql *store, uint64_t id, enum rcpt_state state,
-    int64_t next_ms, struct err *err)
+queue_store_set_state(struct sql *store, uint64_t id, enum rcpt_state before,
+    enum rcpt_state after, int64_t next_ms, struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_RCPT_SET_STATE);
 
 	sql_bind_i64(stmt, 1, (int64_t)id);
-	sql_bind_i64(stmt, 2, state);
-	sql_bind_i64(stmt, 3, next_ms);
+	sql_bind_i64(stmt, 2, before);
+	sql_bind_i64(stmt, 3, after);
+	sql_bind_i64(stmt, 4, next_ms);
 	return sql_run(store, stmt, err);
 }
 

@@ -31,8 +31,11 @@ int queue_store_has_recipients(struct sql *store, uint64_t id, struct err *err);
 int queue_store_delete(struct sql *store, uint64_t id, struct err *err);
 int queue_store_update(
     struct sql *store, uint64_t id, uint32_t events, struct err *err);
-int queue_store_set_state(struct sql *store, uint64_t id, enum rcpt_state state,
-    int64_t next_ms, struct err *err);
+
+/* For those of its recipients that are in the state before. */
+int queue_store_set_state(struct sql *store, uint64_t id,
+    enum rcpt_state before, enum rcpt_state after, int64_t next_ms,
+    struct err *err);
 
 /* ---- what the signer has to do, or did ---- */
 

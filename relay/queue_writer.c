@@ -248,8 +248,8 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 	case QUEUE_JOB_POSTPONE:
 		return apply_changes(store, job, err);
 	case QUEUE_JOB_STATE:
-		if (queue_store_set_state(store, job->message->id, job->state,
-			job->next_ms, err) == -1)
+		if (queue_store_set_state(store, job->message->id,
+			job->state_before, job->state, job->next_ms, err) == -1)
 			return -1;
 		return queue_store_update(
 		    store, job->message->id, job->events, err);

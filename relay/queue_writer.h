@@ -15,7 +15,7 @@ enum queue_job_kind {
 	QUEUE_JOB_ACCEPT,   /* insert message */
 	QUEUE_JOB_RESULT,   /* changes of message's recipients, and a DSN */
 	QUEUE_JOB_POSTPONE, /* changes' next_ms of any messages' recipients */
-	QUEUE_JOB_STATE,    /* all recipients of message: state, next_ms */
+	QUEUE_JOB_STATE,    /* message's in state_before: state, next_ms */
 	QUEUE_JOB_PULL_IN,  /* some due after next_ms are due at now_ms */
 	QUEUE_JOB_SIGN_PULL_IN, /* what waits for the signer is due at now_ms */
 	QUEUE_JOB_OUTBOX,       /* rows up to outbox_seq are in the log */
@@ -61,6 +61,7 @@ struct queue_job {
 	size_t change_count;
 	struct queue_attempt *attempt; /* RESULT: of the signer, or NULL */
 	bool has_demand;               /* message has a row in protection */
+	enum rcpt_state state_before;
 	enum rcpt_state state;
 	int64_t next_ms;
 	uint32_t events; /* message's, for its row; set by queue_job_event */

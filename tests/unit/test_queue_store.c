@@ -183,14 +183,16 @@ test_due(struct sql *store, struct sql *reader)
 	is_int(queue_store_due(reader, 2000, &after, rows, 4, &count, &err), 0,
 	    "earlier");
 	is_u64(rows[3].next_ms, 2000, "only those of the time");
-	is_int(queue_store_set_state(store, 100, RCPT_HELD, 5, &err), 0,
-	    "a message is held");
+	is_int(
+	    queue_store_set_state(store, 100, RCPT_WAITING, RCPT_HELD, 5, &err),
+	    0, "a message is held");
 	is_int(queue_store_due(reader, 2000, &after, rows, 4, &count, &err), 0,
 	    "then");
 	is_u64(rows[0].message_id, 101, "it is not due");
 	is_int(
 	    queue_store_postpone(store, 100, 0, 9000, &err), 0, "a held one");
-	(void)queue_store_set_state(store, 100, RCPT_WAITING, 1, &err);
+	(void)queue_store_set_state(
+	    store, 100, RCPT_HELD, RCPT_WAITING, 1, &err);
 	is_int(queue_store_postpone(store, 101, 0, 9000, &err), 0,
 	    "and one that waits are put off");
 	(void)queue_store_due(reader, 2000, &after, rows, 4, &count, &err);
@@ -389,6 +391,33 @@ test_old_store(void)
 	remove_store();
 }
 
+/* The signer held what came for one of three. */
+static void
+test_states(struct sql *store, struct sql *reader)
+{
+	struct queue_message *read;
+	struct err err;
+
+	insert(store, 9000, 3);
+	if (sqlite3_exec(sql_handle(store),
+		"UPDATE rcpt SET state=1 WHERE msg=9000 AND number=1", NULL,
+		NULL, NULL) != SQLITE_OK)
+		fatal("rows");
+	(void)queue_store_set_state(
+	    store, 9000, RCPT_WAITING, RCPT_WAITING, 7, &err);
+	(void)queue_store_read(reader, 9000, &read, &err);
+	is_int(read->recipients[1].state, RCPT_HELD,
+	    "a retry of the others leaves held what is held");
+	is_int(read->recipients[2].next_ms, 7, "and they are due");
+	queue_message_unref(read);
+	(void)queue_store_set_state(
+	    store, 9000, RCPT_HELD, RCPT_WAITING, 8, &err);
+	(void)queue_store_read(reader, 9000, &read, &err);
+	is_int(read->recipients[1].state, RCPT_WAITING, "it is released");
+	is_int(read->recipients[0].next_ms, 7, "without the others");
+	queue_message_unref(read);
+}
+
 int
 main(void)
 {
@@ -413,6 +442,7 @@ main(void)
 	test_damage(store, reader);
 	test_outbox(store, reader);
 	test_clock(store, reader);
+	test_states(store, reader);
 	sql_close(reader);
 	sql_close(store);
 	remove_store();
