@@ -68,6 +68,8 @@
  *              channel lost               next time noted           SETTLING
  *   OUT        result: something is       large outputs are written STORING
  *              known of somebody
+ *              the same, all or none, and all who wait fail         SETTLING
+ *              the time is over
  *              result: temporary for all; next time noted, for all  SETTLING
  *              deadline passed; channel   that were due
  *              lost
