@@ -182,16 +182,24 @@ write_field(const struct sink *sink, struct slice field, struct err *err)
 	return sink_text(sink, "\r\n", err);
 }
 
-/* The Subject: tags of others out, then perhaps ours in. */
+/*
+ * The Subject: tags of others out, then perhaps ours in.  The one that an
+ * earlier step left outside has ours, which stays unless this step has one.
+ */
 static int
-write_subject(const struct delivery *d, struct slice field, struct slice value,
-    const struct sink *sink, struct err *err)
+write_subject(const struct delivery *d, const struct header *header,
+    const struct header_field *subject, bool is_inner, const struct sink *sink,
+    struct err *err)
 {
 	const char *tag =
 	    d->writes_tag && d->verdict != NULL ? tag_of(d->verdict) : NULL;
+	struct slice field = header_field_text(header, subject);
+	struct slice value = header_field_value(header, subject);
 	struct buf cleaned;
 	int rc;
 
+	if (d->is_later_step && !is_inner && tag == NULL)
+		return write_field(sink, field, err);
 	buf_init(&cleaned, FIELD_MAX);
 	if (removals_clean_subject(d->removals, value, &cleaned)) {
 		field = buf_slice(&cleaned);
@@ -213,11 +221,11 @@ write_subject(const struct delivery *d, struct slice field, struct slice value,
 
 static int
 write_one(const struct delivery *d, const struct header *header,
-    const struct header_field *field, const struct sink *sink, struct err *err)
+    const struct header_field *field, bool is_inner, const struct sink *sink,
+    struct err *err)
 {
 	if (field->name == HDR_SUBJECT)
-		return write_subject(d, header_field_text(header, field),
-		    header_field_value(header, field), sink, err);
+		return write_subject(d, header, field, is_inner, sink, err);
 	return write_field(sink, header_field_text(header, field), err);
 }
 
@@ -245,7 +253,7 @@ write_inner(const struct delivery *d, const struct headers *h,
 
 	buf_init(&text, FIELD_MAX);
 	line_sink_init(&lines, unfolded);
-	if (write_one(d, &h->payload, field, &in, err) == 0 &&
+	if (write_one(d, &h->payload, field, true, &in, err) == 0 &&
 	    line_sink_finish(&lines, err) == 0 && is_one_field(&text))
 		rc = sink_slice(sink, buf_slice(&text), err);
 	else if (text.n > 0)
@@ -271,7 +279,7 @@ write_outer_field(const struct delivery *d, const struct headers *h,
 	if (removals_name_field(d->removals, name) || is_intruder(d, h, field))
 		return 0;
 	if (inner == NULL)
-		return write_one(d, &h->outer, field, sink, err);
+		return write_one(d, &h->outer, field, false, sink, err);
 	/* In place of the first; others of that name would contradict it. */
 	if (field != header_first(&h->outer, (enum header_name)field->name))
 		return 0;

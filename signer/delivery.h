@@ -27,7 +27,7 @@ struct delivery {
 	struct slice authserv_id;
 	/* {"subject", tag} and {"header", name}; see entity.h. */
 	struct ipc_list removals;
-	/* An earlier step wrote a verdict, so no field is forged any more. */
+	/* An earlier step wrote a verdict: no field outside is forged now. */
 	bool is_later_step;
 	/* The Subject gets the tag of the verdict (policy_tag_texts). */
 	bool writes_tag;

@@ -153,7 +153,7 @@ fill_content(struct track *track)
 	}
 }
 
-/* The step that takes forged tags out puts ours in. */
+/* Each step may find another Subject inside: forged tags out, ours in. */
 static void
 add_wishes(struct track *track)
 {
@@ -191,7 +191,7 @@ track_start(struct track *track, struct err *err)
 	    .output_limit = output_limit(job),
 	    .facts = ipc_list_of(&track->facts),
 	    .keys = keys_for(track, op)};
-	if (track->steps == 0) {
+	if (track->steps == 0 || job->direction == DIRECTION_IN) {
 		message->removals = job_removals(job);
 		add_wishes(track);
 		message->facts = ipc_list_of(&track->facts);

@@ -112,6 +112,15 @@ with tap.group("OpenPGP within S/MIME that does not show changes"):
     [m] = s.inner.take()
     tap.ok(SECRET.encode() in m.content, "and opened")
     tap.contains(m.field("X-Postern-Crypto") or "", "sig=pass", "a pass")
+    tap.equal(m.field("Subject"), "[signed] to you", "with its tag")
+    inner = (b'Content-Type: text/plain; hp="clear"\r\n'
+             b"From: " + CARL.encode() + b"\r\n"
+             b"Subject: [decrypted] [invalid signature] inner\r\n\r\n"
+             + SECRET.encode() + b"\r\n")
+    receive(mail_of(sealed(pgp_signed(inner, inner)), CARL), CARL)
+    [m] = s.inner.take()
+    tap.equal(m.field("Subject"), "[signed] inner",
+              "tags that were forged inside of both are out")
     made = mail_of(sealed(pgp_signed(
         ENTITY, ENTITY.replace(b"two", b"six"))), CARL, "[signed] to you")
     is_held_closed("one that does not fit", receive(made, CARL), made)

@@ -248,6 +248,57 @@ test_outside(struct forge_people *p)
 	buf_clear(&mail);
 }
 
+/* ---- a step behind another one ---- */
+
+/* "[decrypted]" is of the step before; inside, anybody may write a tag. */
+static void
+test_later(struct forge_people *p)
+{
+	static const char inner[] =
+	    "Content-Type: text/plain; hp=\"cipher\"\r\n" FORGE_FROM_ALICE
+	    "Subject: [signed] inner\r\n\r\ntext\r\n";
+	static const struct {
+		const char *label;
+		const char *entity;
+		bool writes_tag;
+		const char *subject;
+	} rows[] = {
+	    {"a forged tag inside goes", inner, false, "Subject: inner\r\n"},
+	    {"and ours comes in its place", inner, true,
+		"Subject: [decrypted] inner\r\n"},
+	    {"what the step before wrote stays", forge_entity, false,
+		"Subject: [decrypted] outer\r\n"},
+	    {"and is there once", forge_entity, true,
+		"Subject: [decrypted] outer\r\n"},
+	};
+	struct world_task task;
+	struct buf der, mail;
+
+	buf_init(&der, FORGE_MAIL_MAX);
+	buf_init(&mail, FORGE_MAIL_MAX);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_reset(&der);
+		buf_reset(&mail);
+		forge_encrypt(
+		    slice_of(rows[i].entity), p->bob, EVP_aes_256_gcm(), &der);
+		(void)buf_add_text(
+		    &mail, FORGE_FROM_ALICE "Subject: [decrypted] outer\r\n");
+		forge_add_pkcs7(&mail, buf_slice(&der));
+		start(&task, p, buf_slice(&mail));
+		world_task_removal(&task, "subject", "[decrypted]");
+		world_task_key(&task, WORK_KEY_DECRYPT, p->bob, false);
+		world_task_fact(&task, FACT_VERDICT, "none");
+		if (rows[i].writes_tag)
+			world_task_fact(&task, FACT_TAGS, "on");
+		world_open(&task);
+		ok(forge_has(world_result(&task), rows[i].subject), "%s",
+		    rows[i].label);
+		world_task_clear(&task);
+	}
+	buf_clear(&der);
+	buf_clear(&mail);
+}
+
 int
 main(void)
 {
@@ -258,6 +309,7 @@ main(void)
 	test_secret(&p);
 	test_closed(&p);
 	test_outside(&p);
+	test_later(&p);
 	forge_people_free(&p);
 	return tap_done();
 }
