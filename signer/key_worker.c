@@ -3,9 +3,10 @@
  * One operation with a key, from facts and parts to facts and parts
  * (signer/key_task.h).
  * Runs in: postern-signerd's `key` worker, which ends after one task.
- * Trusts: the broker for what is asked; nothing of a file.  It holds no key
- * but the built-in CA's, when that is to sign: private parts that are made or
- * imported leave it sealed to the classes that will use them.
+ * Trusts: the broker for what is asked; nothing of a file.  It can open no key
+ * but the built-in CA's, and only when that is to sign (else keyring_lock()):
+ * private parts that are made or imported leave it sealed to the classes that
+ * will use them.
  */
 #include <openssl/crypto.h>
 #include <openssl/x509v3.h>
@@ -16,6 +17,7 @@
 #include "signer/key_import.h"
 #include "signer/key_issue.h"
 #include "signer/key_work.h"
+#include "signer/keyring.h"
 #include "signer/pgp_key.h"
 #include "signer/wrap.h"
 
@@ -472,19 +474,21 @@ op_request(struct key_work *task)
 
 /* ---- the task ---- */
 
-static key_op_fn *const ops[KEY_OP_COUNT] = {
-    [KEY_OP_GENERATE_DKIM] = op_generate_dkim,
-    [KEY_OP_GENERATE_PGP] = generate_pgp,
-    [KEY_OP_IMPORT] = op_import,
-    [KEY_OP_PARSE] = op_parse,
-    [KEY_OP_REQUEST] = op_request,
-    [KEY_OP_CA] = key_op_ca,
-    [KEY_OP_ISSUE] = key_op_issue,
-    [KEY_OP_HAND_OUT] = key_op_hand_out,
-    [KEY_OP_MAKE_CRL] = key_op_make_crl,
-    [KEY_OP_READ_CRL] = key_op_read_crl,
-    [KEY_OP_FIND_POINTS] = key_op_find_points,
-    [KEY_OP_EXPORT] = key_op_export};
+static const struct {
+	key_op_fn *run;
+	bool signs_as_ca; /* the others read hostile files without its key */
+} ops[KEY_OP_COUNT] = {[KEY_OP_GENERATE_DKIM] = {op_generate_dkim, false},
+    [KEY_OP_GENERATE_PGP] = {generate_pgp, false},
+    [KEY_OP_IMPORT] = {op_import, false},
+    [KEY_OP_PARSE] = {op_parse, false},
+    [KEY_OP_REQUEST] = {op_request, false},
+    [KEY_OP_CA] = {key_op_ca, false},
+    [KEY_OP_ISSUE] = {key_op_issue, true},
+    [KEY_OP_HAND_OUT] = {key_op_hand_out, true},
+    [KEY_OP_MAKE_CRL] = {key_op_make_crl, true},
+    [KEY_OP_READ_CRL] = {key_op_read_crl, false},
+    [KEY_OP_FIND_POINTS] = {key_op_find_points, false},
+    [KEY_OP_EXPORT] = {key_op_export, false}};
 
 /* A list may be too large for parts, which are copied on their way. */
 static int
@@ -544,12 +548,14 @@ work_key(struct worker_context *context, const struct work *work,
 	int rc = -1;
 
 	ipc_list_writer_init(&task.results, KEY_WORK_MAX);
+	if (op == KEY_OP_COUNT || !ops[op].signs_as_ca)
+		keyring_lock(context->keyring);
 	if (op == KEY_OP_COUNT)
 		(void)err_set(&task.err, "there is no such key operation");
 	else if (content_load(&work->content, CONTENT_MAX, &content, &owned,
 		     &task.err) == 0 &&
 		 read_content(&task, op, content) == 0)
-		rc = ops[op](&task);
+		rc = ops[op].run(&task);
 	finish(&task, rc);
 	ipc_list_writer_clear(&task.results);
 	if (owned != NULL)

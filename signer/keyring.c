@@ -74,6 +74,14 @@ keyring_free(struct keyring *keyring)
 	free(keyring);
 }
 
+void
+keyring_lock(struct keyring *keyring)
+{
+	if (keyring != NULL)
+		OPENSSL_cleanse(
+		    &keyring->wrapping_key, sizeof(keyring->wrapping_key));
+}
+
 /* ---- files ---- */
 
 /* A plain name: nothing that leads out of the folder. */

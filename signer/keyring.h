@@ -28,6 +28,8 @@ struct keyring;
 struct keyring *keyring_new(
     const char *folder, const struct wrap_key *wrapping_key);
 void keyring_free(struct keyring *keyring);
+/* From now on no file opens: for who is about to read hostile input. */
+void keyring_lock(struct keyring *keyring);
 
 /*
  * The private key; stays the keyring's (EVP_PKEY_up_ref() to keep it), good

@@ -109,6 +109,7 @@ test_files(struct fixture *f)
 {
 	struct keyring *keyring = keyring_new(f->folder, &f->key);
 	EVP_PKEY *first;
+	struct buf secret;
 	struct err err;
 
 	put_key(f, "k-1");
@@ -126,6 +127,15 @@ test_files(struct fixture *f)
 	write_file(f->folder, "k-4", SLICE("short"));
 	ok(keyring_key(keyring, SLICE("k-4"), &err) == NULL,
 	    "nor a damaged file: %s", err.text);
+	put_sealed(f, "k-5", SLICE("secret"));
+	buf_init(&secret, 64);
+	is_int(keyring_secret(keyring, SLICE("k-5"), &secret, &err), 0,
+	    "a secret opens");
+	keyring_lock(keyring);
+	buf_reset(&secret);
+	ok(keyring_secret(keyring, SLICE("k-5"), &secret, &err) == -1,
+	    "but not without the wrapping key: %s", err.text);
+	wrap_wipe(&secret);
 	keyring_free(keyring);
 }
 
