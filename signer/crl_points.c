@@ -143,6 +143,45 @@ add_candidate(void *arg, const struct key *key)
 	batch->count++;
 }
 
+/* Ended long ago, and its place is forgotten: nobody renews it. */
+static const struct key_crl *
+find_left(struct keystore *keystore, int64_t now_s)
+{
+	const struct crl_source *sources;
+	const struct key_crl *all;
+	size_t count;
+
+	/* Both are there: asking for a place then drops no list. */
+	if (keystore_sources(keystore, &sources, &count, NULL) == -1 ||
+	    keystore_crls(keystore, &all, &count, NULL) == -1)
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		if (all[i].next_update_s < now_s - UNSEEN_MAX_S &&
+		    trust_is_web_url(slice_of(all[i].url)) &&
+		    crls_source(keystore, all[i].url) == NULL)
+			return &all[i];
+	return NULL;
+}
+
+static void
+remove_left(struct signerd *signerd, int64_t now_s)
+{
+	struct keystore *keystore = signerd->keystore;
+	const struct key_crl *crl;
+	enum keystore_change change = CHANGE_DONE;
+	char url[TRUST_URL_MAX + 1];
+	struct err err;
+
+	while (change == CHANGE_DONE &&
+	       (crl = find_left(keystore, now_s)) != NULL) {
+		memcpy(url, crl->url, sizeof(url));
+		key_expiry_clear_lists(signerd, url);
+		change = keystore_remove_source(keystore, url, &err);
+	}
+	if (change != CHANGE_DONE)
+		log_notice("lists of revoked certificates: %s", err.text);
+}
+
 /* All from the start: a day went by, or other CAs are believed. */
 static void
 start_again(struct crls *crls, int64_t now_s)
@@ -165,6 +204,8 @@ start_again(struct crls *crls, int64_t now_s)
 	if (keystore_trim_sources(crls->signerd->keystore, now_s - UNSEEN_MAX_S,
 		&err) == CHANGE_FAILED)
 		log_notice("places of lists: %s", err.text);
+	else
+		remove_left(crls->signerd, now_s);
 }
 
 void

@@ -15,8 +15,6 @@
 #include "signer/crl_read.h"
 #include "signer/key_x509.h"
 
-/* A CA's clock may be ahead of ours by that much. */
-#define AHEAD_MAX_S 86400
 /* As for signatures of mail: RSA from 2048, no SHA-1 (smime_judge.c). */
 #define AUTH_LEVEL 2
 
@@ -178,7 +176,7 @@ check_times(
 	list->next_update_s = x509_time(X509_CRL_get0_nextUpdate(crl));
 	if (list->this_update_s == 0)
 		return err_set(err, "the revocation list has no date");
-	if (list->this_update_s > now_s + AHEAD_MAX_S)
+	if (list->this_update_s > now_s + TRUST_AHEAD_MAX_S)
 		return err_set(
 		    err, "the revocation list is of a later time than now");
 	if (list->next_update_s == 0)

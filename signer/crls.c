@@ -83,8 +83,8 @@ answer(struct crl_get *get, enum manage_code code)
 
 /* ---- what came of it ---- */
 
-static const struct crl_source *
-source_of(struct keystore *keystore, const char *url)
+const struct crl_source *
+crls_source(struct keystore *keystore, const char *url)
 {
 	const struct crl_source *all;
 	size_t count;
@@ -130,7 +130,7 @@ failed(struct crl_get *get, const char *reason)
 		struct keystore *keystore = get->crls->signerd->keystore;
 
 		get->crls->failed++;
-		source = source_of(keystore, url);
+		source = crls_source(keystore, url);
 		failures = source == NULL ? 0 : source->failures;
 		if (source != NULL &&
 		    keystore_tell_source(keystore, url,

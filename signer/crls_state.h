@@ -33,6 +33,10 @@ struct crls {
 	} looked[CRLS_LOOKED_MAX];
 };
 
+/* NULL: it is no place of lists. */
+const struct crl_source *crls_source(
+    struct keystore *keystore, const char *url);
+
 void crls_sweep(struct crls *crls, int64_t now_s);
 /* Its answer finds nobody. */
 void crls_forget_look(struct crls *crls);

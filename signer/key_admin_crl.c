@@ -58,12 +58,11 @@ key_call_people(struct key_call *call)
 	if (keystore_anchors(keystore, &anchors, &count, NULL) == 0)
 		for (size_t i = 0; i < count; i++) {
 			const struct ipc_record_work_key record = {
-			    .use = WORK_KEY_ANCHOR,
+			    .use = anchors[i].is_blocked ? WORK_KEY_BLOCKED
+							 : WORK_KEY_ANCHOR,
 			    .public = anchors[i].certificate};
 
-			if (!anchors[i].is_blocked)
-				(void)ipc_work_key_add(
-				    &call->keys, &record, NULL);
+			(void)ipc_work_key_add(&call->keys, &record, NULL);
 		}
 	(void)keystore_source_issuers(keystore, add_issuers, call, NULL);
 	(void)keystore_list(
@@ -99,6 +98,20 @@ tell(struct signerd *signerd, const struct key_crl *crl, size_t revoked)
 	    EV_CHANGE, &event);
 }
 
+/*
+ * Perhaps the list took the worker over.  Were it of later than now, no other
+ * one would ever take its place.
+ */
+static bool
+has_sound_times(const struct key_call *call, const struct key_answer *answer,
+    const struct trust_list *head)
+{
+	return head->this_update_s == answer->this_update_s &&
+	       head->next_update_s == answer->next_update_s &&
+	       head->this_update_s <= call->now_s + TRUST_AHEAD_MAX_S &&
+	       head->next_update_s > call->now_s;
+}
+
 enum keystore_change
 key_keep_crl(struct key_call *call, const struct key_answer *answer,
     const char *url, struct key_crl *crl_r, size_t *revoked_r, struct err *err)
@@ -113,6 +126,7 @@ key_keep_crl(struct key_call *call, const struct key_answer *answer,
 	*revoked_r = 0;
 	if (answer->key.issuer[0] == '\0' || answer->scope_count == 0 ||
 	    trust_list_check(list, &head, err) == -1 ||
+	    !has_sound_times(call, answer, &head) ||
 	    key_unhex(slice_of(answer->issuer_id), crl.issuer_id,
 		sizeof(crl.issuer_id)) == -1 ||
 	    memcmp(head.issuer, crl.issuer_id, sizeof(crl.issuer_id)) != 0 ||

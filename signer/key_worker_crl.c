@@ -25,7 +25,8 @@
 
 struct people {
 	STACK_OF(X509) * anchors;
-	STACK_OF(X509) * others;
+	STACK_OF(X509) * others; /* none of them is blocked */
+	STACK_OF(X509) * blocked;
 };
 
 static void
@@ -33,7 +34,9 @@ people_init(struct people *people)
 {
 	people->anchors = sk_X509_new_null();
 	people->others = sk_X509_new_null();
-	if (people->anchors == NULL || people->others == NULL)
+	people->blocked = sk_X509_new_null();
+	if (people->anchors == NULL || people->others == NULL ||
+	    people->blocked == NULL)
 		fatal("out of memory");
 }
 
@@ -42,6 +45,17 @@ people_clear(struct people *people)
 {
 	sk_X509_pop_free(people->anchors, X509_free);
 	sk_X509_pop_free(people->others, X509_free);
+	sk_X509_pop_free(people->blocked, X509_free);
+}
+
+static bool
+is_blocked(const struct people *people, X509 *certificate)
+{
+	for (int i = 0; i < sk_X509_num(people->blocked); i++)
+		if (X509_cmp(sk_X509_value(people->blocked, i), certificate) ==
+		    0)
+			return true;
+	return false;
 }
 
 /* All that follow each other; a damaged one ends it. */
@@ -62,6 +76,7 @@ push_all(STACK_OF(X509) * list, struct slice certificates)
 	ERR_clear_error();
 }
 
+/* All but the candidates. */
 static void
 people_add(struct people *people, const struct key_work *task)
 {
@@ -69,11 +84,18 @@ people_add(struct people *people, const struct key_work *task)
 	struct ipc_record_work_key record;
 
 	while (ipc_work_key_next(&keys, &record)) {
-		push_all(record.use == WORK_KEY_ANCHOR ? people->anchors
-						       : people->others,
-		    record.public);
-		push_all(people->others, record.chain);
+		if (record.use == WORK_KEY_ANCHOR)
+			push_all(people->anchors, record.public);
+		else if (record.use == WORK_KEY_BLOCKED)
+			push_all(people->blocked, record.public);
+		else if (record.use != WORK_KEY_CANDIDATE)
+			push_all(people->others, record.public);
+		if (record.use != WORK_KEY_CANDIDATE)
+			push_all(people->others, record.chain);
 	}
+	for (int i = sk_X509_num(people->others) - 1; i >= 0; i--)
+		if (is_blocked(people, sk_X509_value(people->others, i)))
+			X509_free(sk_X509_delete(people->others, i));
 }
 
 /* ---- lists ---- */
@@ -220,9 +242,10 @@ find_points(struct key_work *task, struct slice candidate,
 	push_all(own, candidate);
 	push_all(own, followers);
 	for (int i = 1; i < sk_X509_num(own); i++)
-		if (sk_X509_push(others, sk_X509_value(own, i)) <= 0)
+		if (!is_blocked(people, sk_X509_value(own, i)) &&
+		    sk_X509_push(others, sk_X509_value(own, i)) <= 0)
 			fatal("out of memory");
-	if (sk_X509_num(own) > 0)
+	if (sk_X509_num(own) > 0 && !is_blocked(people, sk_X509_value(own, 0)))
 		chain = crl_chain_of(sk_X509_value(own, 0), task->work->now_s,
 		    people->anchors, others);
 	for (int i = 0; rc == 0 && i + 1 < sk_X509_num(chain); i++)
@@ -242,12 +265,7 @@ key_op_find_points(struct key_work *task)
 	int rc = 0;
 
 	people_init(&people);
-	while (ipc_work_key_next(&keys, &record))
-		if (record.use == WORK_KEY_ANCHOR)
-			push_all(people.anchors, record.public);
-		else if (record.use == WORK_KEY_INTERMEDIATE)
-			push_all(people.others, record.public);
-	keys = task->work->keys;
+	people_add(&people, task);
 	while (rc == 0 && ipc_work_key_next(&keys, &record))
 		if (record.use == WORK_KEY_CANDIDATE)
 			rc = find_points(

@@ -14,6 +14,7 @@
 #include "common/printable.h"
 #include "signer/key_task.h"
 #include "signer/key_x509.h"
+#include "signer/trust_x509.h"
 
 /* Below: RFC 8551 §4.  Above: hours of work for one signature. */
 #define RSA_BITS_MIN 2048
@@ -232,20 +233,13 @@ int
 x509_serial_text(
     const ASN1_INTEGER *serial, char *out, size_t size, struct err *err)
 {
-	BIGNUM *number = ASN1_INTEGER_to_BN(serial, NULL);
-	char *text = number == NULL ? NULL : BN_bn2hex(number);
-	const char *start = text;
-	int rc = -1;
+	char text[TRUST_SERIAL_SIZE];
 
-	if (start != NULL && start[0] == '0' && start[1] != '\0')
-		start++;
-	if (start == NULL || slice_copy(slice_of(start), out, size) == -1)
-		(void)err_set(err, "its serial number is too long");
-	else
-		rc = 0;
-	OPENSSL_free(text);
-	BN_free(number);
-	return rc;
+	/* As lists have it, which are searched for it. */
+	trust_serial_text(serial, text);
+	if (text[0] == '\0' || slice_copy(slice_of(text), out, size) == -1)
+		return err_set(err, "its serial number is too long");
+	return 0;
 }
 
 int

@@ -346,6 +346,7 @@ keystore_remove_source(
     struct keystore *keystore, const char *url, struct err *err)
 {
 	const struct key_crl *all;
+	bool is_found;
 	sqlite3_stmt *stmt;
 	size_t count;
 	int rc = keystore_crls(keystore, &all, &count, err);
@@ -355,19 +356,21 @@ keystore_remove_source(
 	stmt = sql_use(keystore->sql, KEYSTORE_SOURCE_REMOVE);
 	sql_bind_text(stmt, 1, slice_of(url));
 	rc = sql_run(keystore->sql, stmt, err);
-	if (rc == 0 && sql_changes(keystore->sql) == 0) {
-		sql_rollback(keystore->sql);
-		(void)err_set(err, "no list comes from there");
-		return CHANGE_NONE;
-	}
+	is_found = rc == 0 && sql_changes(keystore->sql) > 0;
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		char name[TRUST_NAME_SIZE];
 
 		if (strcmp(all[i].url, url) != 0)
 			continue;
+		is_found = true;
 		rc = remove_row(keystore, &all[i], err);
 		trust_list_name(all[i].issuer_id, slice_of(all[i].scope), name);
 		trust_remove(keystore->trust_folder, name);
+	}
+	if (rc == 0 && !is_found) {
+		sql_rollback(keystore->sql);
+		(void)err_set(err, "no list comes from there");
+		return CHANGE_NONE;
 	}
 	return keystore_end(keystore, rc, err);
 }

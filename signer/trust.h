@@ -30,6 +30,8 @@
 /* "user " or "ca ", a URL, and a NUL. */
 #define TRUST_URL_MAX 512
 #define TRUST_SCOPE_SIZE (TRUST_URL_MAX + 8)
+/* A CA's clock may be ahead of ours by that much. */
+#define TRUST_AHEAD_MAX_S 86400
 /* Certificates of one list: those of 16 MB, each entry as short as it can be.
  */
 #define TRUST_ENTRIES_MAX 700000

@@ -261,11 +261,20 @@ with tap.group("lists that stored certificates name"):
 
 with tap.group("blocked"):
     other = crls.Ca("Below root", issuer=root)
-    bea = other.issue("bea", "bea@dest.test")
+    bea = other.issue("bea", "bea@dest.test", point=BASE + "/bea.crl")
+    put("/bea.crl", other.crl(since=-60))
     tap.equal(verdict(bea.signs(ANNA, [other.pem]), "bea@dest.test")[0],
               "pass", "a CA below an anchor")
+    tap.wait_until(lambda: verdict(bea.signs(ANNA, [other.pem]),
+                                   "bea@dest.test") == ("pass", "ok"),
+                   what="its list", step=1)
     gw.cli("key", "anchor", "add", other.pem, "--block")
     tap.equal(verdict(bea.signs(ANNA, [other.pem]), "bea@dest.test")[0],
               "untrusted", "blocked, what it signed counts for nothing")
+    put("/bea.crl", other.crl(since=-30))
+    known = lists()
+    result = fetch("/bea.crl")
+    tap.equal(result.returncode, 1, f"nor does its list: {result.stderr}")
+    tap.equal(lists(), known, "and nothing changed")
 
 tap.done()

@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 
 #include "signer/crl_read.h"
+#include "signer/key_x509.h"
 #include "tests/unit/smime_world.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/trust_host.h"
@@ -40,15 +41,22 @@ test_serials(void)
 	    {"zeros within", {0x0a, 0x00, 0x0b}, 3, "A000B"},
 	    {"zeros before", {0x00, 0x00, 0x7f}, 3, "7F"},
 	    {"nothing but zeros", {0x00}, 1, "0"},
+	    {"one that no CA may give", {0x0a}, 1, "-A"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		ASN1_INTEGER *serial = ASN1_INTEGER_new();
 		char text[TRUST_SERIAL_SIZE];
+		char stored[129];
 
 		(void)ASN1_STRING_set(serial, rows[i].octets, rows[i].n);
+		if (rows[i].text[0] == '-')
+			serial->type = V_ASN1_NEG_INTEGER;
 		trust_serial_text(serial, text);
 		is_str(text, rows[i].text, "%s", rows[i].label);
+		is_int(x509_serial_text(serial, stored, sizeof(stored), NULL),
+		    0, "%s: read", rows[i].label);
+		is_str(stored, text, "%s: as it is stored", rows[i].label);
 		ASN1_INTEGER_free(serial);
 	}
 }

@@ -537,6 +537,15 @@ test_lists(struct fixture *f)
 	    "one list for each scope");
 	(void)keystore_check_crls(f->keystore, &count, &err);
 	is_u64(count, 0, "none is missing");
+	crl.this_update_s += 10;
+	(void)snprintf(crl.url, sizeof(crl.url), "http://gone.example/");
+	(void)keystore_put_crl(f->keystore, &crl, scopes, 2,
+	    make_list("", NOW_S, &list), &count, &err);
+	is_int(keystore_remove_source(f->keystore, crl.url, &err), CHANGE_DONE,
+	    "those of a place that is forgotten can be removed");
+	ok(keystore_crls(f->keystore, &crls, &count, &err) == 0 && count == 0,
+	    "and are gone");
+	is_int(ask(f, "A0B", NOW_S), TRUST_NO_LIST, "for workers, too");
 	buf_clear(&list);
 }
 
