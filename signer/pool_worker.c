@@ -233,6 +233,8 @@ pool_worker_start(struct pool_worker *worker)
 		worker->start_not_before_ms =
 		    worker->started_ms + RESTART_MAX_MS;
 		pool_start_failed(pool);
+		/* Or nothing would remember that tasks wait for it. */
+		pools_dispatch(pool->pools);
 		return;
 	}
 	worker->state = POOL_WORKER_STARTING;
