@@ -13,6 +13,7 @@
 
 #include "smtpd/auth_admin.h"
 #include "smtpd/authd.h"
+#include "smtpd/login_time.h"
 
 #define TICK_MS 5000
 /* queued gets a new key this long before tokens are made with it. */

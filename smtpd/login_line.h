@@ -9,11 +9,6 @@
 #include "common/loop.h"
 #include "smtpd/throttle.h"
 
-/*
- * smtpd waits 20 s for an answer: a login that waited in vain is told so by
- * us, and the last one to begin has some seconds left for its hash.
- */
-#define LOGIN_LINE_WAIT_MS 12000
 /* A large office at nine o'clock; the flood shield lets in fewer by default. */
 #define LOGIN_LINE_NETWORK_MAX 256
 /* Half of the attempts that there may be: those that need not wait have room */

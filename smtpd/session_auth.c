@@ -10,10 +10,8 @@
 
 #include "common/base64.h"
 #include "common/tls.h"
+#include "smtpd/login_time.h"
 #include "smtpd/session.h"
-
-/* authd answers by itself; a busy one says so. */
-#define AUTH_MS 20000
 
 struct exchange {
 	enum auth_verdict verdict;
@@ -185,7 +183,7 @@ static void
 ask(struct session *session, enum ipc_type type, const void *message)
 {
 	if (session_ask(session, ROLE_AUTHD, type, message, MSG_AUTH_RESULT,
-		AUTH_MS, on_auth_result) == -1)
+		LOGIN_ANSWER_MS, on_auth_result) == -1)
 		fail_exchange(
 		    session, 454, "4.7.0", "Cannot log in now, try later");
 }
@@ -353,7 +351,7 @@ session_auth_renew(struct session *session)
 		return;
 	}
 	if (session_ask(session, ROLE_AUTHD, MSG_AUTH_RENEW, &message,
-		MSG_AUTH_RESULT, AUTH_MS, on_renewed) == 0)
+		MSG_AUTH_RESULT, LOGIN_ANSWER_MS, on_renewed) == 0)
 		return;
 	(void)smtp_status_set(&status, 454, "4.7.0",
 	    "Your login cannot be checked now, try later");

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/base64.h"
+#include "smtpd/login_time.h"
 #include "tests/unit/auth_fixture.h"
 
 const struct sasl_bindings auth_all_bindings = {.tls_exporter = {EXPORTER, 32},
