@@ -82,25 +82,23 @@ find_scratch(struct signer_worker *worker)
 /*
  * A PKCS #11 module takes part in the work: it is loaded before, and may use
  * its own folder.  A module that talks to a daemon finds its socket closed.
+ * The folder of the class has anchors and lists that no worker may write.
  */
 static int
 confine_with_token(struct signer_worker *worker, struct err *err)
 {
-	struct confinement confinement = {.rights = CONFINE_FILES_READ |
-						    CONFINE_FILES_WRITE |
-						    CONFINE_MEMORY_FILES,
+	struct confinement confinement = {
+	    .rights = CONFINE_FILES_READ | CONFINE_MEMORY_FILES,
 	    .read_dirs = {worker->folder}};
 
-	if (keyring_prepare_pkcs11(worker->token_module, err) == -1) {
+	if (keyring_prepare_pkcs11(worker->token_module, err) == -1)
 		/* Keys that are in files work all the same. */
 		log_notice("%s", err->text);
-		confinement.rights &= ~(unsigned)CONFINE_FILES_WRITE;
-		return confine(&confinement, worker->folder, err);
+	else if (worker->token_folder[0] != '\0') {
+		confinement.rights |= CONFINE_FILES_WRITE;
+		return confine(&confinement, worker->token_folder, err);
 	}
-	return confine(&confinement,
-	    worker->token_folder[0] != '\0' ? worker->token_folder
-					    : worker->folder,
-	    err);
+	return confine(&confinement, worker->folder, err);
 }
 
 static int
