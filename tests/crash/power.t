@@ -285,8 +285,15 @@ def restarts(r):
         r.scene.find_ports()
 
 
+def is_taking(r):
+    r.load(1, SMALL)
+    return r.accepted() > 0
+
+
 def killed_start(r):
-    """queued died in its very first start: see births()."""
+    """queued died in its very first start: see births().  Until it is back,
+    mail is put off."""
+    tap.wait_until(lambda: is_taking(r), what="mail to be taken")
     r.load(20, SMALL)
     r.load(30, FILE)
 
