@@ -73,7 +73,10 @@ def set_up():
     key = gw.json("key", "pgp", "new", ANNA)
     p.pgp_knows(gw.cli("key", "pgp", "export", str(key["id"])).encode())
 
-set_up()
+
+with tap.group("keys and rules"):
+    set_up()
+    tap.equal(len(gw.json("policy", "list")["policies"]), 2, "are there")
 
 with tap.group("many recipients"):
     reply = send(MANY, "to many")
