@@ -207,8 +207,8 @@ create(struct pgp_home *home, enum pgp_key_kind kind, const char *uid,
 	 */
 	for (int tries = 3; tries > 0; tries--) {
 		pgp_home_unlock(home, words);
-		error = gpgme_op_createkey(context, uid, kinds[kind].primary,
-		    0, lifetime_s, NULL,
+		error = gpgme_op_createkey(context, uid, kinds[kind].primary, 0,
+		    lifetime_s, NULL,
 		    flags | GPGME_CREATE_SIGN | GPGME_CREATE_CERT);
 		if (gpgme_err_code(error) != GPG_ERR_CANCELED)
 			break;
