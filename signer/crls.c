@@ -7,6 +7,9 @@
  *	place       asked again
  *	has a list  a quarter of its life before its end, a day at most
  *	fails       after 5 minutes, doubled each time, a day at most
+ *	is asked by hand while it is being asked
+ *	            once more, when that has ended: the answer would be older
+ *	            than the question
  *
  * What was known stays until something newer is taken in its place.
  */
@@ -42,6 +45,7 @@ struct crl_get {
 	struct channel *channel;
 	uint64_t request_id;            /* 0: the key worker has the answer */
 	struct manage_request *request; /* who waits for it, or NULL */
+	struct manage_request *later;   /* who came meanwhile, or NULL */
 	char url[TRUST_URL_MAX + 1];
 };
 
@@ -57,28 +61,40 @@ get_unlink(struct crl_get *get)
 	get->crls = NULL;
 }
 
-static void
-get_free(struct crl_get *get)
+static struct crl_get *
+under_way(const struct crls *crls, const char *url)
 {
-	get_unlink(get);
-	free(get);
-}
-
-static bool
-is_under_way(const struct crls *crls, const char *url)
-{
-	for (const struct crl_get *at = crls->gets; at != NULL; at = at->next)
+	for (struct crl_get *at = crls->gets; at != NULL; at = at->next)
 		if (strcmp(at->url, url) == 0)
-			return true;
-	return false;
+			return at;
+	return NULL;
 }
 
-static void
-answer(struct crl_get *get, enum manage_code code)
+static enum manage_code
+refuse_stopped(struct manage_request *request)
 {
+	return manage_fail(
+	    request, MANAGE_FAILED, NULL, "postern-signerd stops");
+}
+
+/* Answers who waits for it, and asks again for who came meanwhile. */
+static void
+get_end(struct crl_get *get, enum manage_code code)
+{
+	struct crls *crls = get->crls;
+	struct manage_request *later = get->later;
+	enum manage_code later_code;
+
+	get_unlink(get);
 	if (get->request != NULL)
 		manage_answer(get->request, code);
-	get->request = NULL;
+	if (later != NULL) {
+		later_code = crls == NULL ? refuse_stopped(later)
+					  : crls_fetch(crls, get->url, later);
+		if (later_code != MANAGE_LATER)
+			manage_answer(later, later_code);
+	}
+	free(get);
 }
 
 /* ---- what came of it ---- */
@@ -119,12 +135,11 @@ static void
 failed(struct crl_get *get, const char *reason)
 {
 	const int64_t now_s = (int64_t)time(NULL);
+	const char *url = get->url;
 	const struct crl_source *source;
-	char url[TRUST_URL_MAX + 1];
 	unsigned failures;
 	struct err err;
 
-	memcpy(url, get->url, sizeof(url));
 	log_notice("no list of revoked certificates from %s: %s", url, reason);
 	if (get->crls != NULL) {
 		struct keystore *keystore = get->crls->signerd->keystore;
@@ -141,10 +156,9 @@ failed(struct crl_get *get, const char *reason)
 			log_notice("%s: %s", url, err.text);
 	}
 	if (get->request != NULL)
-		answer(get, manage_fail(get->request, MANAGE_FAILED, NULL,
-				"no list of revoked certificates from %s: %s",
-				url, reason));
-	get_free(get);
+		(void)manage_fail(get->request, MANAGE_FAILED, NULL,
+		    "no list of revoked certificates from %s: %s", url, reason);
+	get_end(get, MANAGE_FAILED);
 }
 
 /* By hand: it is to stay; else the place is known already. */
@@ -182,8 +196,7 @@ on_taken(
 	if (get->request != NULL && reason[0] != '\0')
 		(void)json_object_set_new(
 		    get->request->reply, "note", json_string(reason));
-	answer(get, MANAGE_DONE);
-	get_free(get);
+	get_end(get, MANAGE_DONE);
 }
 
 static void
@@ -242,9 +255,15 @@ start(struct crls *crls, const char *url, struct manage_request *request)
 enum manage_code
 crls_fetch(struct crls *crls, const char *url, struct manage_request *request)
 {
-	if (is_under_way(crls, url))
+	struct crl_get *get = under_way(crls, url);
+
+	if (get != NULL && get->later != NULL)
 		return manage_fail(request, MANAGE_CONFLICT,
 		    "postern key crl list", "%s is being asked just now", url);
+	if (get != NULL) {
+		get->later = request;
+		return MANAGE_LATER;
+	}
 	if (crls->get_count >= 2 * AT_ONCE || !start(crls, url, request))
 		return manage_fail(request, MANAGE_FAILED, "postern status",
 		    "postern-fetchd is away or busy");
@@ -258,7 +277,7 @@ is_due(const struct crls *crls, const struct crl_source *source, int64_t now_s)
 	    !daemon_settings(crls->signerd->daemon)->fetch_crl_points)
 		return false;
 	return (source->due_s <= now_s || source->due_s - now_s > DUE_MAX_S) &&
-	       !is_under_way(crls, source->url);
+	       under_way(crls, source->url) == NULL;
 }
 
 static void
@@ -313,10 +332,10 @@ crls_free(struct crls *crls)
 			continue;
 		}
 		channel_forget(at->channel, at->request_id);
+		get_unlink(at);
 		if (at->request != NULL)
-			answer(at, manage_fail(at->request, MANAGE_FAILED, NULL,
-				       "postern-signerd stops"));
-		get_free(at);
+			(void)refuse_stopped(at->request);
+		get_end(at, MANAGE_FAILED);
 	}
 	crls_forget_look(crls);
 	free(crls);

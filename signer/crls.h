@@ -26,8 +26,10 @@ void crls_free(struct crls *crls);
 void crls_tick(struct crls *crls, int64_t now_s);
 
 /*
- * Fetches it now.  Returns LATER, the answer follows when the list was read;
- * when it is taken, the place is asked again before the list ends.
+ * Fetches it now, or again when the place is being asked already.  Returns
+ * LATER, the answer follows when the list was read; when it is taken, the
+ * place is asked again before the list ends.  CONFLICT: somebody else waits
+ * for the same.
  */
 enum manage_code crls_fetch(
     struct crls *crls, const char *url, struct manage_request *request);

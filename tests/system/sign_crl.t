@@ -5,8 +5,10 @@
 mail, how they are renewed, which are refused, and that no mail makes the
 gateway fetch what does not lead to an anchor."""
 
+import concurrent.futures
 import os
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import crls, gateway, scene, tap, web  # noqa: E402
@@ -154,6 +156,36 @@ with tap.group("lists that are refused"):
     gw.cli("key", "crl", "remove", BASE + "/old")
     result = gw.run_cli("key", "crl", "fetch", "file:///etc/passwd")
     tap.equal(result.returncode, 2, "a file's URL is refused at once")
+
+with tap.group("asked while it is being asked"):
+    slow = crls.Ca("Slow")
+    gw.cli("key", "anchor", "add", slow.pem)
+    older, newer = slow.crl(since=-20), slow.crl(since=-10)
+    held = threading.Event()
+
+    def held_page():
+        """Once, and late, the older list."""
+        put("/slow.crl", newer)
+        held.wait(tap.PATIENCE_S)
+        return older
+
+    put("/slow.crl", held_page)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        first = pool.submit(fetch, "/slow.crl")
+        tap.wait_until(lambda: site.count("crl.test", "/slow.crl") == 1,
+                       what="the place to be asked")
+        others = [pool.submit(fetch, "/slow.crl") for _ in range(2)]
+        [refusal], [answer] = concurrent.futures.wait(
+            others, tap.PATIENCE_S, concurrent.futures.FIRST_COMPLETED)
+        tap.equal(refusal.result().returncode, 6, "one waits, no more")
+        tap.contains(refusal.result().stderr, "is being asked just now",
+                     "and the next is told so")
+        held.set()
+        tap.equal(first.result().returncode, 0, "the first has its answer")
+        tap.equal(answer.result().returncode, 0, "so has who waits")
+    tap.equal(site.count("crl.test", "/slow.crl"), 2, "after another fetch")
+    known = lists()
+    tap.ok("CN=Slow" in known, "the list is there")
 
 with tap.group("private networks"):
     gw.set(**{"fetch.allow_private": "off"})

@@ -5,6 +5,7 @@
     port = web.serve()
     web.pages["ca.test", "/list.crl"] = octets      # or a status,
     web.pages["ca.test", "/old"] = (302, "http://ca.test/list.crl")
+    web.pages["ca.test", "/held"] = function    # that returns one of these
     web.seen                                        # [(host, path), ...]
 """
 
@@ -42,6 +43,8 @@ class Web:
         host = request.headers["Host"].split(":")[0]
         self.seen.append((host, request.path))
         page = self.pages.get((host, request.path.split("?")[0]), 404)
+        if callable(page):
+            page = page()
         try:
             if isinstance(page, bytes):
                 request.send_response(200)
