@@ -73,14 +73,18 @@ static const char gpg_conf[] = "batch\n"
 
 /*
  * The words are 256 random bits: stretching them (s2k) would only cost time,
- * 450 ms at each operation.
+ * 450 ms at each operation.  Nothing is remembered from one operation to the
+ * next (default-cache-ttl).  Within one, gpg hands the words on from step to
+ * step under a random name, which no step may find expired (max-cache-ttl, in
+ * seconds, longer than any task): gpg would ask again where no words are left
+ * to give, and call that cancelled.
  */
 static const char agent_conf[] = "allow-loopback-pinentry\n"
 				 "auto-expand-secmem\n"
 				 "disable-scdaemon\n"
 				 "s2k-count 65536\n"
 				 "default-cache-ttl 0\n"
-				 "max-cache-ttl 0\n";
+				 "max-cache-ttl 3600\n";
 
 struct pgp_home {
 	char *dir;

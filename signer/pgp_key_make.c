@@ -196,23 +196,14 @@ create(struct pgp_home *home, enum pgp_key_kind kind, const char *uid,
 	const unsigned flags = lifetime_s == 0 ? GPGME_CREATE_NOEXPIRE : 0;
 	gpgme_genkey_result_t result;
 	gpgme_ctx_t context;
-	gpgme_error_t error = 0;
+	gpgme_error_t error;
 	gpgme_key_t key;
 
 	if (pgp_home_context(home, &context, err) == -1)
 		return -1;
-	/*
-	 * There is nobody here who could cancel; gpg says that now and then
-	 * on a busy machine, with nothing made.
-	 */
-	for (int tries = 3; tries > 0; tries--) {
-		pgp_home_unlock(home, words);
-		error = gpgme_op_createkey(context, uid, kinds[kind].primary, 0,
-		    lifetime_s, NULL,
-		    flags | GPGME_CREATE_SIGN | GPGME_CREATE_CERT);
-		if (gpgme_err_code(error) != GPG_ERR_CANCELED)
-			break;
-	}
+	pgp_home_unlock(home, words);
+	error = gpgme_op_createkey(context, uid, kinds[kind].primary, 0,
+	    lifetime_s, NULL, flags | GPGME_CREATE_SIGN | GPGME_CREATE_CERT);
 	if (error != 0)
 		return pgp_err(err, "cannot make a key", error);
 	result = gpgme_op_genkey_result(context);

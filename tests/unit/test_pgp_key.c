@@ -144,6 +144,12 @@ export_for_user(
 	p = gpgme_data_release_and_get_mem(data, &n);
 	(void)buf_add(out, p, n);
 	gpgme_free(p);
+	pgp_home_unlock(home, NULL);
+	(void)gpgme_data_new(&data);
+	ok(gpgme_op_export(context, pair->facts.fingerprint,
+	       GPGME_EXPORT_MODE_SECRET, data) != 0,
+	    "but not once more: no phrase is remembered");
+	gpgme_data_release(data);
 	gpgme_key_unref(key);
 	pgp_home_free(home);
 }
