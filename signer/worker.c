@@ -63,14 +63,23 @@ static bool runs_gpg(enum pool_class class)
 	       class == POOL_KEY;
 }
 
-/* Beside the folder of all classes' keys; GnuPG's homes are made in it. */
+/*
+ * Beside the folder of all classes' keys; GnuPG's homes are made in it.  Each
+ * class has its own, and is confined to it: who reads hostile mail finds
+ * nothing there of who signs.
+ */
 static int
 find_scratch(struct signer_worker *worker)
 {
-	char path[FOLDER_SIZE + 16];
+	char path[FOLDER_SIZE + 32];
 	char real[PATH_MAX];
+	const int n =
+	    snprintf(path, sizeof(path), "%s/../../scratch", worker->folder);
 
-	(void)snprintf(path, sizeof(path), "%s/../../scratch", worker->folder);
+	if (mkdir(path, 0700) == -1 && errno != EEXIST)
+		return -1;
+	(void)snprintf(path + n, sizeof(path) - (size_t)n, "/%s",
+	    pool_class_name(worker->class));
 	if ((mkdir(path, 0700) == -1 && errno != EEXIST) ||
 	    realpath(path, real) == NULL)
 		return -1;

@@ -12,16 +12,17 @@ import glob
 import os
 import re
 import resource
-import signal
 import socket
 import stat
-import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import peer, scene, tap  # noqa: E402
-from lib.gateway import BUILD, SOURCE, temporary_folder  # noqa: E402
+from lib.gateway import BUILD  # noqa: E402
+from lib.probe import (  # noqa: E402
+    BIND, CONNECT, CONNECT_UNIX, DEADLY, FORK, KILL, LIMITS, LISTEN, NAMES,
+    OWN_SIGNAL, PIDFD, RAW_SOCKET, READ, RECONNECT, ROOT, SOCKET, TGKILL, TIPC,
+    UNLINK, WRITE, Probe)
 
 if os.geteuid() != 0:
     tap.skip_all("only root can give each program a user of its own")
@@ -29,27 +30,7 @@ with open(os.path.join(BUILD, "config.h"), encoding="utf-8") as f:
     if re.search(r"#define WITHOUT_CONFINEMENT", f.read()):
         tap.skip_all("this build is without confinement")
 
-# In the order of tries[] in lib/probe.c.
-(READ, WRITE, UNLINK, CONNECT_UNIX, CONNECT, RECONNECT, BIND, LISTEN, SOCKET,
- RAW_SOCKET, KILL, TGKILL, OWN_SIGNAL, LIMITS, PIDFD, FORK, ROOT, TIPC, EXEC,
- PTRACE, MEMORY) = range(21)
-NAMES = ("read", "write", "unlink", "connect to a Unix socket", "connect",
-         "connect by a socket from outside", "bind", "listen",
-         "make a socket of family", "make a raw socket of family", "signal",
-         "signal a thread of", "have signals sent to", "set the limits of",
-         "get a handle of", "fork", "become root", "make a TIPC pair", "exec",
-         "ptrace", "read the memory of")
-DEADLY = (EXEC, PTRACE, MEMORY)
-SIGNAL = signal.SIGRTMAX - 1
-
-folder = temporary_folder()
-probe = os.path.join(folder, "probe.so")
-built = subprocess.run(
-    ["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", probe,
-     os.path.join(SOURCE, "tests/system/lib/probe.c"), "-ldl"],
-    capture_output=True, text=True, check=False)
-if built.returncode != 0:
-    tap.skip_all("no compiler: " + built.stderr[-200:])
+probe = Probe()
 
 # Secrets that may be in the stores of their programs and nowhere else.
 CANARY = "canary-%d-" % os.getpid() + "%s-Zq7"
@@ -88,17 +69,10 @@ SOCKETS = sorted(
     os.path.join(run, f"{server}-from-{client}.sock")
     for server, client in peer.channel_rows())
 PATHS += SOCKETS
-INDEX = {path: i for i, path in enumerate(PATHS)}
-list_path = os.path.join(folder, "paths")
-with open(list_path, "w", encoding="utf-8") as f:
-    f.write("\n".join(PATHS))
-os.chmod(folder, 0o755)
 # What starts it may allow cores; the programs may not.
 resource.setrlimit(resource.RLIMIT_CORE,
                    (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-os.environ.update(LD_PRELOAD=probe, POSTERN_PROBE=list_path)
-gw.start()
-del os.environ["LD_PRELOAD"], os.environ["POSTERN_PROBE"]
+INDEX = probe.start(gw, PATHS)
 s.find_ports()
 
 
@@ -215,29 +189,8 @@ with tap.group("descriptors"):
 
 
 def attempt(p, kind, number=0):
-    """What came of it: "refused", "killed", "DONE", an error's number."""
-    value = kind << 22 | number
-    at = os.path.getsize(gw.log_path)
-    union = ctypes.c_void_p(value)
-    if ctypes.CDLL(None, use_errno=True).sigqueue(
-            p.pid, SIGNAL, union) != 0:
-        return "it is gone"
-    deadline = time.monotonic() + tap.PATIENCE_S
-    while time.monotonic() < deadline:
-        with open(gw.log_path, "rb") as f:
-            f.seek(at)
-            text = f.read().decode(errors="replace")
-        said = re.search(rf"probe {p.pid} {value} (\w+) (\d+)\n", text)
-        if said:
-            number = int(said[2])
-            if said[1] == "refused" and number in (1, 13):
-                return "refused"
-            return said[1] if said[1] == "DONE" else os.strerror(number)
-        if re.search(rf"(worker {p.pid} was ended by signal 31|"
-                     rf"postern-{p.kind}\b.*was killed by signal 31)", text):
-            return "killed"
-        time.sleep(0.005)
-    return "nothing was said"
+    """Probe.attempt() of a Process."""
+    return probe.attempt(p.pid, kind, number, p.kind)
 
 
 # What each may do of what the others may not.
