@@ -148,6 +148,8 @@ enum manage_code key_remove(struct manage_request *request, enum key_kind kind);
 
 /* Anchors, and certificates that may lead to them, for the call's task. */
 void key_call_people(struct key_call *call);
+/* For a task with a list: stored certificates whose CA is not known yet. */
+void key_call_unbound(struct key_call *call);
 /* Keeps the list that a call read; "" as url: it came in a file. */
 enum keystore_change key_keep_crl(struct key_call *call,
     const struct key_answer *answer, const char *url, struct key_crl *crl_r,

@@ -217,6 +217,7 @@ make(struct signerd *signerd, struct manage_request *request,
 	add_number(call);
 	key_call_fact(call, "days", CRL_DAYS);
 	key_call_key(call, WORK_KEY_ISSUER, ca);
+	key_call_unbound(call);
 	return key_call_run(call, on_made);
 }
 

@@ -17,6 +17,10 @@
 
 /* Stored keys whose chain may hold who signed a list. */
 #define CHAINS_MAX 200
+/* A task has 512 keys at the most; so many are left for what it is about. */
+#define PEOPLE_MAX (512 - 64)
+/* Certificates of one task of which is asked who signed them. */
+#define UNBOUND_MAX 500
 
 /* ---- who may have signed ---- */
 
@@ -33,6 +37,7 @@ add_chain(void *arg, const struct key *key)
 	    .use = WORK_KEY_INTERMEDIATE, .public = key->chain};
 
 	if (key->chain.n > 0 && chains->count < CHAINS_MAX &&
+	    chains->call->keys.count < PEOPLE_MAX &&
 	    ipc_work_key_add(&chains->call->keys, &record, NULL) == 0)
 		chains->count++;
 }
@@ -44,7 +49,8 @@ add_issuers(void *arg, struct slice issuers)
 	const struct ipc_record_work_key record = {
 	    .use = WORK_KEY_INTERMEDIATE, .public = issuers};
 
-	(void)ipc_work_key_add(&call->keys, &record, NULL);
+	if (call->keys.count < PEOPLE_MAX)
+		(void)ipc_work_key_add(&call->keys, &record, NULL);
 }
 
 void
@@ -67,6 +73,44 @@ key_call_people(struct key_call *call)
 	(void)keystore_source_issuers(keystore, add_issuers, call, NULL);
 	(void)keystore_list(
 	    keystore, KEY_SMIME, "", 0, 1000, add_chain, &chains, NULL);
+}
+
+struct unbound {
+	struct key_call *call;
+	struct buf octets; /* certificates, one after another */
+};
+
+static void
+flush_unbound(struct unbound *unbound)
+{
+	const struct ipc_record_work_key record = {
+	    .use = WORK_KEY_CANDIDATE, .public = buf_slice(&unbound->octets)};
+
+	if (unbound->octets.n > 0)
+		(void)ipc_work_key_add(&unbound->call->keys, &record, NULL);
+	buf_reset(&unbound->octets);
+}
+
+static void
+add_unbound(void *arg, const struct key *key)
+{
+	struct unbound *unbound = arg;
+
+	if (unbound->octets.n + key->public.n > IPC_KEY_MAX)
+		flush_unbound(unbound);
+	(void)buf_add_slice(&unbound->octets, key->public);
+}
+
+void
+key_call_unbound(struct key_call *call)
+{
+	struct unbound unbound = {.call = call};
+
+	buf_init(&unbound.octets, IPC_KEY_MAX);
+	(void)keystore_unbound(
+	    call->signerd->keystore, UNBOUND_MAX, add_unbound, &unbound, NULL);
+	flush_unbound(&unbound);
+	buf_clear(&unbound.octets);
 }
 
 /* ---- keeping ---- */
@@ -112,6 +156,32 @@ has_sound_times(const struct key_call *call, const struct key_answer *answer,
 	       head->next_update_s > call->now_s;
 }
 
+/*
+ * Of some it was not known who signed them: no certificate of that CA was here
+ * when they came.
+ */
+static void
+note_issuers(const struct key_call *call, struct slice issued)
+{
+	struct keystore *keystore = call->signerd->keystore;
+	struct key_issued row;
+	struct err err;
+
+	for (; issued.n >= sizeof(row);
+	     issued.p += sizeof(row), issued.n -= sizeof(row)) {
+		const struct key *key;
+
+		memcpy(&row, issued.p, sizeof(row));
+		if (keystore_by_fingerprint(keystore, KEY_SMIME,
+			(struct slice){
+			    row.fingerprint, sizeof(row.fingerprint)},
+			&key) == KEYSTORE_FOUND &&
+		    keystore_note_issuer(
+			keystore, key->id, row.issuer_id, &err) == -1)
+			log_notice("who signed a certificate: %s", err.text);
+	}
+}
+
 enum keystore_change
 key_keep_crl(struct key_call *call, const struct key_answer *answer,
     const char *url, struct key_crl *crl_r, size_t *revoked_r, struct err *err)
@@ -124,12 +194,12 @@ key_keep_crl(struct key_call *call, const struct key_answer *answer,
 	enum keystore_change change;
 
 	*revoked_r = 0;
-	if (answer->key.issuer[0] == '\0' || answer->scope_count == 0 ||
+	if (answer->key.issuer[0] == '\0' || !answer->key.has_issuer_id ||
+	    answer->scope_count == 0 ||
 	    trust_list_check(list, &head, err) == -1 ||
 	    !has_sound_times(call, answer, &head) ||
-	    key_unhex(slice_of(answer->issuer_id), crl.issuer_id,
-		sizeof(crl.issuer_id)) == -1 ||
-	    memcmp(head.issuer, crl.issuer_id, sizeof(crl.issuer_id)) != 0 ||
+	    memcmp(head.issuer, answer->key.issuer_id, sizeof(head.issuer)) !=
+		0 ||
 	    slice_copy(slice_of(answer->key.issuer), crl.issuer,
 		sizeof(crl.issuer)) == -1 ||
 	    slice_copy(slice_of(answer->number), crl.number,
@@ -138,7 +208,9 @@ key_keep_crl(struct key_call *call, const struct key_answer *answer,
 		(void)err_set(err, "the key worker's answer is odd");
 		return CHANGE_FAILED;
 	}
+	memcpy(crl.issuer_id, head.issuer, sizeof(crl.issuer_id));
 	*crl_r = crl;
+	note_issuers(call, key_part(&answer->parts, "issued"));
 	change = keystore_put_crl(call->signerd->keystore, &crl, answer->scopes,
 	    answer->scope_count, list, revoked_r, err);
 	if (change == CHANGE_DONE) {
@@ -179,6 +251,7 @@ key_crl_import(struct manage_request *request)
 		return code;
 	call = key_call_new(request->signerd, request, KEY_OP_READ_CRL);
 	key_call_people(call);
+	key_call_unbound(call);
 	call->file = buf_slice(&file);
 	code = key_call_run(call, on_imported);
 	buf_clear(&file);
@@ -235,6 +308,7 @@ key_take_crl(struct signerd *signerd, struct slice file, const char *url,
 	call->context = take;
 	call->failed = on_refused;
 	key_call_people(call);
+	key_call_unbound(call);
 	call->file = file;
 	(void)key_call_run(call, on_taken);
 }

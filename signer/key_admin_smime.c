@@ -206,6 +206,7 @@ key_smime_import(struct manage_request *request)
 		    slice_of(manage_text(request, "password")));
 	key_call_seal(call, POOL_SIGN);
 	key_call_seal(call, POOL_OPEN);
+	key_call_people(call);
 	wrap_wipe(&file);
 	return key_call_run(call, on_imported);
 }
@@ -334,6 +335,7 @@ key_smime_install(struct manage_request *request)
 	call = key_call_new(request->signerd, request, KEY_OP_PARSE);
 	key_call_fact(call, "kind", "smime");
 	key_call_part(call, "file", buf_slice(&file));
+	key_call_people(call);
 	buf_clear(&file);
 	return key_call_run(call, on_installed);
 }

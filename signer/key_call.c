@@ -176,7 +176,6 @@ take_fact(struct key_answer *answer, const struct ipc_record_fact *fact)
 	    {"serial", key->serial, sizeof(key->serial)},
 	    {"public_digest", answer->public_digest,
 		sizeof(answer->public_digest)},
-	    {"issuer_id", answer->issuer_id, sizeof(answer->issuer_id)},
 	    {"number", answer->number, sizeof(answer->number)},
 	};
 	const struct {
@@ -209,6 +208,9 @@ take_fact(struct key_answer *answer, const struct ipc_record_fact *fact)
 				  : KEY_ACTIVE;
 	else if (slice_equals(fact->name, SLICE("address")))
 		take_address(answer, fact->value);
+	else if (slice_equals(fact->name, SLICE("issuer_id")))
+		key->has_issuer_id = key_unhex(fact->value, key->issuer_id,
+					 sizeof(key->issuer_id)) == 0;
 	else if (slice_equals(fact->name, SLICE("scope")))
 		return take_scope(answer, fact->value);
 	return 0;

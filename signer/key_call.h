@@ -21,8 +21,7 @@
 struct key_answer {
 	struct key key; /* secret_ref is the call's when it was stored */
 	char public_digest[65];
-	/* Of a revocation list; its issuer is key.issuer. */
-	char issuer_id[2 * TRUST_ISSUER_SIZE + 1];
+	/* Of a revocation list; who signed it stands in key. */
 	char number[131];
 	int64_t entries;
 	int64_t this_update_s;

@@ -26,16 +26,21 @@
  * WORK_KEY_INTERMEDIATE (who may have signed a CRL, or lead to who is
  * believed), WORK_KEY_BLOCKED (who is not, whatever he leads to),
  * WORK_KEY_CANDIDATE (whose lists are wanted; others of its chain may follow it
- * in public).  The content of "read crl" is the file itself.
+ * in public; for a CRL certificates, one after another, of which the broker
+ * does not know who signed them).
+ * The content of "read crl" is the file itself.
  *
  * Facts of an answer: those of struct key by their names there (uses as words
- * "sign encrypt certify"), address (several), public_digest (of the public
- * key); of a CRL issuer_id, number, entries, this_update, next_update, scope
+ * "sign encrypt certify", issuer_id in hexadecimal when the CA is known),
+ * address (several), public_digest (of the public key);
+ * of a CRL issuer_id, number, entries, this_update, next_update, scope
  * (several).  Its parts:
  *	public, chain     as struct key has them
  *	secret.CLASS      the sealed private part for that class
  *	csr, crl, pkcs12, text   what was made
  *	list              of a CRL, what it revokes (signer/trust.h)
+ *	issued            of "read crl" and "make crl": a struct key_issued of
+ *	                  each candidate whose CA is among the keys
  *	url, issuers      of "find points", by turns: where a list is, and the
  *	                  certificates that lead from who signs it to an anchor
  */
@@ -43,6 +48,7 @@
 #define SIGNER_KEY_TASK_H
 
 #include "common/ipc.h"
+#include "signer/trust.h"
 
 /* Files of keys and certificates; a CRL has a limit of its own. */
 #define KEY_FILE_MAX ((size_t)256 * 1024)
@@ -54,17 +60,23 @@
 enum key_op {
 	KEY_OP_GENERATE_DKIM,
 	KEY_OP_GENERATE_PGP,
-	KEY_OP_IMPORT,   /* with a private part */
-	KEY_OP_PARSE,    /* a certificate or public key of anybody */
-	KEY_OP_REQUEST,  /* a new private key and its CSR */
-	KEY_OP_CA,       /* a new built-in CA */
-	KEY_OP_ISSUE,    /* by the CA: for a new key of ours, or for a CSR */
-	KEY_OP_HAND_OUT, /* the same, key and all in a PKCS #12, not kept */
-	KEY_OP_MAKE_CRL, /* of the CA */
-	KEY_OP_READ_CRL, /* of anybody whose certificate is among the keys */
+	KEY_OP_IMPORT,      /* with a private part */
+	KEY_OP_PARSE,       /* a certificate or public key of anybody */
+	KEY_OP_REQUEST,     /* a new private key and its CSR */
+	KEY_OP_CA,          /* a new built-in CA */
+	KEY_OP_ISSUE,       /* by the CA: for a new key of ours, or for a CSR */
+	KEY_OP_HAND_OUT,    /* the same, key and all in a PKCS #12, not kept */
+	KEY_OP_MAKE_CRL,    /* of the CA */
+	KEY_OP_READ_CRL,    /* of anybody whose certificate is among the keys */
 	KEY_OP_FIND_POINTS, /* where lists about certificates are */
-	KEY_OP_EXPORT,   /* certificates as PKCS #12 */
+	KEY_OP_EXPORT,      /* certificates as PKCS #12 */
 	KEY_OP_COUNT
+};
+
+/* A certificate and who signed it; the fingerprint is in capitals, no NUL. */
+struct key_issued {
+	char fingerprint[64];
+	unsigned char issuer_id[TRUST_ISSUER_SIZE];
 };
 
 const char *key_op_name(enum key_op op);

@@ -60,6 +60,15 @@ int key_work_open_ca(struct key_work *task, X509 **ca_r, EVP_PKEY **key_r);
 /* Now and the days of the task, at most so many. */
 int64_t key_work_days_after(const struct key_work *task, uint64_t most);
 
+/* Adds all that follow each other; a damaged one, or too many, end it. */
+void key_work_push(STACK_OF(X509) * list, struct slice certificates, int most);
+/* Borrowed from those that are known; NULL: none of them signed it. */
+X509 *key_work_issuer(X509 *certificate, STACK_OF(X509) * known);
+/* Who signed it, when that one is in its file, or came with the task. */
+void key_work_say_issuer(
+    struct key_work *task, X509 *certificate, const struct x509_list *file);
+void key_work_say_ca(struct key_work *task, X509 *ca);
+
 /* -1 unless it leads to an anchor of the task; the part "chain" may help. */
 int key_work_check_chain(struct key_work *task, X509 *certificate);
 

@@ -196,8 +196,10 @@ parse_smime(struct key_work *task)
 			rc = key_work_check_chain(task, certificate);
 		if (rc == 0)
 			rc = key_work_certificates(task, certificate, &list);
-		if (rc == 0)
+		if (rc == 0) {
 			key_work_say(task, &facts);
+			key_work_say_issuer(task, certificate, &list);
+		}
 	}
 	x509_list_clear(&list);
 	return rc;
@@ -244,8 +246,10 @@ import_smime(struct key_work *task)
 	if (rc == 0)
 		rc = key_work_certificates(
 		    task, import.certificate, &import.list);
-	if (rc == 0)
+	if (rc == 0) {
 		key_work_say(task, &facts);
+		key_work_say_issuer(task, import.certificate, &import.list);
+	}
 	key_import_clear(&import);
 	return rc;
 }

@@ -97,6 +97,7 @@ give_certificate(struct key_work *task, X509 *certificate, X509 *ca)
 	    key_work_certificates(task, certificate, &chain) == -1)
 		return -1;
 	key_work_say(task, &facts);
+	key_work_say_ca(task, ca);
 	return 0;
 }
 

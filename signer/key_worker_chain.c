@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Does a stranger's certificate lead to an anchor?  Asked here of those that
- * come with mail: the worker that read the mail may have been taken over by
- * it, and says whatever it is told to.
+ * Who signed a certificate, and does it lead to an anchor?  The latter is asked
+ * here of those that come with mail: the worker that read the mail may have
+ * been taken over by it, and says whatever it is told to.
  * Runs in: postern-signerd's `key` worker, which ends after one task.
  * Trusts: the broker for the anchors; nothing of the certificates.
  */
@@ -10,11 +10,14 @@
 #include <openssl/x509v3.h>
 
 #include "signer/key_work.h"
+#include "signer/trust_x509.h"
 
 /* 112 bits: RSA from 2048, no SHA-1 in a chain (SSL_CTX_set_security_level). */
 #define AUTH_LEVEL 2
 /* As many as one CMS may bring along. */
 #define OTHERS_MAX 32
+/* Certificates among which an issuer is looked for. */
+#define KNOWN_MAX 2000
 
 static void
 push(STACK_OF(X509) * list, X509 *certificate)
@@ -23,25 +26,80 @@ push(STACK_OF(X509) * list, X509 *certificate)
 		fatal("out of memory");
 }
 
-/* Those of its issuers that came along; a damaged one ends them. */
-static STACK_OF(X509) * read_others(struct slice der)
+void
+key_work_push(STACK_OF(X509) * list, struct slice certificates, int most)
 {
-	const unsigned char *at = (const unsigned char *)der.p;
-	const unsigned char *end = at + der.n;
-	STACK_OF(X509) *others = sk_X509_new_null();
+	const unsigned char *at = (const unsigned char *)certificates.p;
+	const unsigned char *end = at + certificates.n;
 
-	if (others == NULL)
-		fatal("out of memory");
-	while (der.n > 0 && at < end && sk_X509_num(others) < OTHERS_MAX) {
+	while (at < end && sk_X509_num(list) < most) {
 		X509 *certificate = d2i_X509(NULL, &at, (long)(end - at));
 
 		if (certificate == NULL)
 			break;
-		push(others, certificate);
+		push(list, certificate);
 	}
 	ERR_clear_error();
-	return others;
 }
+
+/* ---- who signed it ---- */
+
+X509 *
+key_work_issuer(X509 *certificate, STACK_OF(X509) * known)
+{
+	const X509_NAME *name = X509_get_issuer_name(certificate);
+	X509 *issuer = NULL;
+
+	for (int i = 0; issuer == NULL && i < sk_X509_num(known); i++) {
+		X509 *ca = sk_X509_value(known, i);
+
+		if (X509_NAME_cmp(name, X509_get_subject_name(ca)) == 0 &&
+		    X509_verify(certificate, X509_get0_pubkey(ca)) == 1)
+			issuer = ca;
+	}
+	ERR_clear_error();
+	return issuer;
+}
+
+void
+key_work_say_issuer(
+    struct key_work *task, X509 *certificate, const struct x509_list *file)
+{
+	STACK_OF(X509) *known = sk_X509_new_null();
+	struct ipc_list keys = task->work->keys;
+	struct ipc_record_work_key key;
+	X509 *issuer;
+
+	if (known == NULL)
+		fatal("out of memory");
+	for (size_t i = 0; i < file->count; i++) {
+		if (X509_up_ref(file->certificates[i]) != 1)
+			fatal("out of memory");
+		push(known, file->certificates[i]);
+	}
+	key_work_push(known, key_part(&task->parts, "chain"), KNOWN_MAX);
+	while (ipc_work_key_next(&keys, &key)) {
+		key_work_push(known, key.public, KNOWN_MAX);
+		key_work_push(known, key.chain, KNOWN_MAX);
+	}
+	issuer = key_work_issuer(certificate, known);
+	if (issuer != NULL)
+		key_work_say_ca(task, issuer);
+	sk_X509_pop_free(known, X509_free);
+}
+
+void
+key_work_say_ca(struct key_work *task, X509 *ca)
+{
+	unsigned char id[TRUST_ISSUER_SIZE];
+	char text[2 * TRUST_ISSUER_SIZE + 1];
+
+	trust_issuer_id(ca, id);
+	key_hex(id, sizeof(id), text);
+	work_answer_fact(task->answer, "issuer_id", "%s", text);
+}
+
+/* ---- does it lead to an anchor ---- */
 
 static int
 add_anchors(X509_STORE *store, STACK_OF(X509) * blocked,
@@ -107,13 +165,14 @@ leads_to(X509_STORE *store, X509 *certificate, STACK_OF(X509) * others,
 int
 key_work_check_chain(struct key_work *task, X509 *certificate)
 {
-	STACK_OF(X509) *others = read_others(key_part(&task->parts, "chain"));
+	STACK_OF(X509) *others = sk_X509_new_null();
 	STACK_OF(X509) *blocked = sk_X509_new_null();
 	X509_STORE *store = X509_STORE_new();
 	int rc;
 
-	if (store == NULL || blocked == NULL)
+	if (store == NULL || blocked == NULL || others == NULL)
 		fatal("out of memory");
+	key_work_push(others, key_part(&task->parts, "chain"), OTHERS_MAX);
 	rc = add_anchors(store, blocked, task, &task->err);
 	if (rc == 0 &&
 	    !leads_to(store, certificate, others, blocked, task->work->now_s))

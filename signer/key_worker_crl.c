@@ -58,24 +58,6 @@ is_blocked(const struct people *people, X509 *certificate)
 	return false;
 }
 
-/* All that follow each other; a damaged one ends it. */
-static void
-push_all(STACK_OF(X509) * list, struct slice certificates)
-{
-	const unsigned char *at = (const unsigned char *)certificates.p;
-	const unsigned char *end = at + certificates.n;
-
-	while (at < end && sk_X509_num(list) < OTHERS_MAX) {
-		X509 *certificate = d2i_X509(NULL, &at, (long)(end - at));
-
-		if (certificate == NULL)
-			break;
-		if (sk_X509_push(list, certificate) <= 0)
-			fatal("out of memory");
-	}
-	ERR_clear_error();
-}
-
 /* All but the candidates. */
 static void
 people_add(struct people *people, const struct key_work *task)
@@ -85,13 +67,16 @@ people_add(struct people *people, const struct key_work *task)
 
 	while (ipc_work_key_next(&keys, &record)) {
 		if (record.use == WORK_KEY_ANCHOR)
-			push_all(people->anchors, record.public);
+			key_work_push(
+			    people->anchors, record.public, OTHERS_MAX);
 		else if (record.use == WORK_KEY_BLOCKED)
-			push_all(people->blocked, record.public);
+			key_work_push(
+			    people->blocked, record.public, OTHERS_MAX);
 		else if (record.use != WORK_KEY_CANDIDATE)
-			push_all(people->others, record.public);
+			key_work_push(
+			    people->others, record.public, OTHERS_MAX);
 		if (record.use != WORK_KEY_CANDIDATE)
-			push_all(people->others, record.chain);
+			key_work_push(people->others, record.chain, OTHERS_MAX);
 	}
 	for (int i = sk_X509_num(people->others) - 1; i >= 0; i--)
 		if (is_blocked(people, sk_X509_value(people->others, i)))
@@ -121,6 +106,58 @@ say_crl(struct key_work *task, const struct crl_facts *facts,
 	return key_work_add(task, "list", buf_slice(list));
 }
 
+/* All certificates of a task that is not about their chains. */
+static STACK_OF(X509) * candidates_of(const struct key_work *task)
+{
+	struct ipc_list keys = task->work->keys;
+	STACK_OF(X509) *all = sk_X509_new_null();
+	struct ipc_record_work_key record;
+
+	if (all == NULL)
+		fatal("out of memory");
+	while (ipc_work_key_next(&keys, &record))
+		if (record.use == WORK_KEY_CANDIDATE)
+			key_work_push(all, record.public, OTHERS_MAX);
+	return all;
+}
+
+static int
+add_issued(struct buf *issued, X509 *certificate, X509 *ca)
+{
+	char fingerprint[KEY_FINGERPRINT_MAX + 1];
+	struct key_issued row;
+
+	x509_fingerprint(certificate, fingerprint);
+	memcpy(row.fingerprint, fingerprint, sizeof(row.fingerprint));
+	trust_issuer_id(ca, row.issuer_id);
+	return buf_add(issued, &row, sizeof(row));
+}
+
+/* The broker does not know yet whose they are; now that can be told of some. */
+static int
+say_issued(struct key_work *task, const struct people *people)
+{
+	STACK_OF(X509) *candidates = candidates_of(task);
+	struct buf issued;
+	int rc = 0;
+
+	buf_init(&issued, (size_t)OTHERS_MAX * sizeof(struct key_issued));
+	for (int i = 0; rc == 0 && i < sk_X509_num(candidates); i++) {
+		X509 *certificate = sk_X509_value(candidates, i);
+		X509 *ca = key_work_issuer(certificate, people->anchors);
+
+		if (ca == NULL)
+			ca = key_work_issuer(certificate, people->others);
+		if (ca != NULL)
+			rc = add_issued(&issued, certificate, ca);
+	}
+	if (rc == 0 && issued.n > 0)
+		rc = key_work_add(task, "issued", buf_slice(&issued));
+	buf_clear(&issued);
+	sk_X509_pop_free(candidates, X509_free);
+	return rc;
+}
+
 static int
 read_crl(struct key_work *task, struct slice file, const struct people *people)
 {
@@ -133,6 +170,8 @@ read_crl(struct key_work *task, struct slice file, const struct people *people)
 	    facts, &list, &task->err);
 	if (rc == 0)
 		rc = say_crl(task, facts, &list);
+	if (rc == 0)
+		rc = say_issued(task, people);
 	buf_clear(&list);
 	free(facts);
 	return rc;
@@ -239,8 +278,8 @@ find_points(struct key_work *task, struct slice candidate,
 
 	if (own == NULL || others == NULL)
 		fatal("out of memory");
-	push_all(own, candidate);
-	push_all(own, followers);
+	key_work_push(own, candidate, OTHERS_MAX);
+	key_work_push(own, followers, OTHERS_MAX);
 	for (int i = 1; i < sk_X509_num(own); i++)
 		if (!is_blocked(people, sk_X509_value(own, i)) &&
 		    sk_X509_push(others, sk_X509_value(own, i)) <= 0)

@@ -18,7 +18,8 @@
 /* What entries may take before keystore_trim() drops them. */
 #define CACHE_OCTETS_MAX ((size_t)48 * 1024 * 1024)
 
-static const char *const migrations[] = {KEYSTORE_SCHEMA_1, KEYSTORE_SCHEMA_2};
+static const char *const migrations[] = {
+    KEYSTORE_SCHEMA_1, KEYSTORE_SCHEMA_2, KEYSTORE_SCHEMA_3};
 
 #define KEYSTORE_TEXT(suffix, text) [KEYSTORE_##suffix] = (text),
 static const char *const statements[KEYSTORE_STATEMENT_COUNT] = {
@@ -203,6 +204,16 @@ read_texts(sqlite3_stmt *stmt, struct key *key)
 	return 0;
 }
 
+static void
+read_issuer(sqlite3_stmt *stmt, struct key *key)
+{
+	const struct slice id = sql_blob(stmt, 19);
+
+	key->has_issuer_id = id.n == sizeof(key->issuer_id);
+	if (key->has_issuer_id)
+		memcpy(key->issuer_id, id.p, id.n);
+}
+
 /* All but public and chain. */
 static int
 read_key(sqlite3_stmt *stmt, struct key *key_r, struct err *err)
@@ -222,6 +233,7 @@ read_key(sqlite3_stmt *stmt, struct key *key_r, struct err *err)
 	    .created_s = sql_i64(stmt, 15),
 	    .last_used_s = sql_i64(stmt, 16)};
 
+	read_issuer(stmt, &key);
 	if (read_texts(stmt, &key) == -1 || kind == KEY_KIND_COUNT ||
 	    status == KEY_STATUS_COUNT)
 		return err_set(

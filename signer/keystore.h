@@ -71,6 +71,9 @@ struct key {
 	char subject[KEY_NAME_MAX + 1];
 	char issuer[KEY_NAME_MAX + 1];
 	char serial[129];
+	/* SMIME: who signed it, as far as that is known (signer/trust.h). */
+	bool has_issuer_id;
+	unsigned char issuer_id[TRUST_ISSUER_SIZE];
 	char secret_ref[KEY_REF_MAX + 1]; /* "": not ours */
 	char source[33];                  /* "manual", "wkd", "smime", ... */
 	bool has_aead;                    /* its owner reads AES-GCM */

@@ -65,6 +65,9 @@ keystore_insert_key(struct keystore *keystore, const struct key *key,
 	sql_bind_blob(stmt, 16, (struct slice){(char *)digest, sizeof(digest)});
 	sql_bind_blob(stmt, 17, key->public);
 	sql_bind_blob(stmt, 18, key->chain);
+	sql_bind_blob(stmt, 19,
+	    (struct slice){(const char *)key->issuer_id,
+		key->has_issuer_id ? sizeof(key->issuer_id) : 0});
 	if (sql_run(keystore->sql, stmt, err) == -1)
 		return -1;
 	*id_r = sql_last_rowid(keystore->sql);
@@ -166,6 +169,8 @@ add_to_known(struct keystore *keystore, const struct key *known,
 		rc = make_ours(keystore, id, key, err);
 	else if (was_waiting)
 		rc = set_status(keystore, id, KEY_ACTIVE, err);
+	if (rc == 0 && key->has_issuer_id)
+		rc = keystore_note_issuer(keystore, id, key->issuer_id, err);
 	if (rc == 0)
 		rc = bind_owner(keystore, id, owner, now_s, err);
 	*id_r = id;
@@ -236,6 +241,21 @@ keystore_set_aead(
 	sql_bind_i64(stmt, 1, id);
 	sql_bind_i64(stmt, 2, has_aead);
 	return change_one(keystore, stmt, "key", err);
+}
+
+int
+keystore_note_issuer(struct keystore *keystore, int64_t id,
+    const unsigned char issuer_id[TRUST_ISSUER_SIZE], struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_KEY_ISSUER);
+	int rc;
+
+	sql_bind_i64(stmt, 1, id);
+	sql_bind_blob(stmt, 2,
+	    (struct slice){(const char *)issuer_id, TRUST_ISSUER_SIZE});
+	rc = sql_run(keystore->sql, stmt, err);
+	keystore_changed(keystore);
+	return rc;
 }
 
 enum keystore_change
@@ -433,6 +453,38 @@ keystore_pending(struct keystore *keystore, size_t limit, keystore_key_fn *each,
 
 	sql_bind_i64(stmt, 1, (int64_t)limit);
 	return each_key(keystore, stmt, each, arg, err);
+}
+
+struct counted {
+	keystore_key_fn *each;
+	void *arg;
+	size_t count;
+	int64_t last_id;
+};
+
+static void
+count_key(void *arg, const struct key *key)
+{
+	struct counted *counted = arg;
+
+	counted->count++;
+	counted->last_id = key->id;
+	counted->each(counted->arg, key);
+}
+
+int
+keystore_unbound(struct keystore *keystore, size_t limit, keystore_key_fn *each,
+    void *arg, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_UNBOUND);
+	struct counted counted = {.each = each, .arg = arg};
+	int rc;
+
+	sql_bind_i64(stmt, 1, keystore->unbound_after);
+	sql_bind_i64(stmt, 2, (int64_t)limit);
+	rc = each_key(keystore, stmt, count_key, &counted, err);
+	keystore->unbound_after = counted.count < limit ? 0 : counted.last_id;
+	return rc;
 }
 
 int

@@ -42,6 +42,10 @@ enum keystore_change keystore_set_status(struct keystore *keystore, int64_t id,
 enum keystore_change keystore_set_aead(
     struct keystore *keystore, int64_t id, bool has_aead, struct err *err);
 
+/* Who signed a certificate, where that was not known. */
+int keystore_note_issuer(struct keystore *keystore, int64_t id,
+    const unsigned char issuer_id[TRUST_ISSUER_SIZE], struct err *err);
+
 /* Removes a correspondent's key; one of ours is refused. */
 enum keystore_change keystore_remove(
     struct keystore *keystore, int64_t id, struct err *err);
@@ -82,6 +86,9 @@ int keystore_list(struct keystore *keystore, enum key_kind kind,
     void *arg, struct err *err);
 /* Keys with a binding that waits for approval. */
 int keystore_pending(struct keystore *keystore, size_t limit,
+    keystore_key_fn *each, void *arg, struct err *err);
+/* Certificates whose issuer_id is not known, others at each call. */
+int keystore_unbound(struct keystore *keystore, size_t limit,
     keystore_key_fn *each, void *arg, struct err *err);
 int keystore_bindings(struct keystore *keystore, int64_t id,
     keystore_binding_fn *each, void *arg, struct err *err);

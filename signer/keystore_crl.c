@@ -127,6 +127,12 @@ keystore_sources(struct keystore *keystore, const struct crl_source **sources_r,
 
 /* ---- lists ---- */
 
+static struct slice
+id_of(const struct key_crl *crl)
+{
+	return (struct slice){(const char *)crl->issuer_id, TRUST_ISSUER_SIZE};
+}
+
 static bool
 names_serial(struct slice list, struct slice serial)
 {
@@ -136,6 +142,7 @@ names_serial(struct slice list, struct slice serial)
 	return trust_list_names(list, digest);
 }
 
+/* By the CA's key: another CA of that name speaks for none of them. */
 static int
 revoke_named(struct keystore *keystore, const struct key_crl *crl,
     struct slice list, size_t *count_r, struct err *err)
@@ -145,7 +152,7 @@ revoke_named(struct keystore *keystore, const struct key_crl *crl,
 	size_t count = 0;
 	int rc = 0;
 
-	sql_bind_text(stmt, 1, slice_of(crl->issuer));
+	sql_bind_blob(stmt, 1, id_of(crl));
 	while (count < REVOKED_AT_ONCE &&
 	       (rc = sql_step(keystore->sql, stmt, err)) == 1)
 		if (names_serial(list, sql_text(stmt, 1)))
@@ -160,12 +167,6 @@ revoke_named(struct keystore *keystore, const struct key_crl *crl,
 	free(ids);
 	*count_r = count;
 	return rc == -1 ? -1 : 0;
-}
-
-static struct slice
-id_of(const struct key_crl *crl)
-{
-	return (struct slice){(const char *)crl->issuer_id, TRUST_ISSUER_SIZE};
 }
 
 /* Is there room, or has each scope a list already? */

@@ -142,12 +142,21 @@
 	"  der BLOB NOT NULL" \
 	")"
 
+/*
+ * issuer_id of a certificate: SHA-256 of its CA's name and key, as in crl;
+ * empty: no certificate of the CA was known yet.
+ */
+#define KEYSTORE_SCHEMA_3 \
+	"ALTER TABLE key ADD COLUMN issuer_id BLOB NOT NULL DEFAULT x'';" \
+	"DROP INDEX key_by_issuer;" \
+	"CREATE INDEX key_by_issuer ON key (issuer_id) WHERE kind = 'smime'"
+
 #define KEY_COLUMNS \
 	"k.id, k.kind, k.status, k.fingerprint, k.algorithm, k.bits, k.uses, " \
 	"k.not_before, k.not_after, k.subject, k.issuer, k.serial, " \
 	"k.secret_ref, k.source, k.has_aead, k.created, k.last_used, " \
-	"k.public, k.chain"
-#define KEY_COLUMN_COUNT 19
+	"k.public, k.chain, k.issuer_id"
+#define KEY_COLUMN_COUNT 20
 /* Columns behind those of the key. */
 #define BINDING_COLUMNS "b.subject, b.source, b.trust, b.is_pinned, b.state"
 #define NO_BINDING "'', k.source, 0, 0, 'active'"
@@ -181,6 +190,9 @@
 		"ORDER BY k.id LIMIT ?3") \
 	S(WAITING, "SELECT DISTINCT key_id FROM key_binding " \
 		   "WHERE state = 'pending' ORDER BY key_id LIMIT ?1") \
+	S(UNBOUND, "SELECT id FROM key WHERE kind = 'smime' " \
+		   "AND issuer_id = x'' AND status <> 'revoked' " \
+		   "AND id > ?1 ORDER BY id LIMIT ?2") \
 	S(BINDINGS, "SELECT b.subject, b.source, b.trust, b.is_pinned, " \
 		    "b.state FROM key_binding b WHERE b.key_id = ?1 " \
 		    "ORDER BY b.subject") \
@@ -198,14 +210,17 @@
 	    "INSERT INTO key (kind, status, fingerprint, algorithm, " \
 	    "bits, uses, not_before, not_after, subject, issuer, " \
 	    "serial, secret_ref, source, has_aead, caps, created, " \
-	    "last_used, digest, public, chain) VALUES (?1, ?2, ?3, ?4, " \
+	    "last_used, digest, public, chain, issuer_id) " \
+	    "VALUES (?1, ?2, ?3, ?4, " \
 	    "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, '', ?15, 0, " \
-	    "?16, ?17, ?18)") \
+	    "?16, ?17, ?18, ?19)") \
 	S(KEY_RENEW, "UPDATE key SET algorithm = ?2, bits = ?3, uses = ?4, " \
 		     "not_before = ?5, not_after = ?6, status = ?7, " \
 		     "digest = ?8, public = ?9, chain = ?10 WHERE id = ?1") \
 	S(KEY_OWN, "UPDATE key SET secret_ref = ?2, status = 'active', " \
 		   "source = ?3, public = ?4, chain = ?5 WHERE id = ?1") \
+	S(KEY_ISSUER, "UPDATE key SET issuer_id = ?2 " \
+		      "WHERE id = ?1 AND issuer_id = x''") \
 	S(KEY_STATUS, "UPDATE key SET status = ?2 WHERE id = ?1") \
 	S(KEY_AEAD, "UPDATE key SET has_aead = ?2 WHERE id = ?1") \
 	S(KEY_USED, "UPDATE key SET last_used = ?2 WHERE id = ?1") \
@@ -269,7 +284,7 @@
 	S(CA_CRL_PUT, "INSERT OR REPLACE INTO ca_crl (ca_id, this_update, " \
 		      "next_update, der) VALUES (?1, ?2, ?3, ?4)") \
 	S(OF_ISSUER, "SELECT id, serial FROM key WHERE kind = 'smime' " \
-		     "AND issuer = ?1 AND status <> 'revoked'") \
+		     "AND issuer_id = ?1 AND status <> 'revoked'") \
 	S(LOOKUP_GET, "SELECT result, expires FROM lookup_cache " \
 		      "WHERE address = ?1 AND source = ?2") \
 	S(LOOKUP_PUT, "INSERT INTO lookup_cache (address, source, result, " \

@@ -55,6 +55,7 @@ struct keystore {
 	struct crl_source *sources;
 	size_t source_count;
 	bool has_sources;
+	int64_t unbound_after; /* keys up to this one were given */
 	char trust_folder[TRUST_FOLDER_SIZE];
 	char trust_id[TRUST_ID_SIZE]; /* of the file as it is; "": none */
 	bool is_trust_current;

@@ -426,7 +426,9 @@ find_or_insert(struct keystore *keystore,
 	if (keystore_by_fingerprint(keystore, facts->kind,
 		slice_of(facts->fingerprint), &known) == KEYSTORE_FOUND) {
 		*id_r = known->id;
-		return 0;
+		return facts->has_issuer_id ? keystore_note_issuer(keystore,
+						  *id_r, facts->issuer_id, err)
+					    : 0;
 	}
 	key.status = is_pending ? KEY_PENDING : KEY_ACTIVE;
 	key.secret_ref[0] = '\0';
@@ -461,7 +463,7 @@ keystore_harvest(struct keystore *keystore,
 {
 	struct situation s;
 	bool is_pending;
-	int64_t id;
+	int64_t id = 0;
 	int rc;
 
 	*harvested_r = HARVEST_IGNORED;

@@ -291,6 +291,29 @@ with tap.group("lists that stored certificates name"):
                    what="a correspondent's list")
     tap.ok(True, "without any mail")
 
+with tap.group("two CAs of one name"):
+    def status(address):
+        return [key["status"] for key in
+                gw.json("key", "smime", "list", address)["keys"]]
+
+    lea = root.issue("lea", "lea@dest.test")
+    gw.cli("key", "smime", "import", lea.pem)
+    twin = crls.Ca("Root of all", issuer=top)
+    gw.cli("key", "anchor", "add", twin.pem)
+    put("/twin.crl", twin.large_crl(0, [lea.serial]))
+    got = gw.json("key", "crl", "fetch", BASE + "/twin.crl")
+    tap.equal((got["entries"], got["revoked"]), (1, 0),
+              "the list of one revokes nothing of the other")
+    tap.equal(status("lea@dest.test"), ["active"],
+              "whose certificate stays in use")
+    tap.equal(verdict(lea.signs(ANNA), "lea@dest.test")[0], "pass",
+              "and makes good signatures")
+    root.revoke(lea)
+    put("/root.crl", root.crl(since=-5))
+    got = gw.json("key", "crl", "fetch", BASE + "/root.crl")
+    tap.equal(got["revoked"], 1, "the list of its own CA revokes it")
+    tap.equal(status("lea@dest.test"), ["revoked"], "then it is not used")
+
 with tap.group("blocked"):
     other = crls.Ca("Below root", issuer=root)
     bea = other.issue("bea", "bea@dest.test", point=BASE + "/bea.crl")

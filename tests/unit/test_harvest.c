@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "signer/key_admin.h"
+#include "signer/trust_x509.h"
 #include "tests/unit/smime_world.h"
 #include "tests/unit/tap.h"
 
@@ -317,6 +318,45 @@ test_good(void)
 	world_id_free(ben);
 }
 
+/* Does the store know that this CA, and no other of its name, signed it? */
+static bool
+is_by(const char *address, const struct world_id *ca)
+{
+	unsigned char id[TRUST_ISSUER_SIZE];
+	struct key_binding binding;
+
+	trust_issuer_id(ca->cert, id);
+	return keystore_recipient(fixture.signerd.keystore, KEY_SMIME,
+		   slice_of(address), 0, (int64_t)time(NULL),
+		   &binding) == KEYSTORE_FOUND &&
+	       binding.key->has_issuer_id &&
+	       memcmp(binding.key->issuer_id, id, sizeof(id)) == 0;
+}
+
+/* Lists of revoked certificates count for those of that key alone. */
+static void
+test_issuers(void)
+{
+	struct world_id *twin = authority("root", NULL);
+	struct world_id *gus = person("gus", "gus@g.test", fixture.root);
+	struct world_id *hans = person("hans", "hans@g.test", twin);
+	struct world_id *ines = person("ines", "ines@g.test", fixture.middle);
+
+	(void)come(gus, der_of(twin), "smime", TRUST_CHAIN, "gus@g.test");
+	ok(is_by("gus@g.test", fixture.root), "an anchor signed it");
+	(void)snprintf(twin->ref, sizeof(twin->ref), "twin");
+	add_anchor(twin, false);
+	(void)come(hans, no_chain, "smime", TRUST_CHAIN, "hans@g.test");
+	ok(is_by("hans@g.test", twin), "another one of the same name");
+	(void)come(
+	    ines, der_of(fixture.middle), "smime", TRUST_CHAIN, "ines@g.test");
+	ok(is_by("ines@g.test", fixture.middle), "a CA that came along");
+	world_id_free(twin);
+	world_id_free(gus);
+	world_id_free(hans);
+	world_id_free(ines);
+}
+
 /* What a worker says that was taken over. */
 static void
 test_claims(void)
@@ -382,6 +422,7 @@ main(void)
 	set_up();
 	test_good();
 	test_claims();
+	test_issuers();
 	test_blocked();
 	tear_down();
 	return tap_done();

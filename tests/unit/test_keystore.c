@@ -509,6 +509,8 @@ test_lists(struct fixture *f)
 	struct err err;
 
 	memset(crl.issuer_id, 7, sizeof(crl.issuer_id));
+	key.has_issuer_id = true;
+	memcpy(key.issuer_id, crl.issuer_id, sizeof(key.issuer_id));
 	buf_init(&list, TRUST_LIST_MAX);
 	is_int(ask(f, "A0B", NOW_S), TRUST_NO_LIST, "no list yet");
 	(void)add(f, &key, "ida@i.example", TRUST_CHAIN);
@@ -546,6 +548,65 @@ test_lists(struct fixture *f)
 	ok(keystore_crls(f->keystore, &crls, &count, &err) == 0 && count == 0,
 	    "and are gone");
 	is_int(ask(f, "A0B", NOW_S), TRUST_NO_LIST, "for workers, too");
+	buf_clear(&list);
+}
+
+static void
+note_unbound(void *arg, const struct key *key)
+{
+	int64_t *id = arg;
+
+	*id = key->id;
+}
+
+/* CAs may have the same name; their keys tell them apart. */
+static void
+test_twins(struct fixture *f)
+{
+	static const char scopes[][TRUST_SCOPE_SIZE] = {""};
+	struct key_crl ours = {.issuer = "CN=CA",
+	    .this_update_s = NOW_S,
+	    .next_update_s = NOW_S + 10 * DAY_S};
+	struct key_crl twin = ours;
+	struct key key = key_named(KEY_SMIME, "C1", "");
+	struct buf list;
+	int64_t unbound = 0;
+	int64_t id;
+	size_t count;
+	struct err err;
+
+	memset(ours.issuer_id, 8, sizeof(ours.issuer_id));
+	memset(twin.issuer_id, 9, sizeof(twin.issuer_id));
+	buf_init(&list, TRUST_LIST_MAX);
+	key.has_issuer_id = true;
+	memcpy(key.issuer_id, ours.issuer_id, sizeof(key.issuer_id));
+	(void)add(f, &key, "tom@t.example", TRUST_CHAIN);
+	key = key_named(KEY_SMIME, "C2", "");
+	id = add(f, &key, "tea@t.example", TRUST_CHAIN);
+	is_int(keystore_put_crl(f->keystore, &twin, scopes, 1,
+		   make_list("C1 C2", NOW_S, &list), &count, &err),
+	    CHANGE_DONE, "a list of another CA with the same name");
+	is_u64(count, 0, "revokes none of this one");
+	is_str(recipient(f, KEY_SMIME, "tom@t.example", 0, NOW_S), "C1",
+	    "whose keys stay in use");
+	is_int(keystore_put_crl(f->keystore, &ours, scopes, 1,
+		   make_list("C1 C2", NOW_S, &list), &count, &err),
+	    CHANGE_DONE, "a list of this CA");
+	is_u64(count, 1, "revokes those that it is known to have signed");
+	is_str(recipient(f, KEY_SMIME, "tom@t.example", 0, NOW_S),
+	    "the key was revoked", "so they are not used");
+	for (int i = 0; i < 100 && unbound != id; i++)
+		(void)keystore_unbound(
+		    f->keystore, 1, note_unbound, &unbound, &err);
+	ok(unbound == id, "who signed the other one is asked");
+	(void)keystore_note_issuer(f->keystore, id, ours.issuer_id, &err);
+	(void)keystore_note_issuer(f->keystore, id, twin.issuer_id, &err);
+	(void)keystore_put_crl(f->keystore, &twin, scopes, 1,
+	    make_list("C1 C2", NOW_S, &list), &count, &err);
+	is_u64(count, 0, "and once that is known,");
+	(void)keystore_put_crl(f->keystore, &ours, scopes, 1,
+	    make_list("C1 C2", NOW_S, &list), &count, &err);
+	is_u64(count, 1, "its list revokes it, too");
 	buf_clear(&list);
 }
 
@@ -669,6 +730,7 @@ main(void)
 	test_dkim(&f);
 	test_anchors(&f);
 	test_lists(&f);
+	test_twins(&f);
 	test_sources(&f);
 	test_upgrade();
 	test_lookup_cache(&f);
