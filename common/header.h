@@ -43,6 +43,8 @@
 	X(FROM, "From")                                           \
 	X(SENDER, "Sender")                                       \
 	X(REPLY_TO, "Reply-To")                                   \
+	X(MAIL_REPLY_TO, "Mail-Reply-To")                         \
+	X(MAIL_FOLLOWUP_TO, "Mail-Followup-To")                   \
 	X(TO, "To")                                               \
 	X(CC, "Cc")                                               \
 	X(BCC, "Bcc")                                             \

@@ -23,7 +23,8 @@
  * and not Message-ID, by which mail is traced.
  */
 static const enum header_name protected_names[] = {HDR_SUBJECT, HDR_DATE,
-    HDR_TO, HDR_CC, HDR_REPLY_TO, HDR_IN_REPLY_TO, HDR_REFERENCES};
+    HDR_TO, HDR_CC, HDR_REPLY_TO, HDR_MAIL_REPLY_TO, HDR_MAIL_FOLLOWUP_TO,
+    HDR_IN_REPLY_TO, HDR_REFERENCES};
 
 #define PROTECTED_COUNT (sizeof(protected_names) / sizeof(protected_names[0]))
 
@@ -145,7 +146,8 @@ protected_field(const struct headers *h, enum header_name name)
 
 /*
  * RFC 9788 §4.8.1: fields that are outside alone nobody vouches for.  A
- * Reply-To or Cc that was put there would get an answer, with what it quotes;
+ * Reply-To or Cc that was put there would get an answer, with what it quotes,
+ * and so would the Mail-Followup-To and Mail-Reply-To of mailing lists' mail;
  * and HP-Outer has a meaning inside alone (§2.2).
  */
 static bool

@@ -216,6 +216,7 @@ test_outside(struct forge_people *p)
 {
 	static const char inner[] =
 	    "Content-Type: text/plain; hp=\"cipher\"\r\n" FORGE_FROM_ALICE
+	    "Mail-Followup-To: list@l.example\r\n"
 	    "Subject: inner\r\nHP-Outer: Subject: [...]\r\n\r\ntext\r\n";
 	struct world_task task;
 	struct buf der, mail;
@@ -228,6 +229,9 @@ test_outside(struct forge_people *p)
 	    FORGE_FROM_ALICE "Subject: [...]\r\n"
 			     "Reply-To: eve@evil.example\r\n"
 			     "Cc: eve@evil.example\r\n"
+			     "Mail-Reply-To: eve@evil.example\r\n"
+			     "mail-followup-to: eve@evil.example\r\n"
+			     "Mail-Followup-To: eve@evil.example\r\n"
 			     "HP-Outer: Subject: inner\r\n"
 			     "List-Id: <l.example>\r\n");
 	forge_add_pkcs7(&mail, buf_slice(&der));
@@ -240,6 +244,8 @@ test_outside(struct forge_people *p)
 	    "protected fields are shown");
 	ok(!forge_has(got, "evil.example"),
 	    "an answer goes nowhere that stands outside alone");
+	ok(forge_has(got, "Mail-Followup-To: list@l.example\r\n"),
+	    "but where it is asked for inside");
 	ok(!forge_has(got, "HP-Outer"), "HP-Outer means nothing outside");
 	ok(forge_has(got, "List-Id: <l.example>\r\n"),
 	    "what no header protection is about stays");
