@@ -22,7 +22,7 @@
 
 /* Limits of what is looked at as an encoded word: each try costs no more. */
 #define CHARSET_LENGTH_MAX 40
-#define ENCODED_LENGTH_MAX 1000
+#define ENCODED_LENGTH_MAX MIME_WORD_OCTETS_MAX
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
@@ -379,9 +379,33 @@ hides_control(const char *p, size_t n)
 	       memchr(p, '\n', n) != NULL;
 }
 
+/*
+ * Of a charset that is not known: ASCII stands for itself in all that mail is
+ * written in, but for the shifts between those of ISO 2022.
+ */
+static void
+add_ascii(const char *bytes, size_t n, struct buf *raw)
+{
+	for (size_t i = 0; i < n; i++) {
+		const unsigned char c = (unsigned char)bytes[i];
+
+		if (c >= 0x80) {
+			(void)buf_add_text(raw, replacement);
+		} else if (c == 0x1b) {
+			while (i + 1 < n && bytes[i + 1] >= ' ' &&
+			       bytes[i + 1] <= '/')
+				i++;
+			i++;
+		} else {
+			(void)buf_add_char(raw, (char)c);
+		}
+	}
+}
+
 /* Appends the decoded word.  False: its charset is not known to us. */
 static bool
-add_decoded(const struct word *w, struct buf *raw, bool *has_control_r)
+add_decoded(
+    const struct word *w, bool is_any, struct buf *raw, bool *has_control_r)
 {
 	char bytes[ENCODED_LENGTH_MAX];
 	size_t n = w->encoding == 'q' ? decode_q(w->text, bytes)
@@ -398,7 +422,9 @@ add_decoded(const struct word *w, struct buf *raw, bool *has_control_r)
 			add_latin1((unsigned char)bytes[i], raw);
 		return true;
 	default:
-		return false;
+		if (is_any)
+			add_ascii(bytes, n, raw);
+		return is_any;
 	}
 }
 
@@ -408,32 +434,29 @@ is_fold_byte(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-int
-mime_word_decode(struct slice value, struct buf *out, bool *has_control_r)
+/* Folds and encoded words undone; of any charset, or of those we know. */
+static void
+decode_words(
+    struct slice value, bool is_any, struct buf *raw, bool *has_control_r)
 {
-	struct buf raw;
-	bool has_control = false;
 	size_t word_end = 0; /* in raw; blanks from here may fall away */
 	bool is_after_word = false;
 	struct word w;
-	int rc;
 
-	/* An octet of Latin-1 becomes three at the most. */
-	buf_init(&raw, value.n * 3);
 	for (size_t at = 0; at < value.n;) {
 		char c = value.p[at];
-		size_t n = raw.n;
+		size_t n = raw->n;
 
 		if (c == '=' && word_parse(sub(value, at, SIZE_MAX), &w)) {
 			/* Blanks between two words go (RFC 2047 §6.2). */
 			if (is_after_word)
-				raw.n = word_end;
-			if (add_decoded(&w, &raw, &has_control)) {
+				raw->n = word_end;
+			if (add_decoded(&w, is_any, raw, has_control_r)) {
 				is_after_word = true;
-				word_end = raw.n;
+				word_end = raw->n;
 			} else {
-				raw.n = n;
-				(void)buf_add(&raw, value.p + at, w.n);
+				raw->n = n;
+				(void)buf_add(raw, value.p + at, w.n);
 				is_after_word = false;
 			}
 			at += w.n;
@@ -442,12 +465,72 @@ mime_word_decode(struct slice value, struct buf *out, bool *has_control_r)
 		if (!is_fold_byte(c))
 			is_after_word = false;
 		if (c != '\r' && c != '\n')
-			(void)buf_add_char(&raw, c);
+			(void)buf_add_char(raw, c);
 		at++;
 	}
+}
+
+int
+mime_word_decode(struct slice value, struct buf *out, bool *has_control_r)
+{
+	struct buf raw;
+	bool has_control = false;
+	int rc;
+
+	/* An octet of Latin-1 becomes three at the most. */
+	buf_init(&raw, value.n * 3);
+	decode_words(value, false, &raw, &has_control);
 	rc = add_shown(slice_trim(buf_slice(&raw)), out);
 	buf_clear(&raw);
 	if (has_control_r != NULL)
 		*has_control_r = has_control;
 	return rc;
+}
+
+/* Some characters choose the form of the one before. */
+static bool
+is_seen(uint32_t code)
+{
+	return !utf8_is_control(code) && !utf8_is_deceptive(code) &&
+	       (code < 0xfe00 || code > 0xfe0f);
+}
+
+int
+mime_word_read(struct slice value, struct buf *out)
+{
+	bool has_control = false;
+	struct buf raw;
+	struct slice rest;
+
+	buf_init(&raw, value.n * 3);
+	decode_words(value, true, &raw, &has_control);
+	rest = slice_trim(buf_slice(&raw));
+	while (rest.n > 0 && !out->overflowed) {
+		uint32_t code = 0;
+		size_t n = utf8_decode(rest, &code);
+
+		if (n == 0)
+			(void)buf_add_text(out, replacement);
+		else if (code == '\t' || is_seen(code))
+			(void)buf_add(out, rest.p, n);
+		n += n == 0;
+		rest.p += n;
+		rest.n -= n;
+	}
+	buf_clear(&raw);
+	return out->overflowed ? -1 : 0;
+}
+
+bool
+mime_word_foreign(struct slice value, struct mime_word_octets *word_r)
+{
+	struct word w;
+
+	if (!word_parse(value, &w) || charset_of(w.charset) != CHARSET_UNKNOWN)
+		return false;
+	word_r->charset = w.charset;
+	word_r->size = w.n;
+	word_r->count = w.encoding == 'q' ? decode_q(w.text, word_r->octets)
+					  : decode_b(w.text, word_r->octets);
+	return true;
 }

@@ -34,4 +34,24 @@ int mime_word_encode(struct slice text, size_t column, struct buf *out);
  */
 int mime_word_decode(struct slice value, struct buf *out, bool *has_control_r);
 
+/*
+ * Appends what a person sees of it, for those who look for words in it: as
+ * above, but words of all charsets are decoded, what is not ASCII in those that
+ * we do not know as U+FFFD; and without characters that nobody sees, which may
+ * stand in the middle of any word.
+ */
+int mime_word_read(struct slice value, struct buf *out);
+
+#define MIME_WORD_OCTETS_MAX 1000
+
+struct mime_word_octets {
+	struct slice charset;
+	size_t size; /* of the encoded word itself */
+	size_t count;
+	char octets[MIME_WORD_OCTETS_MAX];
+};
+
+/* True: an encoded word in a charset not known to us stands at the front. */
+bool mime_word_foreign(struct slice value, struct mime_word_octets *word_r);
+
 #endif

@@ -392,11 +392,27 @@ settle(const struct matches *matches, enum policy_field field)
 
 /* ---- the mail ---- */
 
+/* All of it, or as much of its start and of its end. */
+static void
+add_ends(struct slice text, struct buf *out)
+{
+	const size_t part = (SUBJECT_MAX - 1) / 2;
+
+	if (text.n <= SUBJECT_MAX) {
+		(void)buf_add_slice(out, text);
+		return;
+	}
+	(void)buf_add(out, text.p, part);
+	(void)buf_add_char(out, '\n');
+	(void)buf_add(out, text.p + text.n - part, part);
+}
+
 void
 policy_mail_init(struct policy_mail *mail, const struct address *sender,
     bool is_trusted, const struct header *header)
 {
 	const struct header_field *field;
+	struct buf text;
 
 	mail->is_trusted = is_trusted;
 	mail->header = header;
@@ -406,12 +422,14 @@ policy_mail_init(struct policy_mail *mail, const struct address *sender,
 	buf_init(&mail->subject, SUBJECT_MAX);
 	if (header == NULL)
 		return;
+	buf_init(&text, 3 * HEADER_SIZE_MAX);
 	for (field = header_first(header, HDR_SUBJECT); field != NULL;
 	     field = header_next(header, field)) {
-		(void)mime_word_decode(
-		    header_field_value(header, field), &mail->subject, NULL);
-		(void)buf_add_char(&mail->subject, '\n');
+		(void)mime_word_read(header_field_value(header, field), &text);
+		(void)buf_add_char(&text, '\n');
 	}
+	add_ends(buf_slice(&text), &mail->subject);
+	buf_clear(&text);
 }
 
 void

@@ -191,8 +191,8 @@ has_tag(const struct header *header)
 	buf_init(&subject, SUBJECT_MAX);
 	for (field = header_first(header, HDR_SUBJECT); field != NULL;
 	     field = header_next(header, field))
-		(void)mime_word_decode(
-		    header_field_value(header, field), &subject, NULL);
+		(void)mime_word_read(
+		    header_field_value(header, field), &subject);
 	for (int i = 0; i < POLICY_TAG_COUNT; i++)
 		has |= contains_nocase(
 		    buf_slice(&subject), slice_of(policy_tag_texts[i]));

@@ -8,6 +8,7 @@ pgp_SOURCES = $(pgp_key_SOURCES) signer/pgp_data.c signer/pgp_decrypt.c \
 	signer/pgp_harvest.c signer/pgp_open.c signer/pgp_protect.c \
 	signer/pgp_verdict.c signer/pgp_worker.c
 test_pgp_key_SOURCES = $(pgp_key_SOURCES)
+test_removals_SOURCES = signer/removals.c
 test_pgp_packets_SOURCES = signer/pgp_armor.c signer/pgp_packets.c
 
 # Messages up to where gpg would start.

@@ -191,10 +191,59 @@ test_decode(void)
 	buf_clear(&out);
 }
 
+static const struct row read_rows[] = {
+    {"plain text", " a b ", "a b"},
+    {"charsets that we know",
+	"=?utf-8?Q?a=C3=BC?= =?iso-8859-1?Q?=FC?=", "a\xc3\xbc\xc3\xbc"},
+    {"another one", "=?koi8-r?Q?=5Ba=C1?= =?gb18030?B?Yl0=?= c",
+	"[a\xef\xbf\xbd"
+	"b] c"},
+    {"shifts between charsets", "=?iso-2022-jp?B?WxsoQmEbJEJi?=", "[ab"},
+    {"a shift that is cut off", "=?iso-2022-jp?B?YRsk?=", "a"},
+    {"two octets each", "=?utf-16be?B?AFsAYQ==?=", "[a"},
+    {"what nobody sees",
+	"[a\xc2\xad"
+	"b\xe2\x80\x8b"
+	"c\xef\xb8\x8f"
+	"d=?utf-8?Q?=01e?=",
+	"[abcde"},
+    {"tabs", "a\r\n\tb", "a\tb"},
+    {"bytes that are not UTF-8", "a\xff", "a\xef\xbf\xbd"},
+};
+
+static void
+test_read(void)
+{
+	struct mime_word_octets word;
+	struct buf out;
+
+	buf_init(&out, 1000);
+	for (size_t i = 0; i < sizeof(read_rows) / sizeof(read_rows[0]); i++) {
+		buf_reset(&out);
+		is_int(mime_word_read(slice_of(read_rows[i].from), &out), 0,
+		    "read: %s: fits", read_rows[i].label);
+		is_slice(buf_slice(&out), read_rows[i].to, "read: %s",
+		    read_rows[i].label);
+	}
+	buf_clear(&out);
+	buf_init(&out, 3);
+	is_int(mime_word_read(SLICE("abcd"), &out), -1, "read: a full buffer");
+	buf_clear(&out);
+	ok(!mime_word_foreign(SLICE("=?utf-8?Q?a?="), &word) &&
+		!mime_word_foreign(SLICE("a =?koi8-r?Q?b?="), &word),
+	    "no foreign word stands there");
+	ok(mime_word_foreign(SLICE("=?koi8-r?B?YsE=?= c"), &word) &&
+		word.size == 17 && word.count == 2 &&
+		memcmp(word.octets, "b\xc1", 2) == 0 &&
+		slice_equals(word.charset, SLICE("koi8-r")),
+	    "and one does");
+}
+
 int
 main(void)
 {
 	test_encode();
+	test_read();
 	test_lines();
 	test_decode();
 	return tap_done();

@@ -345,6 +345,13 @@ static const struct {
 	"* * trigger subject [secure] encrypt",
 	"Subject: =?utf-8?Q?[sec?=\r\n =?utf-8?Q?ure]_x?=\r\n\r\n", false,
 	"never required" DEFAULT_REST, "subject [secure];"},
+    {"a charset that we do not know", "* * trigger subject [secure] encrypt",
+	"Subject: =?koi8-r?B?W3NlY3VyZV0gztU=?=\r\n\r\n", false,
+	"never required" DEFAULT_REST, "subject [secure];"},
+    {"a trigger with what nobody sees in it",
+	"* * trigger subject [secure] encrypt",
+	"Subject: [sec\xe2\x80\x8bure] x\r\n\r\n", false,
+	"never required" DEFAULT_REST, "subject [secure];"},
     {"a header trigger with its value",
 	"* * trigger header X-Encrypt:yes encrypt", "x-encrypt:  YES\r\n\r\n",
 	false, "never required" DEFAULT_REST, "header X-Encrypt;"},
@@ -524,9 +531,33 @@ test_many(void)
 	policy_free(policy);
 }
 
+/* Where it stands at an end, however long the Subject is. */
+static void
+test_long_subject(void)
+{
+	struct policy *policy =
+	    policy_of("* * trigger subject [secure] encrypt");
+	struct buf header;
+	char text[400];
+
+	buf_init(&header, 200000);
+	(void)buf_add_text(&header, "Subject: a");
+	for (int i = 0; i < 2000; i++)
+		(void)buf_add_text(
+		    &header, "\r\n word word word word word word word");
+	(void)buf_add_text(&header, " [secure]\r\n\r\n");
+	decide(policy, "a@ours.test", "b@x.test", buf_text(&header), true, text,
+	    sizeof(text), NULL);
+	is_str(text, "never required" DEFAULT_REST,
+	    "a trigger at the end of a long Subject");
+	buf_clear(&header);
+	policy_free(policy);
+}
+
 int
 main(void)
 {
+	test_long_subject();
 	test_words();
 	test_patterns();
 	test_matches();

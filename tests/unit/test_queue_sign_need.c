@@ -153,6 +153,9 @@ test_tags(void)
 {
 	static const char all[] = "subject [decrypted]\nsubject [signed]\n"
 				  "subject [invalid signature]\n";
+	static const char *const hidden[] = {
+	    "Subject: =?koi8-r?Q?=5Bsigned=5D?= x\r\n\r\nx\r\n",
+	    "Subject: [si\xc2\xadgned] x\r\n\r\nx\r\n"};
 	struct rules rules;
 	struct queue_protection *got;
 
@@ -179,6 +182,12 @@ test_tags(void)
 	if (got != NULL)
 		is_str(got->removals, all, "with tags in it");
 	queue_protection_free(got);
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+		got = need(&rules, 0, "a@away.test", hidden[i]);
+		ok(got != NULL && strcmp(got->removals, all) == 0,
+		    "however it is written: %s", hidden[i]);
+		queue_protection_free(got);
+	}
 	ok(need(&rules, 0, "a@away.test", "Subject: signed\r\n\r\nx\r\n") ==
 		NULL,
 	    "a word like it is none");
