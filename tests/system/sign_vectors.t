@@ -50,6 +50,13 @@ SEALED = {
     "smime-signed-enc-hp-shy-reply": None,
     "smime-signed-enc-hp-shy-legacy-reply": None,
     "smime-signed-enc-complex-hp-baseline": None,
+    "smime-signed-enc-complex-hp-baseline-legacy": None,
+    "smime-signed-enc-complex-hp-shy": None,
+    "smime-signed-enc-complex-hp-shy-legacy": None,
+    "smime-signed-enc-complex-hp-baseline-reply": None,
+    "smime-signed-enc-complex-hp-baseline-lgc-rpl": None,
+    "smime-signed-enc-complex-hp-shy-reply": None,
+    "smime-signed-enc-complex-hp-shy-legacy-reply": None,
     # A message within: what its fields say is shown there.
     "smime-enc-signed-complex-rfc8551hp-baseline": HIDDEN,
 }
@@ -178,9 +185,12 @@ def check_sealed(name, content, subject):
                   "its To is that inside")
         tap.ok((vectors.field(out, "Date") or "").endswith("-0500"),
                "and its Date")
-    if name.endswith("-reply"):
+    # One whose name would have been too long.
+    full_name = name.replace("-lgc-rpl", "-legacy-reply")
+    if full_name.endswith("-reply"):
         tap.equal(vectors.field(out, "In-Reply-To"),
-                  f"<{name[:-len('-reply')]}@example>", "and what it answers")
+                  f"<{full_name[:-len('-reply')]}@example>",
+                  "and what it answers")
     tap.ok("smime=pass" in (vectors.field(out, "Authentication-Results")
                             or ""), "the verdict is told")
     tap.ok("enc=smime/aes-128-cbc" in (
