@@ -21,6 +21,11 @@
 #define CONTENT_MAX ((size_t)8 * 1024 * 1024)
 #define KEYS_MAX ((size_t)4 * 1024 * 1024)
 #define FACTS_MAX ((size_t)64 * 1024)
+/*
+ * The primes of RSA-4096 can take a small machine a minute.  Who waits for it
+ * does so for longer (control/client.c).
+ */
+#define MAKE_EXTRA_MS 60000
 
 static const enum pool_class sealed_for[] = {
     POOL_SIGN, POOL_OPEN, POOL_PGP_SIGN, POOL_PGP_OPEN, POOL_KEY};
@@ -369,6 +374,22 @@ put_content(struct key_call *call, struct err *err)
 	return rc;
 }
 
+static bool
+makes_key(enum key_op op)
+{
+	switch (op) {
+	case KEY_OP_GENERATE_DKIM:
+	case KEY_OP_GENERATE_PGP:
+	case KEY_OP_REQUEST:
+	case KEY_OP_CA:
+	case KEY_OP_ISSUE:
+	case KEY_OP_HAND_OUT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 enum manage_code
 key_call_run(struct key_call *call, key_call_fn *done)
 {
@@ -379,6 +400,7 @@ key_call_run(struct key_call *call, key_call_fn *done)
 
 	call->done = done;
 	task->class = POOL_KEY;
+	task->extra_ms = makes_key(call->op) ? MAKE_EXTRA_MS : 0;
 	task->owner = call;
 	task->done = on_done;
 	task->message.op = WORK_KEY;

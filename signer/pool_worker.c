@@ -353,8 +353,9 @@ pool_worker_send(struct pool_worker *worker, struct task *task)
 	*slot = (struct slot){.task_id = task->message.task_id,
 	    .task = task,
 	    .is_large = task_is_large(task),
-	    .allowed_ms = DEADLINE_MS + (task->message.size_octets >> 20) *
-					    DEADLINE_MS_PER_MIB};
+	    .allowed_ms =
+		DEADLINE_MS + task->extra_ms +
+		(task->message.size_octets >> 20) * DEADLINE_MS_PER_MIB};
 	if (slot->is_large)
 		pool->large_runs++;
 	if (worker->slot_count++ == 0)

@@ -72,6 +72,7 @@ struct task {
 	enum pool_class class;
 	struct ipc_work message; /* all but task_id, which pools sets */
 	int fd;                  /* the content; -1: message.content */
+	unsigned extra_ms;       /* beside the time that any task has */
 	task_done_fn *done;
 	void *owner;
 	/* Of the pools: */

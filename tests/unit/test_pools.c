@@ -323,6 +323,23 @@ test_late(void)
 	tear_down(f);
 }
 
+/* Who makes a key may look for primes. */
+static void
+test_extra(void)
+{
+	struct fixture *f = set_up(1);
+	struct job job = {.task = {.fd = -1, .extra_ms = 60000}};
+
+	submit(f, &job, WORK_PROTECT);
+	WAIT(f, tasks_of(f, 0) == 1);
+	after(f, DEADLINE_MS + 60000 - SLACK_MS);
+	is_u64(f->nest.kills, 0, "a task may have more time than others");
+	after(f, DEADLINE_MS + 60001);
+	WAIT(f, job.answers == 1);
+	is_int(job.outcome, SIGNED_TEMPORARY, "which ends, too");
+	tear_down(f);
+}
+
 /* The clock of the one behind begins when it is its turn. */
 static void
 test_turns(void)
@@ -488,6 +505,7 @@ main(void)
 	test_does_not_start(NEST_HANGS, "hangs before its HELLO");
 	test_does_not_start(NEST_IS_UNREADY, "hangs with its secret");
 	test_late();
+	test_extra();
 	test_turns();
 	test_large();
 	test_dies();
