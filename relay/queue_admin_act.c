@@ -95,10 +95,23 @@ has_state(const struct queue_message *message, enum rcpt_state state)
 	return false;
 }
 
-static void
-set_state(struct queue_request *request, struct queue_message *message,
-    const char *action, enum rcpt_state before, enum rcpt_state state)
+/* The struct that is in memory numbers the message's life events. */
+static struct queue_message *
+known_message(
+    const struct queue_request *request, struct queue_message *message)
 {
+	struct queue_message *known =
+	    dispatch_message(request->queued->dispatch, message->id);
+
+	return known != NULL ? known : message;
+}
+
+static void
+set_state(struct queue_request *request, struct queue_message *found,
+    const char *action, enum rcpt_state before, enum rcpt_state state,
+    uint32_t attempt_number)
+{
+	struct queue_message *message = known_message(request, found);
 	struct event_handled handled = {
 	    .action = slice_of(action), .actor = slice_of(request->actor)};
 	struct queue_job *job =
@@ -106,6 +119,7 @@ set_state(struct queue_request *request, struct queue_message *message,
 	struct change *change = new_change(request, message);
 
 	change->claim = dispatch_claim(request->queued->dispatch, message);
+	job->attempt_number = attempt_number;
 	job->state_before = before;
 	job->state = state;
 	job->next_ms = request->now_ms;
@@ -123,11 +137,30 @@ static bool
 is_out(struct queue_request *request, const struct queue_message *message)
 {
 	struct queued *queued = request->queued;
+	const size_t signing =
+	    queue_sign_has_claim(queued->sign, message->id) ? 1 : 0;
 
-	if (dispatch_remove(queued->dispatch, message->id) == 0)
+	if (dispatch_remove(queued->dispatch, message->id) == signing)
 		return false;
 	queue_refill_missed(queued->refill); /* the rest of it, if any */
 	return true;
+}
+
+/* What the signer has is nobody's from now on. */
+static uint32_t
+take_from_signer(
+    struct queue_request *request, const struct queue_message *message)
+{
+	return queue_sign_withdraw(request->queued->sign, message);
+}
+
+/* It keeps what it has, unless that was not taken over after the commit. */
+static void
+leave_to_signer(
+    struct queue_request *request, const struct queue_message *message)
+{
+	if (!queue_sign_has_claim(request->queued->sign, message->id))
+		(void)take_from_signer(request, message);
 }
 
 void
@@ -141,25 +174,33 @@ queue_admin_act_retry(
 		    message->recipients[i].domain, key, sizeof(key));
 		dispatch_unblock(request->queued->dispatch, key);
 	}
-	if (!is_out(request, message) && has_state(message, RCPT_WAITING))
-		set_state(
-		    request, message, "retry", RCPT_WAITING, RCPT_WAITING);
+	if (!has_state(message, RCPT_WAITING) || is_out(request, message))
+		return;
+	leave_to_signer(request, message);
+	set_state(request, message, "retry", RCPT_WAITING, RCPT_WAITING, 0);
 }
 
 void
 queue_admin_act_hold(
     struct queue_request *request, struct queue_message *message)
 {
-	if (!is_out(request, message))
-		set_state(request, message, "hold", RCPT_WAITING, RCPT_HELD);
+	uint32_t attempt_number;
+
+	if (is_out(request, message))
+		return;
+	attempt_number = take_from_signer(request, message);
+	set_state(
+	    request, message, "hold", RCPT_WAITING, RCPT_HELD, attempt_number);
 }
 
 void
 queue_admin_act_release(
     struct queue_request *request, struct queue_message *message)
 {
-	if (!is_out(request, message) && has_state(message, RCPT_HELD))
-		set_state(request, message, "release", RCPT_HELD, RCPT_WAITING);
+	if (!has_state(message, RCPT_HELD) || is_out(request, message))
+		return;
+	leave_to_signer(request, message);
+	set_state(request, message, "release", RCPT_HELD, RCPT_WAITING, 0);
 }
 
 static void
@@ -174,6 +215,7 @@ give_up(struct queue_request *request, struct queue_message *message,
 {
 	if (is_out(request, message))
 		return;
+	(void)take_from_signer(request, message);
 	queue_result_give_up(request->queued, message, reply, is_silent,
 	    request->actor, on_given_up, new_change(request, message));
 }
@@ -212,7 +254,18 @@ has_changed(
 	    request->queued->dispatch, message->id, request->mark);
 }
 
-/* Puts those that may have changed behind the others; how many others. */
+/* What the signer made of it is on its way to the disk. */
+static bool
+is_settling(
+    const struct queue_request *request, const struct queue_message *message)
+{
+	return queue_sign_settling(request->queued->sign, message->id) != NULL;
+}
+
+/*
+ * Puts those that may have changed, or are about to, behind the others; how
+ * many others.
+ */
 static size_t
 part_changed(struct queue_request *request)
 {
@@ -221,12 +274,58 @@ part_changed(struct queue_request *request)
 	for (size_t i = part; i < request->found_count; i++) {
 		struct queue_message *message = request->found[i];
 
-		if (has_changed(request, message))
+		if (has_changed(request, message) ||
+		    is_settling(request, message))
 			continue;
 		request->found[i] = request->found[part];
 		request->found[part++] = message;
 	}
 	return part;
+}
+
+/* ---- those whose turn comes later ---- */
+
+static struct delivery **
+find_kept(struct queue_request *request, uint64_t message_id)
+{
+	struct delivery **at = &request->kept;
+
+	while (*at != NULL && (*at)->message->id != message_id)
+		at = &(*at)->next;
+	return at;
+}
+
+/* Nothing of it leaves before its turn. */
+static void
+keep(struct queue_request *request, struct queue_message *message)
+{
+	struct delivery *claim;
+
+	if (*find_kept(request, message->id) != NULL)
+		return;
+	claim = dispatch_claim(request->queued->dispatch, message);
+	claim->next = request->kept;
+	request->kept = claim;
+}
+
+static void
+let_go(struct queue_request *request, struct delivery **at)
+{
+	struct delivery *claim = *at;
+
+	*at = claim->next;
+	dispatch_forget(request->queued->dispatch, claim);
+	queue_refill_missed(request->queued->refill);
+}
+
+static void
+act_on(struct queue_request *request, struct queue_message *message)
+{
+	struct delivery **kept = find_kept(request, message->id);
+
+	if (*kept != NULL)
+		let_go(request, kept);
+	request->verb->act(request, message);
 }
 
 static void act_on_rest(struct queue_request *request);
@@ -243,6 +342,46 @@ done_again(struct pool_task *task)
 	act_on_rest((struct queue_request *)task);
 }
 
+static void
+look_again(struct queue_request *request)
+{
+	request->task.run = run_again;
+	request->task.done = done_again;
+	request->mark = dispatch_mark(request->queued->dispatch);
+	pool_submit(request->queued->reader_pool, &request->task);
+}
+
+static void
+on_watch(struct queue_sign_watch *watch)
+{
+	look_again(
+	    (struct queue_request *)((char *)watch -
+				     offsetof(struct queue_request, watch)));
+}
+
+/* At once, or when the last of those that are being committed is. */
+static void
+look_again_in_time(struct queue_request *request)
+{
+	const struct queue_sign *sign = request->queued->sign;
+	uint64_t watched = 0;
+
+	for (size_t i = request->acted_count; i < request->found_count; i++) {
+		const uint64_t id = request->found[i]->id;
+		struct queue_message *message = queue_sign_settling(sign, id);
+
+		if (message == NULL)
+			continue;
+		keep(request, message);
+		watched = id;
+	}
+	request->watch.run = on_watch;
+	if (watched != 0)
+		queue_sign_watch(sign, watched, &request->watch);
+	else
+		look_again(request);
+}
+
 /* Acting leaves marks of its own, so all are parted before the first. */
 static void
 act_on_rest(struct queue_request *request)
@@ -250,15 +389,13 @@ act_on_rest(struct queue_request *request)
 	size_t part = part_changed(request);
 
 	while (request->acted_count < part)
-		request->verb->act(
-		    request, request->found[request->acted_count++]);
+		act_on(request, request->found[request->acted_count++]);
 	if (part < request->found_count) {
-		request->task.run = run_again;
-		request->task.done = done_again;
-		request->mark = dispatch_mark(request->queued->dispatch);
-		pool_submit(request->queued->reader_pool, &request->task);
+		look_again_in_time(request);
 		return;
 	}
+	while (request->kept != NULL) /* gone by now, or another */
+		let_go(request, &request->kept);
 	request->pending--;
 	finish_if_done(request);
 }

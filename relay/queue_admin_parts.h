@@ -11,6 +11,7 @@
 
 #include "relay/queue_admin.h"
 #include "relay/queue_filter.h"
+#include "relay/queue_sign.h"
 
 /* Messages of one page, and ids of one request. */
 #define QUEUE_ADMIN_LIMIT_MAX 1000
@@ -49,8 +50,10 @@ struct queue_request {
 
 	struct queue_message **found;
 	size_t found_count;
-	size_t acted_count; /* of those found, from the first on */
-	size_t recipients;  /* of all that was found */
+	size_t acted_count;    /* of those found, from the first on */
+	struct delivery *kept; /* claims on those whose turn comes later */
+	struct queue_sign_watch watch;
+	size_t recipients; /* of all that was found */
 	size_t limit;
 	uint64_t cursor; /* out: go on after this id; 0: all was seen */
 

@@ -121,6 +121,7 @@ sign_job_free(struct sign_job *job)
 {
 	struct queue_sign *sign = job->sign;
 	struct sign_job **at = bucket(sign, job->message->id);
+	struct queue_sign_watch *watch = job->watches;
 
 	sign_job_end_attempt(job);
 	while (*at != job)
@@ -133,6 +134,12 @@ sign_job_free(struct sign_job *job)
 		dispatch_forget(sign->queued->dispatch, job->claim);
 	queue_message_unref(job->message);
 	free(job);
+	while (watch != NULL && !sign->is_ending) {
+		struct queue_sign_watch *next = watch->next;
+
+		watch->run(watch);
+		watch = next;
+	}
 }
 
 /* ---- turns ---- */
@@ -202,6 +209,21 @@ pop_queued(struct queue_sign *sign)
 	sign->queued_count--;
 	sign->queued_wide -= job->share.outputs > 1;
 	return job;
+}
+
+void
+sign_job_unqueue(struct sign_job *job)
+{
+	struct queue_sign *sign = job->sign;
+	struct sign_job **at = &sign->queued_first;
+
+	while (*at != job)
+		at = &(*at)->next_queued;
+	*at = job->next_queued;
+	if (*at == NULL)
+		sign->queued_last = at;
+	sign->queued_count--;
+	sign->queued_wide -= job->share.outputs > 1;
 }
 
 /*
@@ -370,7 +392,7 @@ queue_sign_gone(struct queue_sign *sign, const struct queue_message *message)
 {
 	struct sign_job *job;
 
-	/* In any other state its claim keeps everybody else away. */
+	/* In any other state its claim was withdrawn first. */
 	if (message->protection == NULL ||
 	    (job = sign_job_find(sign, message->id)) == NULL ||
 	    job->state != SIGN_COMMITTING)
@@ -438,9 +460,8 @@ has_memory(const struct queue_sign *sign)
 		   queued_settings(queued)->queue_memory / 4 * 3;
 }
 
-/* Not another one with the same id, which was refused for it. */
-static bool
-is_same(const struct sign_job *job, const struct queue_message *message)
+bool
+sign_job_is_of(const struct sign_job *job, const struct queue_message *message)
 {
 	return job->message->session_id == message->session_id &&
 	       job->message->created_ms == message->created_ms &&
@@ -549,7 +570,8 @@ queue_sign_plan(struct queue_sign *sign, struct queue_message *message)
 	size_t count;
 
 	if (job != NULL) {
-		if (job->state == SIGN_COMMITTING && is_same(job, message))
+		if (job->state == SIGN_COMMITTING &&
+		    sign_job_is_of(job, message))
 			go_on(job, message);
 		return;
 	}

@@ -19,11 +19,14 @@
  *   waits,    -> (no row)   he cannot be served, or the time is over: with his
  *   ready                   notification; or an administrator deleted it
  *   met       -> held       the signer said so; by an administrator released
+ *   waits,    -> the same,  by an administrator, also while the signer has the
+ *   ready        held       message: rcpt.state, with the number of the
+ *                           attempt that he ended; released, he waits again
  *
  * Only who is "met" may have his mail, and then as any other, while the rest
  * goes on to wait.  A recipient whom an administrator held, or who is gone,
- * by the time that an attempt is to be committed voids all of it: what he did
- * stands, and the message waits as it did.
+ * by the time that an attempt is to be committed voids all of it, but for its
+ * number: what he did stands, and the message waits as it did.
  *
  * Large outputs are files, synced before the transaction that names them;
  * without a row they go at the next start.  Nothing is given to relayd for a
@@ -54,10 +57,9 @@
  *              committed; attempt is out                            OUT
  *              committed; else            next time noted           SETTLING
  *              not committed (no space)                             (none)
- *              committed, and before its                            (none)
- *              turn an administrator has
- *              it: deleted, or held for
- *              long
+ *              committed, and before its  the signer is told to     (none)
+ *              turn an administrator has  forget it
+ *              it
  *   STORING    written; a client waits    committed as protected    (none)
  *              written; it was waiting    transaction               SETTLING
  *              cannot be written          as "temporary"
@@ -80,6 +82,23 @@
  *              it is held or gone: that   what was stored goes      (none)
  *              stands, nothing is done
  *   any        this process ends          each recipient as on disk
+ *
+ * An administrator holds, deletes or bounces it (relay/queue_admin_act.c):
+ *
+ *   QUEUED     at once                    it leaves the line        (none)
+ *   OUT        at once                    the signer is told to     (none)
+ *                                         forget it; what it says
+ *                                         then is of nobody, its
+ *                                         files are closed
+ *   STORING    at once                    the attempt is nobody's   STORING
+ *              written, or not            what was written goes     (none)
+ *   SETTLING   when it is committed, and nothing leaves before he had his
+ *              way; he finds what the attempt made of it
+ *
+ * What he holds is held on disk by one transaction with the number of the
+ * attempt that it ended: an answer that is under way has a number that no
+ * later attempt has.  A retry, and a release of others, leave the signer what
+ * it has, but wait for SETTLING, too.
  *
  * A message over which the signer ended is tried again alone of its kind, and
  * not at once when the signer is back: if it was the cause, it keeps others
@@ -139,6 +158,32 @@ void queue_sign_own(struct queue_sign *sign, struct queue_message *message);
 
 /* The message was not committed: nobody waits for it. */
 void queue_sign_not_committed(
+    struct queue_sign *sign, const struct queue_message *message);
+
+/* ---- an administrator has a message in his hands ---- */
+
+/*
+ * The message whose outcome is being committed now, or NULL.  A watch of it is
+ * called once, when that is over, before anything of it is planned.
+ */
+struct queue_sign_watch {
+	void (*run)(struct queue_sign_watch *watch);
+	struct queue_sign_watch *next;
+};
+struct queue_message *queue_sign_settling(
+    const struct queue_sign *sign, uint64_t message_id);
+void queue_sign_watch(const struct queue_sign *sign, uint64_t message_id,
+    struct queue_sign_watch *watch);
+
+/* Is one of dispatch's claims on the message for its way to the signer? */
+bool queue_sign_has_claim(const struct queue_sign *sign, uint64_t message_id);
+
+/*
+ * Its attempt, if there is one, is over and its claim gone: whatever comes of
+ * it is thrown away.  Not while it is being committed.  Returns the number of
+ * the last attempt, for the row in protection; 0: none.
+ */
+uint32_t queue_sign_withdraw(
     struct queue_sign *sign, const struct queue_message *message);
 
 /* The message left the queue: nobody waits for it. */

@@ -9,6 +9,7 @@
  *   queue_sign_settle  what follows from it
  *   queue_sign_store   large outputs become files of the spool
  *   queue_sign_share   how many recipients at once
+ *   queue_sign_admin   an administrator has the message in his hands
  *   queue_sign_ready   which domains have DKIM keys, kept in a file
  */
 #ifndef RELAY_QUEUE_SIGN_PARTS_H
@@ -104,11 +105,13 @@ struct sign_job {
 	bool is_alarming;   /* something was missing */
 	int64_t settled_ms; /* when it was known what follows */
 	struct queue_attempt *change; /* while it is committed; not owned */
+	struct queue_sign_watch *watches;
 
 	/* While large outputs are written. */
 	struct pool_task task;
 	void (*stored)(struct sign_job *job);
-	int failure; /* an errno */
+	int failure;       /* an errno */
+	bool is_withdrawn; /* nobody wants them any more */
 };
 
 struct queue_sign {
@@ -150,6 +153,13 @@ void sign_job_end_attempt(struct sign_job *job);
 
 /* What the signer said and made goes. */
 void sign_job_drop_answer(struct sign_job *job);
+
+/* One in the state SIGN_QUEUED is not in the line any more. */
+void sign_job_unqueue(struct sign_job *job);
+
+/* Is it the one with that id, or another one, which was refused for it? */
+bool sign_job_is_of(
+    const struct sign_job *job, const struct queue_message *message);
 
 /* Starts what may start, at the end of the turn. */
 void queue_sign_pump(struct queue_sign *sign);
@@ -206,6 +216,8 @@ void sign_settle_late(struct sign_job *job);
  * whether it could be.  Nothing is left of outputs after a failure.
  */
 void sign_store(struct sign_job *job, void (*done)(struct sign_job *job));
+/* Removes again what was written. */
+void sign_store_undo(const struct sign_job *job);
 
 /* ---- queue_sign_ready.c ---- */
 

@@ -526,10 +526,24 @@ wait_more(struct sign_job *job, const char *enhanced, const char *reason)
 
 /* ---- which of these ---- */
 
+/* Whoever wanted to have it meanwhile could not. */
+static void
+throw_away(struct sign_job *job)
+{
+	struct queued *queued = job->sign->queued;
+
+	if (job->failure == 0)
+		sign_store_undo(job);
+	sign_job_free(job);
+	queue_refill_missed(queued->refill);
+}
+
 static void
 on_stored(struct sign_job *job)
 {
-	if (job->failure != 0)
+	if (job->is_withdrawn)
+		throw_away(job);
+	else if (job->failure != 0)
 		sign_settle_temporary(
 		    job, "4.3.1", "What the signer made cannot be stored");
 	else if (job->done != NULL)

@@ -112,6 +112,15 @@ done_store(struct pool_task *task)
 }
 
 void
+sign_store_undo(const struct sign_job *job)
+{
+	for (size_t i = 0; i < job->output_count; i++)
+		if (is_large(&job->outputs[i]))
+			queue_spool_remove(job->sign->queued->spool,
+			    job->message->id, job->outputs[i].stored);
+}
+
+void
 sign_store(struct sign_job *job, void (*done)(struct sign_job *job))
 {
 	bool has_large = false;

@@ -207,6 +207,9 @@ static const char *const queue_migrations[] = {
 	    " header_from, removals) VALUES(?1,?2,?3,?4,?5,?6,?7)") \
 	Q(PROTECTION_ATTEMPT, \
 	    "UPDATE protection SET attempts=?2, waits=?3 WHERE msg=?1") \
+	Q(PROTECTION_NUMBER, \
+	    "UPDATE protection SET attempts=max(attempts, ?2)" \
+	    " WHERE msg=?1") \
 	Q(PROTECTION_DELETE, "DELETE FROM protection WHERE msg=?1") \
 	Q(PROTECTION_GET, \
 	    "SELECT direction, dkim, attempts, header_from, removals, waits" \

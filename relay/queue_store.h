@@ -52,6 +52,10 @@ int queue_store_waits(
 int queue_store_served(struct sql *store, uint64_t id,
     const struct queue_attempt *attempt, struct err *err);
 
+/* That there was an attempt with that number, of which nothing came. */
+int queue_store_attempt_number(
+    struct sql *store, uint64_t id, uint32_t number, struct err *err);
+
 /*
  * That there was this attempt, and whether somebody goes on to wait; after
  * all that it changed was written.

@@ -168,6 +168,17 @@ queue_store_attempt(struct sql *store, uint64_t id,
 }
 
 int
+queue_store_attempt_number(
+    struct sql *store, uint64_t id, uint32_t number, struct err *err)
+{
+	sqlite3_stmt *stmt = sql_use(store, Q_PROTECTION_NUMBER);
+
+	sql_bind_i64(stmt, 1, (int64_t)id);
+	sql_bind_i64(stmt, 2, number);
+	return sql_run(store, stmt, err);
+}
+
+int
 queue_store_sign_pull_in(struct sql *store, int64_t now_ms, struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(store, Q_SIGN_PULL_IN);

@@ -213,8 +213,10 @@ apply_attempt(struct sql *store, struct queue_job *job, struct err *err)
 
 	if (check_waits(store, job, err) == -1)
 		return -1;
+	/* No other attempt is to have its number. */
 	if (job->is_void)
-		return 0;
+		return queue_store_attempt_number(
+		    store, id, job->attempt->number, err);
 	if (queue_store_served(store, id, job->attempt, err) == -1 ||
 	    apply_changes(store, job, err) == -1)
 		return -1;
@@ -236,6 +238,20 @@ apply_result(struct sql *store, struct queue_job *job, struct err *err)
 }
 
 static int
+apply_state(struct sql *store, const struct queue_job *job, struct err *err)
+{
+	const uint64_t id = job->message->id;
+
+	if (queue_store_set_state(store, id, job->state_before, job->state,
+		job->next_ms, err) == -1)
+		return -1;
+	if (job->attempt_number != 0 && queue_store_attempt_number(store, id,
+					    job->attempt_number, err) == -1)
+		return -1;
+	return queue_store_update(store, id, job->events, err);
+}
+
+static int
 apply_job(struct sql *store, struct queue_job *job, struct err *err)
 {
 	int rc;
@@ -248,11 +264,7 @@ apply_job(struct sql *store, struct queue_job *job, struct err *err)
 	case QUEUE_JOB_POSTPONE:
 		return apply_changes(store, job, err);
 	case QUEUE_JOB_STATE:
-		if (queue_store_set_state(store, job->message->id,
-			job->state_before, job->state, job->next_ms, err) == -1)
-			return -1;
-		return queue_store_update(
-		    store, job->message->id, job->events, err);
+		return apply_state(store, job, err);
 	case QUEUE_JOB_PULL_IN:
 		rc = queue_store_pull_in(store, job->next_ms, job->now_ms, err);
 		job->is_finished = rc == 0;

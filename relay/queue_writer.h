@@ -63,6 +63,8 @@ struct queue_job {
 	bool has_demand;               /* message has a row in protection */
 	enum rcpt_state state_before;
 	enum rcpt_state state;
+	uint32_t
+	    attempt_number; /* STATE: of one at the signer it ended, or 0 */
 	int64_t next_ms;
 	uint32_t events; /* message's, for its row; set by queue_job_event */
 	int64_t outbox_seq;

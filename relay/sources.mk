@@ -17,7 +17,8 @@ postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \
 	relay/queue_delivery.c relay/queue_dsn.c relay/queue_intake.c \
 	relay/queue_outbox.c relay/queue_refill.c relay/queue_result.c \
 	relay/queue_salvage.c \
-	relay/queue_sign.c relay/queue_sign_answer.c \
+	relay/queue_sign.c relay/queue_sign_admin.c \
+	relay/queue_sign_answer.c \
 	relay/queue_sign_check.c relay/queue_sign_judge.c \
 	relay/queue_sign_need.c relay/queue_sign_ready.c \
 	relay/queue_sign_send.c relay/queue_sign_settle.c \

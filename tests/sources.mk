@@ -27,6 +27,9 @@ signer_world_SOURCES = tests/unit/signer_world.c tests/unit/signer_scenes.c \
 	$(queued_world_SOURCES)
 test_queue_sign_SOURCES = $(signer_world_SOURCES)
 test_queue_sign_many_SOURCES = $(signer_world_SOURCES)
+test_queue_admin_SOURCES = relay/queue_admin.c relay/queue_admin_act.c \
+	relay/queue_admin_look.c relay/queue_admin_notice.c \
+	$(signer_world_SOURCES)
 test_queue_sign_share_SOURCES = relay/queue_sign_share.c \
 	relay/queue_message.c relay/queue_protection.c
 test_queue_sign_need_SOURCES = relay/queue_sign_check.c \
