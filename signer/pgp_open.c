@@ -55,6 +55,7 @@ struct opening {
 	bool has_list_id;
 	bool is_malleable; /* some encryption does not show changes */
 	bool uses_secret;  /* a private key was used, whatever came of it */
+	bool is_ambiguous; /* others may see other parts or fields */
 	struct content current; /* the message, then what was in it */
 	struct content entity;  /* what replaces the root */
 	struct content payload; /* what was signed or encrypted soundly */
@@ -426,6 +427,7 @@ open_layers(struct opening *o, struct shape *shape_r, struct err *err)
 
 		if (shape_read(&o->current, shape_r, err) == -1)
 			return -1;
+		o->is_ambiguous |= shape_r->is_ambiguous;
 		if (shape_r->kind == SHAPE_PGP_SIGNED)
 			return verify_root(o, shape_r, err);
 		if (!is_sealed(o, shape_r) || o->layers >= LAYERS_MAX)
@@ -445,6 +447,17 @@ open_layers(struct opening *o, struct shape *shape_r, struct err *err)
 }
 
 /* ---- the answer ---- */
+
+static void
+judge_shape(struct opening *o)
+{
+	if (!o->is_ambiguous || o->verdict.kind != VERDICT_PASS)
+		return;
+	o->verdict.kind = VERDICT_PARTIAL;
+	(void)snprintf(o->verdict.reason, sizeof(o->verdict.reason), "%s",
+	    SHAPE_AMBIGUOUS_TEXT);
+	o->has_payload = false;
+}
 
 static void
 judge_from(struct opening *o)
@@ -571,6 +584,7 @@ work_pgp_open(struct worker_context *context, const struct work *work,
 	rc = open_layers(&o, &shape, &err);
 	if (rc == 0) {
 		o.verdict.layers = o.layers;
+		judge_shape(&o);
 		judge_from(&o);
 		rc = answer_done(&o, &shape, &err);
 	}

@@ -199,8 +199,9 @@ pgp_verdict_fail(struct verdict *verdict, const char *reason)
 bool
 pgp_verdict_fits(enum verdict_kind kind)
 {
-	return kind == VERDICT_PASS || kind == VERDICT_MISMATCH ||
-	       kind == VERDICT_EXPIRED || kind == VERDICT_REVOKED;
+	return kind == VERDICT_PASS || kind == VERDICT_PARTIAL ||
+	       kind == VERDICT_MISMATCH || kind == VERDICT_EXPIRED ||
+	       kind == VERDICT_REVOKED;
 }
 
 void

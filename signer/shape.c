@@ -115,6 +115,9 @@ look_at_root(struct walk *w, const struct header *h)
 {
 	char name[128];
 
+	/* With a blank before its colon a field ends the header for some. */
+	for (size_t i = 0; i < h->field_count; i++)
+		w->shape.is_ambiguous |= h->fields[i].is_spaced;
 	param_of(
 	    h, HDR_CONTENT_TYPE, "protocol", w->protocol, sizeof(w->protocol));
 	if (!is_type(&w->root, "application", "octet-stream"))
@@ -406,6 +409,60 @@ kind_of(const struct content *message, const struct walk *w)
 	return SHAPE_PLAIN;
 }
 
+/* Lines that start like a delimiter, by any kind of line end; -1: no read. */
+static int
+count_delimiters(const struct content *message, uint64_t start, uint64_t end,
+    size_t *count_r)
+{
+	char piece[READ_OCTETS];
+	char before = '\n';
+	bool is_first_dash = false;
+
+	*count_r = 0;
+	while (start < end) {
+		const uint64_t left = end - start;
+		ssize_t n = content_read(message, start, piece,
+		    left < sizeof(piece) ? (size_t)left : sizeof(piece));
+
+		if (n <= 0)
+			return -1;
+		for (ssize_t i = 0; i < n; i++) {
+			*count_r += is_first_dash && piece[i] == '-';
+			is_first_dash = piece[i] == '-' &&
+					(before == '\n' || before == '\r');
+			before = piece[i];
+		}
+		start += (uint64_t)n;
+	}
+	return 0;
+}
+
+/*
+ * Before the first part and behind the last there may be text, which nobody
+ * shows.  With lines like delimiters in it, another reading of the boundary
+ * (RFC 2046 §5.1.1 lets a line go on behind it, RFC 2231 has it in pieces)
+ * makes parts of it, which would be shown as if they were signed.
+ */
+static int
+look_at_edges(const struct content *message, struct shape *shape)
+{
+	const struct shape_child *children = shape->children;
+	size_t before;
+	size_t behind;
+
+	if ((shape->kind != SHAPE_SMIME_SIGNED &&
+		shape->kind != SHAPE_PGP_SIGNED) ||
+	    shape->child_count != 2)
+		return 0;
+	if (count_delimiters(
+		message, shape->body_start, children[0].start, &before) == -1 ||
+	    count_delimiters(
+		message, children[1].body_end, shape->body_end, &behind) == -1)
+		return -1;
+	shape->is_ambiguous |= before > 1 || behind > 1;
+	return 0;
+}
+
 int
 shape_read(
     const struct content *message, struct shape *shape_r, struct err *err)
@@ -416,6 +473,8 @@ shape_read(
 		return -1;
 	w.shape.kind = kind_of(message, &w);
 	w.shape.has_errant_layer = w.has_layer && w.shape.kind == SHAPE_PLAIN;
+	if (look_at_edges(message, &w.shape) == -1)
+		return err_set(err, "cannot read a content");
 	*shape_r = w.shape;
 	return 0;
 }

@@ -44,11 +44,15 @@ struct shape {
 	bool is_tnef;     /* winmail.dat */
 	/* A signed or encrypted part that is not at the root. */
 	bool has_errant_layer;
+	/* Some readers find other fields or parts than we do. */
+	bool is_ambiguous;
 	uint64_t body_start; /* of the root */
 	uint64_t body_end;
 	size_t child_count; /* all of them, also beyond the table */
 	struct shape_child children[SHAPE_CHILDREN_MAX];
 };
+
+#define SHAPE_AMBIGUOUS_TEXT "other readers may find other parts"
 
 /* -1 when the message cannot be read. */
 int shape_read(

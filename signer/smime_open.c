@@ -67,6 +67,7 @@ struct opener {
 	bool is_malleable; /* some encryption does not show changes */
 	bool uses_secret;  /* a private key was used, whatever came of it */
 	bool is_closed;    /* it is not to be opened */
+	bool is_ambiguous; /* others may see other parts or fields */
 	bool is_held;
 	enum shape_kind rest; /* what is left for others to open */
 };
@@ -302,6 +303,7 @@ verify_task(struct opener *o)
 	    .work = o->work,
 	    .message = &o->current,
 	    .from = slice_of(o->from),
+	    .is_ambiguous = o->is_ambiguous,
 	    .is_list_mail = header_count(&o->header, HDR_LIST_ID) > 0,
 	    .answer = o->answer,
 	};
@@ -440,6 +442,7 @@ open_layers(struct opener *o, struct err *err)
 		if (shape_read(&o->current, &shape, err) == -1 ||
 		    clean_lines(o, &shape, err) == -1)
 			return -1;
+		o->is_ambiguous |= shape.is_ambiguous;
 		if (o->layers >= LAYERS_MAX) {
 			set_verdict(
 			    o, VERDICT_PARTIAL, "more layers than are opened");

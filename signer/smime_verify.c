@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 
 #include "signer/der_walk.h"
+#include "signer/shape.h"
 #include "signer/sink_bio.h"
 #include "signer/smime_cert.h"
 #include "signer/smime_judge.h"
@@ -306,6 +307,8 @@ smime_verify(const struct smime_verify *t, struct verdict *v, bool *fits_r,
 		if (*fits_r && facts.has_weak_digest)
 			set_reason(
 			    v, VERDICT_WEAK, "signed over a weak digest");
+		if (*fits_r && t->is_ambiguous)
+			set_reason(v, VERDICT_PARTIAL, SHAPE_AMBIGUOUS_TEXT);
 		if (*fits_r)
 			rc = judge_signers(t, cms, v, err);
 	}

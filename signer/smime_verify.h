@@ -17,9 +17,10 @@ struct smime_verify {
 	const struct content *message; /* detached: what holds the content */
 	uint64_t start;                /* and where it stands in it */
 	uint64_t end;
-	bool is_opaque;                  /* the content is inside the CMS */
-	struct slice from;               /* the one address in From; "": none */
-	bool is_list_mail;               /* went through a mailing list */
+	bool is_opaque;    /* the content is inside the CMS */
+	struct slice from; /* the one address in From; "": none */
+	bool is_list_mail; /* went through a mailing list */
+	bool is_ambiguous; /* others may see other parts (shape.h) */
 	struct content_writer *inside_r; /* opaque: gets the content */
 	struct work_answer *answer;      /* gets harvested certificates */
 };

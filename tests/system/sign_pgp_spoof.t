@@ -118,6 +118,11 @@ with tap.group("signatures that are not what they seem"):
     three = GOOD.replace(b"\r\n--outer--", b"\r\n--outer\r\n\r\nmore\r\n"
                          b"--outer--")
     tap.equal(verdict(three)[0], "fail", "a third part")
+    tap.equal(verdict(GOOD.replace(
+        b"\r\n\r\n--outer", b"\r\n\r\n--outers\r\n\r\nmore\r\n--outer",
+        1))[0], "partial", "what may be a part before the first")
+    tap.equal(verdict(b"X-A : b\r\n" + GOOD)[0], "partial",
+              "a field that may end the header")
     tap.ok(verdict(GOOD.replace(b"multipart/signed", b"multipart/mixed"))[0]
            in ("none", "partial"), "not at the root")
     subkey = w.gpg("bob", ["--armor", "--detach-sign", "--faked-system-time",

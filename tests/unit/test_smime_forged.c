@@ -269,6 +269,51 @@ test_changed(struct forge_people *p)
 	buf_clear(&mail);
 }
 
+/* Some readers take more lines for delimiters, or see the header end early. */
+static void
+test_ambiguous(struct forge_people *p)
+{
+	static const struct {
+		const char *label;
+		const char *fields;
+		const char *before; /* of the first delimiter */
+		const char *behind; /* the last one */
+		const char *want;
+	} rows[] = {
+	    {"words around the parts", "", "This is signed.\r\n",
+		"-the end-\r\n", "pass"},
+	    {"a delimiter with more on its line", "", "--sigs\r\n\r\nevil\r\n",
+		"", "partial"},
+	    {"of another boundary", "", "--evil\r\n\r\nevil\r\n--evil--\r\n",
+		"", "partial"},
+	    {"behind the last part", "", "", "--evil\r\n\r\nevil\r\n",
+		"partial"},
+	    {"a field with a blank before its colon", "X-Evil : evil\r\n", "",
+		"", "partial"},
+	};
+	struct buf mail, whole;
+
+	buf_init(&mail, FORGE_MAIL_MAX);
+	buf_init(&whole, FORGE_MAIL_MAX);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t at;
+
+		buf_reset(&mail);
+		buf_reset(&whole);
+		forge_signed_mail(p, FORGE_FROM_ALICE, &mail);
+		at = (size_t)((char *)memmem(mail.p, mail.n, "--sig", 5) -
+			      mail.p);
+		(void)buf_add_text(&whole, rows[i].fields);
+		(void)buf_add(&whole, mail.p, at);
+		(void)buf_add_text(&whole, rows[i].before);
+		(void)buf_add(&whole, mail.p + at, mail.n - at);
+		(void)buf_add_text(&whole, rows[i].behind);
+		forge_is_verdict(p, &whole, rows[i].want, rows[i].label);
+	}
+	buf_clear(&mail);
+	buf_clear(&whole);
+}
+
 int
 main(void)
 {
@@ -278,6 +323,7 @@ main(void)
 	test_certificates(&p);
 	test_signatures(&p);
 	test_changed(&p);
+	test_ambiguous(&p);
 	forge_people_free(&p);
 	return tap_done();
 }
