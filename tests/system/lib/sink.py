@@ -96,6 +96,12 @@ class Session:
     def answer(self, step, line, usual):
         """Does what the script says for this step.  True when the reply was
         the usual one, or another that agrees (2xx, 3xx)."""
+        reply = self.decided(step, line, usual)
+        self.send(reply)
+        return reply[:1] in (b"2", b"3")
+
+    def decided(self, step, line, usual):
+        """The reply that the script has for this step, in octets."""
         action = self.sink.action(step, self, line)
         if action is None:
             action = usual
@@ -109,16 +115,14 @@ class Session:
             self.sink.stopping.wait()
             raise _End
         if isinstance(action, bytes):
-            self.send(action)
-            return action[:1] in (b"2", b"3")
+            return action
         rows = action.split("\n")
         code = rows[0][:3]
         for i, row in enumerate(rows):
             text = row[4:] if i == 0 else row
             dash = "-" if i < len(rows) - 1 else " "
             rows[i] = f"{code}{dash}{text}\r\n"
-        self.send("".join(rows).encode())
-        return code[0] in "23"
+        return "".join(rows).encode()
 
     def _fill(self):
         got = self.socket.recv(262144)
@@ -248,15 +252,17 @@ class Session:
             return
         message = Message(self, self.content())
         # An LMTP server answers for each recipient (RFC 2033 §4.2).
-        accepted = []
-        for i in range(len(self.recipients) if self.sink.lmtp else 1):
-            recipient = self.recipients[i] if self.sink.lmtp else ""
-            if self.answer("DATA.", recipient, self.sink.KEEP):
-                accepted.append(recipient)
+        asked = self.recipients if self.sink.lmtp else [""]
+        replies = [self.decided("DATA.", recipient, self.sink.KEEP)
+                   for recipient in asked]
+        accepted = [recipient for recipient, reply in zip(asked, replies)
+                    if reply[:1] in (b"2", b"3")]
         if accepted and self.sink.lmtp:
             message.recipients = accepted
+        # As any server: what it says 250 for, it has.
         if accepted:
             self.sink.keep(message)
+        self.send(b"".join(replies))
         self._reset()
 
     def _rset(self, line):
