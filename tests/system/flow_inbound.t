@@ -121,7 +121,7 @@ with tap.group("aliases"):
     got |= {r for m in s.world.take() for r in m.recipients}
     tap.equal(got, {"one@example.test", "two@listed.test", "out@dest.test"},
               "its targets get it, outside as well")
-    events = s.events(smtp.message_id(reply))
+    events = s.life(smtp.message_id(reply))
     tap.equal({e["original"] for e in events if e["event"] == "recipient"},
               {"team@example.test"}, "trace knows where from")
     tap.equal(deliver("info@listed.test").code, 250,

@@ -80,7 +80,7 @@ def explained(to, *words, sender=ANNA):
 def applied(reply):
     """What trace says that was applied, and by which method."""
     return [(e["applied"], e["method"].split(" ")[0]) for e in
-            s.events(smtp.message_id(reply)) if e["event"] == "protected"]
+            s.life(smtp.message_id(reply)) if e["event"] == "protected"]
 
 
 def set_up():
@@ -324,7 +324,7 @@ def head_of(sender, subject="to you"):
 
 def opened(reply):
     return [(e["to"], e["applied"], e["method"]) for e in
-            s.events(smtp.message_id(reply)) if e["event"] == "opened"]
+            s.life(smtp.message_id(reply)) if e["event"] == "opened"]
 
 
 def check_incoming(what, method, sender, made):

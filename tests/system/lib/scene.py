@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 
-from . import dns, sink, smtp
+from . import dns, sink, smtp, tap
 from .gateway import Gateway
 
 PASSWORD = "correct horse"
@@ -132,11 +132,26 @@ class Scene:
 
     def events(self, query):
         """The events that trace tells of, in one list; [] when there are
-        none, or the hub is away."""
+        none, or the hub is away.  The log comes a little behind: for what has
+        just happened there is life(), or tap.wait_until()."""
+        return trace_events(self._trace(query))
+
+    def _trace(self, query):
         result = self.gw.run_cli("trace", query, "--json")
         if result.returncode not in (0, 3, 5):
             raise RuntimeError(f"trace {query}: {result.stderr}")
-        return trace_events(result.stdout)
+        return result.stdout
+
+    def life(self, message_id):
+        """events() of a message, all of them that there are until now."""
+        tap.wait_until(lambda: self.gw.program("queued")["log_behind"] == 0,
+                       what="the log to have them")
+
+        def told():
+            text = self._trace(message_id)
+            return None if '"behind"' in text else text
+
+        return trace_events(tap.wait_until(told, what="the log's index"))
 
 
 def trace_events(text):
