@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import dns, scene, smtp, tap  # noqa: E402
-from lib.gateway import BUILD  # noqa: E402
+from lib.gateway import BUILD, Held  # noqa: E402
 
 ANNA, OTTO, TO = "anna@example.test", "otto@elsewhere.test", "b@dest.test"
 s = scene.Scene(settings={
@@ -26,21 +26,6 @@ s = scene.Scene(settings={
     "smtp.client_rate": 100000, "smtp.network_rate": 100000}).start()
 gw = s.gw
 gw.expect_alarm("fatal: the spawner is gone")
-
-
-class Frozen:
-    """A program that hangs: it is there, and says nothing."""
-
-    def __init__(self, program):
-        self.pids = list(gw.pids(program))
-
-    def __enter__(self):
-        for pid in self.pids:
-            os.kill(pid, signal.SIGSTOP)
-
-    def __exit__(self, *_):
-        for pid in self.pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def sends(sender=ANNA):
@@ -125,13 +110,13 @@ with tap.group("answers while a program is away"):
     s.world.messages.clear()
 
 with tap.group("a program that hangs"):
-    with Frozen("checkd"):
+    with Held(gw.pids("checkd")):
         gw_c = s.trusted()
         tap.equal(gw_c.submit("app@any.test", TO,
                               scene.mail("app@any.test")).code, 250,
                   "checkd hangs: trusted mail does not need it")
     s.world.take()
-    with Frozen("loghub"):
+    with Held(gw.pids("loghub")):
         for _ in range(20):
             with s.trusted() as t:
                 tap_code = t.submit("app@any.test", TO,
@@ -140,7 +125,7 @@ with tap.group("a program that hangs"):
                     tap.fail(f"loghub hangs: {tap_code}")
         tap.ok(True, "loghub hangs: mail flows")
         s.world.take(20)
-    with Frozen("relayd"):
+    with Held(gw.pids("relayd")):
         with s.trusted() as t:
             reply = t.submit("app@any.test", TO, scene.mail("app@any.test"))
             tap.equal(reply.code, 250, "relayd hangs: mail is taken")

@@ -6,7 +6,6 @@ when mail leaves, whatever the signer does, and explain says why."""
 
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -70,22 +69,6 @@ def one():
     return message
 
 
-class Frozen:
-    """The signer hangs: it is there, and says nothing."""
-
-    def __enter__(self):
-        self.pids = list(gw.pids("signerd"))
-        for pid in self.pids:
-            os.kill(pid, signal.SIGSTOP)
-
-    def __exit__(self, *_):
-        for pid in self.pids:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
-
-
 with tap.group("explain without rules, and what it refuses"):
     got = explain()
     tap.equal((got["decision"]["sign"], got["decision"]["encrypt"],
@@ -108,7 +91,7 @@ with tap.group("a domain with DKIM keys"):
     m = one()
     tap.contains(m.header.decode(), "DKIM-Signature:", "it is signed")
     tap.ok(m.body.decode().startswith(SECRET), "its text is as it was")
-    names = [e["event"] for e in s.events(smtp.message_id(reply))]
+    names = [e["event"] for e in s.life(smtp.message_id(reply))]
     tap.ok("protected" in names, f"trace tells of it: {names}")
     tap.contains(gw.cli("trace", smtp.message_id(reply)), "dkim",
                  "in words, too")
@@ -189,7 +172,7 @@ with tap.group("triggers"):
     gw.cli("policy", "remove", ANNA, BOB)
 
 with tap.group("a signer that hangs"):
-    with Frozen():
+    with gateway.Held(gw.pids("signerd")):
         reply = submit()
         tap.equal(reply.code, 250, "mail is taken all the same")
         message_id = smtp.message_id(reply)
@@ -199,6 +182,7 @@ with tap.group("a signer that hangs"):
                    shown["recipients"][0]["applied"]), ("required", ""),
                   "with what it demands")
         tap.equal(s.world.messages, [], "nothing has left")
+        s.life(message_id)
         tap.equal(gw.trace(message_id)["traces"][0]["status"], "waiting",
                   "trace says so")
         # It is stored, though the signer does not say that it knows it.

@@ -5,11 +5,11 @@
 dkimpy where it arrives; and what happens while the signer is away."""
 
 import os
-import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import scene, smtp, tap  # noqa: E402
+from lib import scene, signer, smtp, tap  # noqa: E402
+from lib.gateway import Held, hit  # noqa: E402
 
 try:
     import dkim
@@ -34,19 +34,6 @@ def verdicts(message):
             found.append(dkim.DKIM(message).verify(idx=i, dnsfunc=look_up))
         except dkim.DKIMException as problem:
             found.append(str(problem))
-    return found
-
-
-def workers():
-    """The signer's workers that run."""
-    found = []
-    for pid in s.gw.pids("signerd"):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                if b"--worker" in f.read():
-                    found.append(pid)
-        except FileNotFoundError:
-            pass
     return found
 
 
@@ -85,6 +72,7 @@ with tap.group("signed"):
                   f"{what}: dkimpy verifies both signatures")
         tap.ok(m.content.endswith(body.encode() + b"\r\n"),
                f"{what}: its body is as it was")
+    s.life(smtp.message_id(reply))
     trace = s.gw.cli("trace", smtp.message_id(reply))
     tap.contains(trace, "dkim example.test/", "the trace has the selectors")
 
@@ -97,13 +85,10 @@ with tap.group("who is not asked"):
     tap.ok(b"DKIM-Signature" not in m.content, "and not signed")
 
 with tap.group("the signer is away"):
-    for pid in s.gw.pids("signerd"):
-        os.kill(pid, signal.SIGSTOP)
-    reply = send(subject="while it hangs")
-    tap.equal(reply.code, 250, "a mail is taken while it hangs")
-    tap.equal(s.world.take(0), [], "and has not left")
-    for pid in s.gw.pids("signerd"):
-        os.kill(pid, signal.SIGCONT)
+    with Held(s.gw.pids("signerd")):
+        reply = send(subject="while it hangs")
+        tap.equal(reply.code, 250, "a mail is taken while it hangs")
+        tap.equal(s.world.take(0), [], "and has not left")
     [m] = s.world.take()
     tap.equal(m.field("Subject"), "while it hangs", "it comes later")
     tap.equal(verdicts(m.content), [True, True], "and is signed")
@@ -122,8 +107,7 @@ with tap.group("its workers die"):
         if reply.code != 250:
             tap.fail(f"mail {i}: {reply.code}")
         if i % 10 == 5:
-            for pid in workers():
-                os.kill(pid, signal.SIGKILL)
+            hit(signer.workers(s.gw))
     got = s.world.take(count)
     tap.equal(sorted(m.field("Subject") for m in got),
               sorted(f"number {i}" for i in range(count)),

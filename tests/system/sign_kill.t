@@ -17,7 +17,8 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import people, scene, smtp, tap  # noqa: E402
+from lib import people, scene, signer, smtp, tap  # noqa: E402
+from lib.gateway import Held, hit  # noqa: E402
 
 KILLS = int(os.environ.get("POSTERN_KILLS", "24"))
 SEED = int(os.environ.get("POSTERN_SEED", "1"))
@@ -191,53 +192,12 @@ def nothing_left(what):
 
 # ---- programs ----
 
-def signer():
-    """(broker, spawner, {pid: worker}) as they are now."""
-    workers, others = {}, []
-    for pid, words in gw.pids("signerd").items():
-        if "--worker" in words:
-            workers[pid] = words.rpartition(" ")[2]
-        else:
-            others.append(pid)
-    return (others + [None])[0], (others + [None, None])[1], workers
-
-
-def gpgs(name="gpg"):
-    return [pid for pid, words in gw.pids().items()
-            if os.path.basename(words.split(" ")[0]) == name]
-
-
-def hit(pids, sig=signal.SIGKILL):
-    count = 0
-    for pid in pids:
-        try:
-            os.kill(pid, sig)
-            count += 1
-        except (ProcessLookupError, TypeError):
-            pass
-    return count
-
-
-class Held:
-    """They hang: they are there, and do nothing."""
-
-    def __init__(self, pids):
-        self.pids = list(pids)
-
-    def __enter__(self):
-        hit(self.pids, signal.SIGSTOP)
-        return self
-
-    def __exit__(self, *_):
-        hit(self.pids, signal.SIGCONT)
-
-
 def workers_held():
     """All workers of the signer, and who would start others: he first, and
     one that he has just begun, which looks like him, is waited for."""
     def held():
-        _, spawner, _ = signer()
-        if not spawner or not hit([spawner], signal.SIGSTOP):
+        spawner = signer.spawner(gw)
+        if not hit([spawner], signal.SIGSTOP):
             return None
         pids = gw.pids("signerd")
         workers = [pid for pid, words in pids.items() if "--worker" in words]
@@ -246,6 +206,14 @@ def workers_held():
         return Held([spawner, *workers])
 
     return tap.wait_until(held, what="the spawner")
+
+
+def agents_held():
+    return Held(signer.named(gw, "gpg-agent"))
+
+
+def gpg_at_work():
+    return tap.wait_until(lambda: signer.gpgs(gw), what="gpg")
 
 
 def nothing_goes():
@@ -257,6 +225,14 @@ def at_signer(count):
     """Until queued has that many of its messages there."""
     tap.wait_until(lambda: gw.program("queued")["signing"] == count,
                    what=f"{count} messages at the signer")
+
+
+def broker_dies(what):
+    """And the signer stays away meanwhile, so that nothing goes there again."""
+    with Held([gw.process.pid]):
+        hit([signer.broker(gw)])
+        at_signer(0)
+        nothing_left(what)
 
 
 def signer_is_there():
@@ -293,7 +269,7 @@ def early():
         with workers_held():
             futures = send(kinds)
             at_signer(len(kinds))
-            hit(signer()[2])
+            hit(signer.workers(gw))
             some = taken(futures)
         tap.equal({m.code for m in some}, {250}, "all are taken")
         nothing_left("they wait")
@@ -302,7 +278,7 @@ def early():
         with workers_held():
             futures = send(kinds)
             at_signer(len(kinds))
-            hit([signer()[0]])
+            hit([signer.broker(gw)])
             some = taken(futures)
         tap.equal({m.code for m in some}, {250}, "all are taken")
         arrive("the signer died", some)
@@ -334,16 +310,14 @@ def waiting():
         arrive("it goes on", some)
         with workers_held():
             some = taken(send(kinds))
-            hit(signer()[2])
+            hit(signer.workers(gw))
             # What was behind those at hand waits for other workers.
             tap.wait_until(
                 lambda: gw.program("queued")["signing"] < len(kinds),
                 what="some to be given back")
             nothing_left("the workers died")
-            hit([signer()[0]])
-            at_signer(0)
+            broker_dies("the signer died")
         signer_is_there()
-        nothing_left("the signer died")
         with workers_held():
             # What was signed before they were held goes.
             tap.wait_until(nothing_goes, what="deliveries")
@@ -361,26 +335,25 @@ def waiting():
 def with_gpg():
     with tap.group("gpg and its agent"):
         for kind in ("pgp", "pgp-in"):
-            with Held(gpgs("gpg-agent")) as held:
+            with agents_held() as held:
                 tap.ok(held.pids, "the agent hangs")
                 futures = send([kind])
-                hit(tap.wait_until(gpgs, what="gpg"))
+                hit(gpg_at_work())
                 some = taken(futures)
                 tap.equal(some[0].code, 250, f"{kind}, gpg dies: taken")
                 nothing_left(f"{kind}, gpg died")
             arrive(f"{kind}, gpg died", some)
-        with Held(gpgs("gpg-agent")) as held:
+        with agents_held() as held:
             futures = send(["pgp"])
-            tap.wait_until(gpgs, what="gpg")
+            gpg_at_work()
             hit(held.pids)
             some = taken(futures)
             tap.equal(some[0].code, 250, "the agent dies: taken")
         arrive("the agent died", some)
-        with Held(gpgs("gpg-agent")):
+        with agents_held():
             futures = send(["pgp", "signed"])
-            tap.wait_until(gpgs, what="gpg")
-            hit(pid for pid, name in signer()[2].items()
-                if name == "pgp-sign")
+            gpg_at_work()
+            hit(signer.workers(gw, "pgp-sign"))
             some = taken(futures)
             tap.equal({m.code for m in some}, {250},
                       "the worker dies with gpg under way: taken")
@@ -405,9 +378,7 @@ def away():
             row = gw.program("queued")
             tap.equal(row["waiting_to_sign"], FLOOD - OUT_MAX,
                       "there is room for some, the others wait")
-            hit([signer()[0]])
-            at_signer(0)
-            nothing_left("it died with all of them")
+            broker_dies("it died with all of them")
         arrive("it is back", some)
 
 
@@ -426,7 +397,7 @@ def expired():
             gw.set(**{"queue.lifetime": "1s", "queue.bounce_lifetime": "1s"})
             old = time.monotonic() + 1
             tap.wait_until(lambda: time.monotonic() > old, what="its end")
-            hit(signer()[2])
+            hit(signer.workers(gw))
             at_signer(0)
         tap.wait_until(lambda: retry() or told() >= 2, what="notifications")
         tap.equal(s.world.messages, [], "nothing has left")
@@ -459,13 +430,14 @@ def stream():
     def kill_one(what):
         """A gpg does not live for long: nothing else is looked at."""
         if what in ("gpg", "agent"):
-            return hit(gpgs("gpg-agent" if what == "agent" else "gpg"))
+            return hit(signer.named(gw, "gpg-agent" if what == "agent"
+                                    else "gpg"))
         if what in ("queued", "relayd"):
             return hit(gw.pids(what))
-        broker, spawner, workers = signer()
+        broker, spawner, _ = signer.processes(gw)
         if what in ("broker", "spawner"):
             return hit([broker if what == "broker" else spawner])
-        return hit(pid for pid, name in workers.items() if name == what)
+        return hit(signer.workers(gw, what))
 
     with tap.group("kills while mail flows"):
         before = set(mails)

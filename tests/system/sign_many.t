@@ -7,11 +7,11 @@ for them; and one for which a single recipient has to wait."""
 import collections
 import concurrent.futures
 import os
-import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import people, scene, smtp, tap  # noqa: E402
+from lib import people, scene, signer, smtp, tap  # noqa: E402
+from lib.gateway import Held, hit  # noqa: E402
 
 ANNA, CARL = "anna@example.test", "carl@dest.test"
 COUNT = 1500
@@ -30,25 +30,6 @@ def send(recipients, subject):
         return c.submit(ANNA, recipients,
                         scene.mail(ANNA, subject=subject,
                                    body=f"secret {subject}\r\n" * 100))
-
-
-def programs(name):
-    return [pid for pid, words in gw.pids().items()
-            if os.path.basename(words.split(" ")[0]) == name]
-
-
-def pgp_workers():
-    return [pid for pid, words in gw.pids("signerd").items()
-            if words.endswith("--worker pgp-sign")]
-
-
-def hit(pids, sig):
-    for pid in pids:
-        try:
-            os.kill(pid, sig)
-        except ProcessLookupError:
-            pass
-    return len(pids)
 
 
 def recipients_of(message_id):
@@ -95,7 +76,7 @@ with tap.group("many recipients"):
         tap.contains((p.smime_decrypts(one.content, "dest") or b"").decode(),
                      "secret to many", f"{MANY[i]} can read it")
     gw.wait_for_queue(0)
-    events = s.events(smtp.message_id(reply))
+    events = s.life(smtp.message_id(reply))
     tap.equal(sum(e["event"] == "protected" for e in events), COUNT,
               "the log has each")
 
@@ -104,7 +85,6 @@ with tap.group("the signer dies between two shares"):
     tap.equal(reply.code, 250, "a mail is taken")
     came = s.world.take(SHARE // 2)
     gw.kill("signerd")
-    number = smtp.message_id(reply)
     came += s.world.take(5 * SHARE - len(came))
     tap.equal(sorted(m.recipients[0] for m in came),
               sorted(MANY[:5 * SHARE]), "all have it once")
@@ -115,23 +95,21 @@ with tap.group("the signer dies between two shares"):
 with tap.group("one waits for a worker that dies"):
     send([CARL], "so that an agent runs")
     s.world.take()
-    agents = programs("gpg-agent")
-    tap.ok(agents, "an agent hangs")
-    hit(agents, signal.SIGSTOP)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        future = pool.submit(send, [MANY[0], CARL, MANY[1]], "for three")
-        tap.wait_until(lambda: programs("gpg"), what="gpg")
-        tap.ok(hit(pgp_workers(), signal.SIGKILL), "its worker dies")
-        reply = future.result()
-    tap.equal(reply.code, 250, "the mail is taken")
-    came = s.world.take(2)
-    tap.equal(sorted(m.recipients[0] for m in came), MANY[:2],
-              "the others have theirs at once")
-    tap.wait_until(lambda: list(recipients_of(smtp.message_id(reply)))
-                   == [CARL], what="the others to be done with")
-    row = recipients_of(smtp.message_id(reply))[CARL]
-    tap.equal(row["waits_for_signer"], True, "one waits for the signer")
-    hit(agents, signal.SIGCONT)
+    with Held(signer.named(gw, "gpg-agent")) as held:
+        tap.ok(held.pids, "an agent hangs")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            future = pool.submit(send, [MANY[0], CARL, MANY[1]], "for three")
+            tap.wait_until(lambda: signer.gpgs(gw), what="gpg")
+            tap.ok(hit(signer.workers(gw, "pgp-sign")), "its worker dies")
+            reply = future.result()
+        tap.equal(reply.code, 250, "the mail is taken")
+        came = s.world.take(2)
+        tap.equal(sorted(m.recipients[0] for m in came), MANY[:2],
+                  "the others have theirs at once")
+        tap.wait_until(lambda: list(recipients_of(smtp.message_id(reply)))
+                       == [CARL], what="the others to be done with")
+        row = recipients_of(smtp.message_id(reply))[CARL]
+        tap.equal(row["waits_for_signer"], True, "one waits for the signer")
     gw.cli("queue", "retry", "--match", "to=" + CARL, "--yes")
     [one] = s.world.take()
     tap.equal(one.recipients, [CARL], "and has his then")

@@ -13,6 +13,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import people, scene, signer, smtp, tap  # noqa: E402
+from lib.gateway import Held, hit  # noqa: E402
 
 ANNA, OTTO = "anna@example.test", "otto@example.test"
 CARL, DAVE = "carl@dest.test", "dave@dest.test"
@@ -118,14 +119,14 @@ with concurrent.futures.ThreadPoolExecutor(COUNT) as pool:
                   "by as many workers as there are processors")
 
     for name, victims in (
-            ("a gpg", lambda: signer.named(gw, "gpg")[:1]),
+            ("a gpg", lambda: signer.gpgs(gw)[:1]),
             ("an agent", lambda: signer.named(gw, "gpg-agent")[:1])):
         with tap.group(f"{name} dies"):
             mails = new_mails(["signed"] * 8)
-            with signer.Held(signer.named(gw, "gpg-agent")):
+            with Held(signer.named(gw, "gpg-agent")):
                 replies = at_once(mails)
-                tap.wait_until(lambda: signer.named(gw, "gpg"), what="gpg")
-                tap.equal(signer.hit(victims()), 1, "one of them")
+                tap.wait_until(lambda: signer.gpgs(gw), what="gpg")
+                tap.equal(hit(victims()), 1, "one of them")
                 tap.equal({f.result() for f in replies}, {250},
                           "all are taken")
             tap.wait_until(lambda mails=mails: waited(mails),

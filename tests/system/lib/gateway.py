@@ -71,6 +71,33 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
+def hit(pids, sig=signal.SIGKILL):
+    """Sends a signal to each; how many of them were there.  None is one that
+    was not."""
+    count = 0
+    for pid in filter(None, pids):
+        try:
+            os.kill(pid, sig)
+            count += 1
+        except ProcessLookupError:
+            pass
+    return count
+
+
+class Held:
+    """With it these processes hang: they are there, and do nothing."""
+
+    def __init__(self, pids):
+        self.pids = list(pids)
+
+    def __enter__(self):
+        hit(self.pids, signal.SIGSTOP)
+        return self
+
+    def __exit__(self, *_):
+        hit(self.pids, signal.SIGCONT)
+
+
 class Gateway:
     """One instance.  settings go in before the first start."""
 
@@ -271,14 +298,7 @@ class Gateway:
     def kill(self, program, sig=signal.SIGKILL):
         """Sends a signal to each process of that program; how many.  The
         first one first, so that none is left to tell of another's death."""
-        count = 0
-        for pid in self.pids(program):
-            try:
-                os.kill(pid, sig)
-                count += 1
-            except ProcessLookupError:
-                pass
-        return count
+        return hit(self.pids(program), sig)
 
     def trace(self, what):
         """The events of a message, by any of the names it has."""

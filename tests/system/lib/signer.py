@@ -3,19 +3,34 @@
 and end them."""
 
 import os
-import signal
 
 
-def workers(gw):
-    """{pid: class} of its workers as they are now."""
-    return {pid: words.rpartition(" ")[2]
-            for pid, words in gw.pids("signerd").items()
-            if "--worker" in words}
+def processes(gw):
+    """(broker, spawner, {pid: class of that worker}) as they are now; None for
+    one that is not there."""
+    workers, others = {}, []
+    for pid, words in gw.pids("signerd").items():
+        if "--worker" in words:
+            workers[pid] = words.rpartition(" ")[2]
+        else:
+            others.append(pid)
+    return (others + [None])[0], (others + [None, None])[1], workers
 
 
 def broker(gw):
     """Its first process, which started all others."""
-    return next(iter(gw.pids("signerd")))
+    return processes(gw)[0]
+
+
+def spawner(gw):
+    """The process that starts its workers."""
+    return processes(gw)[1]
+
+
+def workers(gw, kind=None):
+    """{pid: class} of its workers as they are now, or of one class."""
+    return {pid: name for pid, name in processes(gw)[2].items()
+            if kind in (None, name)}
 
 
 def named(gw, name):
@@ -24,27 +39,9 @@ def named(gw, name):
             if os.path.basename(words.split(" ")[0]) == name]
 
 
-def hit(pids, sig=signal.SIGKILL):
-    """How many of them were there."""
-    count = 0
-    for pid in pids:
-        try:
-            os.kill(pid, sig)
-            count += 1
-        except ProcessLookupError:
-            pass
-    return count
-
-
-class Held:
-    """They hang: they are there, and do nothing."""
-
-    def __init__(self, pids):
-        self.pids = list(pids)
-
-    def __enter__(self):
-        hit(self.pids, signal.SIGSTOP)
-        return self
-
-    def __exit__(self, *_):
-        hit(self.pids, signal.SIGCONT)
+def gpgs(gw):
+    """Those that have work: a worker that starts asks another for its version,
+    which needs no agent and is gone at once."""
+    return [pid for pid, words in gw.pids().items()
+            if os.path.basename(words.split(" ")[0]) == "gpg"
+            and "--version" not in words]
