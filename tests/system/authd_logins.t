@@ -160,7 +160,7 @@ with tap.group("an unknown user looks and takes the same"):
 
     # What else the machine does may disturb one series; a difference that
     # tells the two apart would be there in each.
-    for number in range(5):
+    for number in range(12):
         medians = median_times(number)
         apart = abs(medians["known"] - medians["unknown"]) / medians["known"]
         if apart < 0.05:
@@ -274,10 +274,16 @@ with tap.group("app passwords"):
               "nor with the account's password")
     tap.ok(gsasl("SCRAM-SHA-256-PLUS", app["password"],
                  user=app["login"])[0], "SCRAM knows it by its name")
-    old = gw.json("user", "app-password", "add", ALICE, "--expires", "2s")
-    tap.equal(login(ALICE, old["password"]).code, 235, "until it expires")
-    tap.wait_until(lambda: login(ALICE, old["password"]).code == 535,
-                   what="expiry", step=0.5)
+    # On a busy machine two seconds may be over before there is a login.
+    for life_s in (2, 8, 32):
+        old = gw.json("user", "app-password", "add", ALICE, "--expires",
+                      f"{life_s}s")
+        code = login(ALICE, old["password"]).code
+        if code == 235:
+            break
+    tap.equal(code, 235, "until it expires")
+    tap.ok(tap.wait_until(lambda: login(ALICE, old["password"]).code == 535,
+                          what="expiry", step=0.5), "and not after")
     c = connect()
     tap.equal(c.auth_plain(ALICE, app["password"]).code, 235, "a session")
     gw.cli("user", "app-password", "remove", ALICE, "printer")

@@ -284,14 +284,14 @@ with tap.group("mail from the null sender"):
     tap.equal(s.inner.messages, [], "and no DSN answers it")
 
 with tap.group("a delay is told, the lifetime ends it"):
-    s.gw.set(**{"queue.delay_warning": "1s", "queue.lifetime": "4s",
-                "queue.bounce_lifetime": "4s"})
+    s.gw.set(**{"queue.delay_warning": "1s"})
     main.on("RCPT", "451 4.2.1 mailbox is busy")
     message_id = send("r@dest.test", words="NOTIFY=FAILURE,DELAY")
     got = bounce()
     tap.equal(got.recipients[0]["action"], "delayed", "a warning")
     tap.ok(got.recipients[0]["status"].startswith("4."), "with a 4.x status")
     tap.ok("will-retry-until" in got.recipients[0], "and until when")
+    s.gw.set(**{"queue.lifetime": "2s", "queue.bounce_lifetime": "2s"})
     got = bounce()
     tap.equal(got.recipients[0]["action"], "failed", "then the bounce")
     tap.contains(got.recipients[0].get("diagnostic-code", "") + got.words,
