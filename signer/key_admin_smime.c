@@ -93,6 +93,23 @@ store_pin(struct signerd *signerd, const struct wish *wish, struct err *err)
 	return rc;
 }
 
+/* NULL: nothing needs to be said of the key that was stored. */
+static const char *
+note_of(struct signerd *signerd, int64_t id, const struct key_answer *answer)
+{
+	const struct key *key = keystore_key(signerd->keystore, id, NULL);
+	const unsigned both = KEY_SIGNS | KEY_ENCRYPTS;
+
+	if (key != NULL && key->status == KEY_REVOKED)
+		return "its CA revoked the certificate: it opens old mail, and "
+		       "is used for nothing else";
+	return has_secret(answer) && (answer->key.uses & both) == both
+		   ? "this key both signs and decrypts, so the processes that "
+		     "read hostile mail hold it, too; two certificates are "
+		     "safer"
+		   : NULL;
+}
+
 /* A certificate whose key is in a token, or a correspondent's. */
 static enum manage_code
 keep_open_part(struct key_call *call, const struct key_answer *answer,
@@ -115,7 +132,7 @@ keep_open_part(struct key_call *call, const struct key_answer *answer,
 	    call->signerd->keystore, &key, owner, call->now_s, &id, &err);
 	if (change != CHANGE_DONE)
 		return key_fail_change(call->request, change, &err);
-	return key_reply(call->request, id, NULL);
+	return key_reply(call->request, id, note_of(call->signerd, id, answer));
 }
 
 static enum manage_code
@@ -130,7 +147,6 @@ on_imported(struct key_call *call, const struct key_answer *answer)
 	    .is_pinned = true};
 	enum manage_code code =
 	    check_answer(call->request, answer, owner.count, call->now_s);
-	const unsigned both = KEY_SIGNS | KEY_ENCRYPTS;
 	int64_t id;
 
 	if (code != MANAGE_DONE)
@@ -140,11 +156,7 @@ on_imported(struct key_call *call, const struct key_answer *answer)
 	code = key_keep(call, answer, &owner, &id);
 	if (code != MANAGE_DONE)
 		return code;
-	return key_reply(call->request, id,
-	    (answer->key.uses & both) == both
-		? "this key both signs and decrypts, so the processes that "
-		  "read hostile mail hold it, too; two certificates are safer"
-		: NULL);
+	return key_reply(call->request, id, note_of(call->signerd, id, answer));
 }
 
 static enum manage_code
@@ -320,7 +332,7 @@ on_installed(struct key_call *call, const struct key_answer *answer)
 		key_file_remove(call->signerd, POOL_SIGN, row.secret_ref);
 	if ((key.uses & KEY_ENCRYPTS) == 0)
 		key_file_remove(call->signerd, POOL_OPEN, row.secret_ref);
-	return key_reply(call->request, id, NULL);
+	return key_reply(call->request, id, note_of(call->signerd, id, answer));
 }
 
 enum manage_code

@@ -108,6 +108,10 @@ on_harvested(struct key_call *call, const struct key_answer *answer)
 	else if (keystore_harvest(call->signerd->keystore, &record,
 		     &answer->key, call->now_s, &harvested, &err) == -1)
 		log_notice("a key that came with a mail: %s", err.text);
+	else if (harvested == HARVEST_REVOKED)
+		log_notice("a certificate that came for %s is not taken: its "
+			   "CA revoked it",
+		    harvest->address);
 	else
 		tell(call->signerd, harvest, &answer->key, harvested);
 	finish(call->signerd, harvest,

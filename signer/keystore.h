@@ -228,6 +228,7 @@ enum keystore_harvested {
 	HARVEST_REFRESHED, /* the same key, newer or better trusted */
 	HARVEST_REPLACED,  /* active; one that just came with mail waits now */
 	HARVEST_PENDING,   /* another key than before: an event, an approval */
+	HARVEST_REVOKED,   /* by its CA; it is not used, nor kept */
 	HARVEST_IGNORED    /* pinned, ours, rejected before, or too many */
 };
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signer/keystore_crl.h"
 #include "signer/keystore_store.h"
 
 /* ---- transactions ---- */
@@ -126,12 +127,13 @@ make_ours(struct keystore *keystore, int64_t id, const struct key *key,
 	sql_bind_text(stmt, 3, slice_of(key->source));
 	sql_bind_blob(stmt, 4, key->public);
 	sql_bind_blob(stmt, 5, key->chain);
+	sql_bind_text(stmt, 6, slice_of(key_status_name(key->status)));
 	return sql_run(keystore->sql, stmt, err);
 }
 
-static int
-set_status(struct keystore *keystore, int64_t id, enum key_status status,
-    struct err *err)
+int
+keystore_put_status(struct keystore *keystore, int64_t id,
+    enum key_status status, struct err *err)
 {
 	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_KEY_STATUS);
 
@@ -168,7 +170,7 @@ add_to_known(struct keystore *keystore, const struct key *known,
 	if (gets_secret)
 		rc = make_ours(keystore, id, key, err);
 	else if (was_waiting)
-		rc = set_status(keystore, id, KEY_ACTIVE, err);
+		rc = keystore_put_status(keystore, id, KEY_ACTIVE, err);
 	if (rc == 0 && key->has_issuer_id)
 		rc = keystore_note_issuer(keystore, id, key->issuer_id, err);
 	if (rc == 0)
@@ -183,13 +185,21 @@ keystore_add(struct keystore *keystore, const struct key *key,
     struct err *err)
 {
 	const struct key *known = NULL;
+	struct key kept = *key;
 	int rc;
 
+	if (keystore_is_revoked(keystore, key)) {
+		(void)err_set(err, "its CA revoked the certificate");
+		/* With one of ours old mail may still be opened. */
+		if (key->secret_ref[0] == '\0')
+			return CHANGE_REFUSED;
+		kept.status = KEY_REVOKED;
+	}
 	switch (keystore_by_fingerprint(
 	    keystore, key->kind, slice_of(key->fingerprint), &known)) {
 	case KEYSTORE_FOUND:
 		return add_to_known(
-		    keystore, known, key, owner, now_s, id_r, err);
+		    keystore, known, &kept, owner, now_s, id_r, err);
 	case KEYSTORE_NONE:
 		break;
 	default:
@@ -198,7 +208,7 @@ keystore_add(struct keystore *keystore, const struct key *key,
 	}
 	if (sql_begin(keystore->sql, err) == -1)
 		return CHANGE_FAILED;
-	rc = keystore_insert_key(keystore, key, now_s, id_r, err);
+	rc = keystore_insert_key(keystore, &kept, now_s, id_r, err);
 	if (rc == 0)
 		rc = bind_owner(keystore, *id_r, owner, now_s, err);
 	return keystore_end(keystore, rc, err);
@@ -274,7 +284,7 @@ resolve_status(struct keystore *keystore, int64_t id, bool is_approved,
 {
 	if (!was_pending)
 		return 0;
-	return set_status(
+	return keystore_put_status(
 	    keystore, id, is_approved ? KEY_ACTIVE : KEY_DISABLED, err);
 }
 
@@ -289,6 +299,12 @@ keystore_resolve(struct keystore *keystore, int64_t id, bool is_approved,
 
 	if (key == NULL)
 		return CHANGE_NONE;
+	/* It would take the place of a good one. */
+	if (is_approved && (key->status == KEY_REVOKED ||
+			       keystore_is_revoked(keystore, key))) {
+		(void)err_set(err, "key %lld is revoked", (long long)id);
+		return CHANGE_REFUSED;
+	}
 	was_pending = key->status == KEY_PENDING;
 	if (sql_begin(keystore->sql, err) == -1)
 		return CHANGE_FAILED;

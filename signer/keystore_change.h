@@ -27,7 +27,8 @@ struct key_owner {
 
 /*
  * Adds a key, or, to one that is known as a correspondent's, its private part
- * (key->secret_ref) or an owner.  Its id is in *id_r.
+ * (key->secret_ref) or an owner.  Its id is in *id_r.  A correspondent's
+ * certificate that its CA revoked is refused, one of ours becomes KEY_REVOKED.
  */
 enum keystore_change keystore_add(struct keystore *keystore,
     const struct key *key, const struct key_owner *owner, int64_t now_s,

@@ -158,15 +158,31 @@ revoke_named(struct keystore *keystore, const struct key_crl *crl,
 		if (names_serial(list, sql_text(stmt, 1)))
 			ids[count++] = sql_i64(stmt, 0);
 	(void)sqlite3_reset(stmt);
-	for (size_t i = 0; rc != -1 && i < count; i++) {
-		stmt = sql_use(keystore->sql, KEYSTORE_KEY_STATUS);
-		sql_bind_i64(stmt, 1, ids[i]);
-		sql_bind_text(stmt, 2, slice_of(key_status_name(KEY_REVOKED)));
-		rc = sql_run(keystore->sql, stmt, err);
-	}
+	for (size_t i = 0; rc != -1 && i < count; i++)
+		rc = keystore_put_status(keystore, ids[i], KEY_REVOKED, err);
 	free(ids);
 	*count_r = count;
 	return rc == -1 ? -1 : 0;
+}
+
+bool
+keystore_is_revoked(struct keystore *keystore, const struct key *key)
+{
+	unsigned char digest[TRUST_DIGEST_SIZE];
+	const struct key_crl *all;
+	size_t count;
+
+	if (key->kind != KEY_SMIME || !key->has_issuer_id ||
+	    keystore_crls(keystore, &all, &count, NULL) == -1)
+		return false;
+	trust_serial_digest(slice_of(key->serial), digest);
+	for (size_t i = 0; i < count; i++)
+		if (memcmp(all[i].issuer_id, key->issuer_id,
+			sizeof(key->issuer_id)) == 0 &&
+		    trust_list_ask(keystore->trust_folder, key->issuer_id,
+			slice_of(all[i].scope), digest, 0) == TRUST_NAMED)
+			return true;
+	return false;
 }
 
 /* Is there room, or has each scope a list already? */

@@ -41,6 +41,9 @@ enum keystore_change keystore_put_crl(struct keystore *keystore,
     const struct key_crl *crl, const char (*scopes)[TRUST_SCOPE_SIZE],
     size_t scope_count, struct slice list, size_t *count_r, struct err *err);
 
+/* Does a list of its CA, by the CA's key, name the certificate? */
+bool keystore_is_revoked(struct keystore *keystore, const struct key *key);
+
 /* Forgets lists whose file is gone; after start.  How many. */
 int keystore_check_crls(
     struct keystore *keystore, size_t *count_r, struct err *err);

@@ -217,7 +217,7 @@
 	S(KEY_RENEW, "UPDATE key SET algorithm = ?2, bits = ?3, uses = ?4, " \
 		     "not_before = ?5, not_after = ?6, status = ?7, " \
 		     "digest = ?8, public = ?9, chain = ?10 WHERE id = ?1") \
-	S(KEY_OWN, "UPDATE key SET secret_ref = ?2, status = 'active', " \
+	S(KEY_OWN, "UPDATE key SET secret_ref = ?2, status = ?6, " \
 		   "source = ?3, public = ?4, chain = ?5 WHERE id = ?1") \
 	S(KEY_ISSUER, "UPDATE key SET issuer_id = ?2 " \
 		      "WHERE id = ?1 AND issuer_id = x''") \

@@ -87,6 +87,8 @@ bool keystore_is_constraint(const struct keystore *keystore);
 /* Within a transaction. */
 int keystore_insert_key(struct keystore *keystore, const struct key *key,
     int64_t now_s, int64_t *id_r, struct err *err);
+int keystore_put_status(struct keystore *keystore, int64_t key_id,
+    enum key_status status, struct err *err);
 int keystore_insert_binding(struct keystore *keystore, int64_t key_id,
     const struct binding_row *row, int64_t now_s, struct err *err);
 /* What a key's public part is known by again: SHA-256. */

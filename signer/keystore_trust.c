@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signer/keystore_crl.h"
 #include "signer/keystore_store.h"
 
 /* All of them fit into one task of the `key` worker, and one file. */
@@ -371,14 +372,17 @@ demote_outranked(struct keystore *keystore, int64_t id,
 	return sql_run(keystore->sql, stmt, err);
 }
 
+/* It came once when nobody knew who signed it, or when no list named it. */
 static int
-activate(struct keystore *keystore, int64_t id, struct err *err)
+revoke(
+    struct keystore *keystore, const struct cache_item *item, struct err *err)
 {
-	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_KEY_STATUS);
-
-	sql_bind_i64(stmt, 1, id);
-	sql_bind_text(stmt, 2, slice_of(key_status_name(KEY_ACTIVE)));
-	return sql_run(keystore->sql, stmt, err);
+	if (item->key.status == KEY_REVOKED)
+		return 0;
+	return keystore_set_status(keystore, item->key.id, KEY_REVOKED, err) ==
+		       CHANGE_DONE
+		   ? 0
+		   : -1;
 }
 
 static enum keystore_change
@@ -408,7 +412,7 @@ refresh(struct keystore *keystore, const struct situation *s,
 		rc = bind_harvested(keystore, id, harvest,
 		    item->is_pending && !takes_over, now_s, err);
 	if (rc == 0 && takes_over && item->key.status == KEY_PENDING)
-		rc = activate(keystore, id, err);
+		rc = keystore_put_status(keystore, id, KEY_ACTIVE, err);
 	if (rc == 0 && takes_over)
 		rc = demote_outranked(keystore, id, harvest, now_s, err);
 	return keystore_end(keystore, rc, err);
@@ -471,6 +475,10 @@ keystore_harvest(struct keystore *keystore,
 		return -1;
 	if (s.is_ours)
 		return 0;
+	if (keystore_is_revoked(keystore, facts)) {
+		*harvested_r = HARVEST_REVOKED;
+		return s.same == NULL ? 0 : revoke(keystore, s.same, err);
+	}
 	if (s.same != NULL)
 		return refresh(keystore, &s, harvest, facts, now_s, harvested_r,
 			   err) == CHANGE_FAILED

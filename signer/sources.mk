@@ -26,7 +26,9 @@ key_worker_SOURCES = signer/crl_read.c signer/key_import.c \
 	signer/key_worker_ca.c signer/key_worker_crl.c \
 	signer/key_worker_chain.c \
 	signer/key_x509.c
-test_keystore_SOURCES = $(keystore_SOURCES)
+keystore_host_SOURCES = tests/unit/keystore_host.c $(keystore_SOURCES)
+test_keystore_SOURCES = $(keystore_host_SOURCES)
+test_keystore_crl_SOURCES = $(keystore_host_SOURCES)
 test_keyring_SOURCES = $(keyring_SOURCES) signer/master_key.c
 test_wrap_SOURCES = signer/wrap.c
 test_key_worker_SOURCES = tests/unit/key_task_host.c \

@@ -293,8 +293,8 @@ with tap.group("lists that stored certificates name"):
 
 with tap.group("two CAs of one name"):
     def status(address):
-        return [key["status"] for key in
-                gw.json("key", "smime", "list", address)["keys"]]
+        return [key["status"] for key in gw.json(
+            "key", "smime", "list", "--match", address)["keys"]]
 
     lea = root.issue("lea", "lea@dest.test")
     gw.cli("key", "smime", "import", lea.pem)
@@ -313,6 +313,27 @@ with tap.group("two CAs of one name"):
     got = gw.json("key", "crl", "fetch", BASE + "/root.crl")
     tap.equal(got["revoked"], 1, "the list of its own CA revokes it")
     tap.equal(status("lea@dest.test"), ["revoked"], "then it is not used")
+
+with tap.group("a list that is there before the certificate"):
+    mia = root.issue("mia", "mia@dest.test")
+    ned = top.issue("ned", "ned@example.test")
+    root.revoke(mia)
+    top.revoke(ned)
+    put("/root.crl", root.crl(since=-4))
+    put("/top.crl", top.crl(since=-20))
+    gw.cli("key", "crl", "fetch", BASE + "/root.crl")
+    gw.cli("key", "crl", "fetch", BASE + "/top.crl")
+    result = gw.run_cli("key", "smime", "import", mia.pem)
+    tap.equal(result.returncode, 2, "a revoked certificate is refused")
+    tap.contains(result.stderr, "revoked", "that is told")
+    tap.equal(status("mia@dest.test"), [], "and nothing is stored")
+    with open(ned.stem + ".both", "wb") as f:
+        for part in (".pem", ".key"):
+            with open(ned.stem + part, "rb") as g:
+                f.write(g.read())
+    got = gw.json("key", "smime", "import", ned.stem + ".both")
+    tap.equal(got["status"], "revoked", "one of ours is stored as that")
+    tap.contains(got.get("note", ""), "opens old mail", "with a word about it")
 
 with tap.group("blocked"):
     other = crls.Ca("Below root", issuer=root)
