@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "common/from_header.h"
+#include "common/mailbox_list.h"
 #include "common/mime_value.h"
 #include "common/mime_word.h"
 #include "relay/queue_sign_need.h"
@@ -348,9 +349,28 @@ fill_demand(struct queue_demand *demand, const struct policy_decision *decision)
 	demand->min_trust = (uint8_t)decision->min_trust;
 }
 
+/* The first of several, or one in a header that some read otherwise. */
+static int
+read_odd_from(const struct header *header, struct address *from_r)
+{
+	const struct header_field *field = header_first(header, HDR_FROM);
+	struct mailbox_list list;
+	struct mailbox mailbox;
+
+	if (field == NULL)
+		return -1;
+	mailbox_list_init(&list, header_field_value(header, field),
+	    MAILBOX_LIST_UTF8 | MAILBOX_LIST_GROUPS);
+	if (mailbox_list_next(&list, &mailbox) != 1)
+		return -1;
+	return address_parse(
+	    mailbox.address, ADDRESS_MAY_BE_UTF8, from_r, NULL);
+}
+
 /*
  * Who sends, for the rules: From, or, where that cannot be read, MAIL FROM,
- * so that an odd From is no way around a rule.
+ * so that an odd From is no way around a rule.  An automatic answer has no
+ * MAIL FROM; then what there is of From counts.
  */
 static const struct address *
 sender_of(const struct queue_message *message, const struct header *header,
@@ -361,10 +381,12 @@ sender_of(const struct queue_message *message, const struct header *header,
 		(void)address_format(room, header_from_r);
 		return room;
 	}
-	if (address_parse(slice_of(message->sender), ADDRESS_MAY_BE_UTF8, room,
-		NULL) == -1)
-		return NULL;
-	return room;
+	if (message->sender[0] == '\0')
+		return read_odd_from(header, room) == 0 ? room : NULL;
+	return address_parse(slice_of(message->sender), ADDRESS_MAY_BE_UTF8,
+		   room, NULL) == 0
+		   ? room
+		   : NULL;
 }
 
 static bool

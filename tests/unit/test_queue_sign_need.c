@@ -256,6 +256,30 @@ test_trusted(void)
 	}
 }
 
+/* An odd From is no way around a rule for its domain. */
+static void
+test_automatic(void)
+{
+	static const char *const starts[] = {
+	    "From: a@ours.test, b@x.test\r\n\r\nx\r\n",
+	    "From: us: a@ours.test;\r\n\r\nx\r\n",
+	    "From : a@ours.test\r\n\r\nx\r\n",
+	    "From: a@ours.test\r\nX: y\r\n \r\n\r\nx\r\n"};
+	struct rules rules;
+
+	rules_init(&rules, "encrypt required", "");
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+		struct queue_protection *got =
+		    need(&rules, MSG_FLAG_TRUSTED, "", starts[i]);
+
+		ok(got != NULL && got->demands[0].encrypt == ENCRYPT_REQUIRED &&
+			got->header_from[0] == '\0',
+		    "without MAIL FROM: %s", starts[i]);
+		queue_protection_free(got);
+	}
+	rules_clear(&rules);
+}
+
 static void
 test_bounces(void)
 {
@@ -382,6 +406,7 @@ main(void)
 	test_incoming();
 	test_tags();
 	test_trusted();
+	test_automatic();
 	test_bounces();
 	test_checks();
 	test_removals();
