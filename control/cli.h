@@ -177,6 +177,11 @@ int cli_run_status(struct cli *cli);
 int cli_run_health(struct cli *cli);
 int cli_run_metrics(struct cli *cli);
 int cli_run_events(struct cli *cli);
+/*
+ * Reads one into the arguments' "password", by their "password_stdin"; `what`
+ * is what a complaint calls it.  is_new: asked twice.  CLI_DONE, or it failed.
+ */
+int cli_put_password(struct cli *cli, bool is_new, const char *what);
 int cli_run_with_password(struct cli *cli);
 int cli_run_app_password(struct cli *cli);
 int cli_run_tls_install(struct cli *cli);

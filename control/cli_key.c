@@ -59,29 +59,6 @@ show_reply(const struct cli *cli, json_t *reply)
 	cli_show(cli, reply);
 }
 
-/* ---- pass phrases ---- */
-
-static int
-put_password(struct cli *cli, bool is_new)
-{
-	const bool from_stdin =
-	    json_is_true(json_object_get(cli->arguments, "password_stdin"));
-	char *password;
-	json_t *value;
-	struct err err;
-
-	if (cli_read_password(from_stdin, is_new, &password, &err) == -1)
-		return cli_fail(cli, CLI_USAGE, NULL, "%s", err.text);
-	value = json_string(password);
-	explicit_bzero(password, strlen(password));
-	free(password);
-	if (value == NULL)
-		return cli_fail(
-		    cli, CLI_USAGE, NULL, "the pass phrase is not UTF-8");
-	(void)json_object_set_new(cli->arguments, "password", value);
-	return CLI_DONE;
-}
-
 static bool
 has_flag(const struct cli *cli, const char *name)
 {
@@ -195,7 +172,7 @@ cli_run_key_import(struct cli *cli)
 {
 	if (has_flag(cli, "password_stdin") || has_flag(cli, "ask_password") ||
 	    json_object_get(cli->arguments, "pkcs11") != NULL) {
-		const int code = put_password(cli, false);
+		const int code = cli_put_password(cli, false, "pass phrase");
 
 		if (code != CLI_DONE)
 			return code;
@@ -203,34 +180,52 @@ cli_run_key_import(struct cli *cli)
 	return cli_run_asked(cli);
 }
 
-/* A file that is written here, under a pass phrase of its own. */
-int
-cli_run_key_pkcs12(struct cli *cli)
+/* The path that the user gave under that name, or NULL; the owner of the key
+ * is only told that there is one.  To be freed. */
+static char *
+take_path(struct cli *cli, const char *name)
 {
-	json_t *file = json_object_get(cli->arguments, "pkcs12");
-	char *path = NULL;
-	const char *base64;
-	json_t *reply = NULL;
-	int code = CLI_DONE;
+	const json_t *file = json_object_get(cli->arguments, name);
+	char *path;
 
-	if (file != NULL) {
-		path = xstrdup(json_string_value(file));
-		(void)json_object_set_new(
-		    cli->arguments, "pkcs12", json_true());
-		code = put_password(cli, true);
-	}
-	if (code == CLI_DONE)
-		code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
-	base64 = json_string_value(json_object_get(reply, "pkcs12"));
+	if (file == NULL)
+		return NULL;
+	path = xstrdup(json_string_value(file));
+	(void)json_object_set_new(cli->arguments, name, json_true());
+	return path;
+}
+
+/* What the reply has under that name goes to path, where there is one. */
+static int
+ask_into_file(struct cli *cli, const char *name, const char *path, mode_t mode)
+{
+	json_t *reply = NULL;
+	int code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
+	const char *base64 = json_string_value(json_object_get(reply, name));
+
 	if (code == CLI_DONE && base64 != NULL && path != NULL) {
-		code = write_file(cli, path, base64, 0600);
+		code = write_file(cli, path, base64, mode);
 		if (code == CLI_DONE)
 			cli_say("written to %s", path);
 	} else if (code == CLI_DONE) {
 		show_reply(cli, reply);
 	}
-	free(path);
 	json_decref(reply);
+	return code;
+}
+
+/* A file that is written here, under a pass phrase of its own. */
+int
+cli_run_key_pkcs12(struct cli *cli)
+{
+	char *path = take_path(cli, "pkcs12");
+	int code = CLI_DONE;
+
+	if (path != NULL)
+		code = cli_put_password(cli, true, "pass phrase");
+	if (code == CLI_DONE)
+		code = ask_into_file(cli, "pkcs12", path, 0600);
+	free(path);
 	return code;
 }
 
@@ -238,27 +233,10 @@ cli_run_key_pkcs12(struct cli *cli)
 int
 cli_run_ca_crl(struct cli *cli)
 {
-	json_t *file = json_object_get(cli->arguments, "der");
-	char *path = NULL;
-	const char *base64;
-	json_t *reply = NULL;
-	int code;
+	char *path = take_path(cli, "der");
+	const int code = ask_into_file(cli, "der", path, 0644);
 
-	if (file != NULL) {
-		path = xstrdup(json_string_value(file));
-		(void)json_object_set_new(cli->arguments, "der", json_true());
-	}
-	code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
-	base64 = json_string_value(json_object_get(reply, "der"));
-	if (code == CLI_DONE && path != NULL && base64 != NULL) {
-		code = write_file(cli, path, base64, 0644);
-		if (code == CLI_DONE)
-			cli_say("written to %s", path);
-	} else if (code == CLI_DONE) {
-		show_reply(cli, reply);
-	}
 	free(path);
-	json_decref(reply);
 	return code;
 }
 

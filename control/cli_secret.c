@@ -13,7 +13,7 @@
 
 #include "control/cli.h"
 
-/* Which verbs need a password, and what it is called in their request. */
+/* Which verbs need a password. */
 static bool
 wants_password(const struct cli *cli)
 {
@@ -29,26 +29,37 @@ wants_password(const struct cli *cli)
 }
 
 int
-cli_run_with_password(struct cli *cli)
+cli_put_password(struct cli *cli, bool is_new, const char *what)
 {
 	const bool from_stdin =
 	    json_is_true(json_object_get(cli->arguments, "password_stdin"));
-	const bool is_route = strcmp(cli->verb->words, "route add") == 0;
 	char *password;
 	json_t *value;
 	struct err err;
 
-	if (!wants_password(cli))
-		return is_route ? cli_run_change(cli) : cli_run_asked(cli);
-	if (cli_read_password(from_stdin, !is_route, &password, &err) == -1)
+	if (cli_read_password(from_stdin, is_new, &password, &err) == -1)
 		return cli_fail(cli, CLI_USAGE, NULL, "%s", err.text);
 	value = json_string(password);
 	explicit_bzero(password, strlen(password));
 	free(password);
 	if (value == NULL)
 		return cli_fail(
-		    cli, CLI_USAGE, NULL, "the password is not UTF-8");
+		    cli, CLI_USAGE, NULL, "the %s is not UTF-8", what);
 	(void)json_object_set_new(cli->arguments, "password", value);
+	return CLI_DONE;
+}
+
+int
+cli_run_with_password(struct cli *cli)
+{
+	const bool is_route = strcmp(cli->verb->words, "route add") == 0;
+
+	if (wants_password(cli)) {
+		const int code = cli_put_password(cli, !is_route, "password");
+
+		if (code != CLI_DONE)
+			return code;
+	}
 	return is_route ? cli_run_change(cli) : cli_run_asked(cli);
 }
 
