@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,35 @@
 #include <unistd.h>
 
 #include "common/daemon_state.h"
+
+/* For the journal, which has it also while the hub is away, and for the log. */
+__attribute__((format(printf, 2, 3))) static void
+notice(struct daemon *daemon, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX + 16];
+	struct event_program_notice event = {
+	    .program = slice_of(role_name(daemon->program->role))};
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	event.text = slice_of(text);
+	log_notice("%s", text);
+	log_event(
+	    daemon->log, (struct log_context){0, 0}, EV_PROGRAM_NOTICE, &event);
+}
+
+static void
+note_applied(struct daemon *daemon)
+{
+	struct event_settings_applied event = {
+	    .program = slice_of(role_name(daemon->program->role)),
+	    .revision = daemon->snapshot->revision};
+
+	log_event(daemon->log, (struct log_context){0, 0}, EV_SETTINGS_APPLIED,
+	    &event);
+}
 
 int
 daemon_set_snapshot(
@@ -26,7 +56,9 @@ daemon_set_snapshot(
 	/* The program may still compare with the old one while it changes. */
 	if (daemon->is_started && daemon->program->settings_changed != NULL &&
 	    (rc = daemon->program->settings_changed(daemon, err)) == -1)
-		log_notice("settings: %s", err->text);
+		notice(daemon, "settings: %s", err->text);
+	else if (daemon->is_started)
+		note_applied(daemon);
 	snapshot_free(old);
 	return rc;
 }
@@ -77,8 +109,10 @@ apply_snapshot(struct daemon *daemon, const struct ipc_conf_snapshot *message,
 		return -1;
 	if (daemon_set_snapshot(daemon, snapshot, err) == -1)
 		return -1;
-	if (!daemon->is_started)
+	if (!daemon->is_started) {
 		daemon_finish_start(daemon);
+		note_applied(daemon);
+	}
 	return 0;
 }
 
@@ -141,7 +175,8 @@ daemon_start_from_saved(struct daemon *daemon)
 		(struct slice){content + sizeof(hash), size - sizeof(hash)},
 		&message, &err) == 0 &&
 	    apply_snapshot(daemon, &message.conf_snapshot, &err) == 0)
-		log_notice("confd is silent; working with its revision %llu",
+		notice(daemon,
+		    "confd is silent; working with its revision %llu",
 		    (unsigned long long)daemon->snapshot->revision);
 	explicit_bzero(content, size);
 	free(content);

@@ -295,9 +295,7 @@
 #define IPC_WORKER_KILL(F, L) F(U32, pid, 0)
 
 /* First to a worker; slot numbers the workers of one program from 0. */
-#define IPC_WORKER_START(F, L) \
-	F(U16, slot, 0) \
-	F(TEXT, build, 64)
+#define IPC_WORKER_START(F, L) F(U16, slot, 0)
 
 /* A connected channel to that role, for a worker that may not connect. */
 #define IPC_WORKER_LINK(F, L) F(U16, role, 0)
@@ -605,8 +603,10 @@
 	L(fact, removals, 32) \
 	L(fact, facts, 64) \
 	L(work_key, keys, 512)
+/* is_short: its answer may leave together with those of tasks behind it. */
 #define IPC_WORK(F, L) \
 	IPC_WORK_FIELDS(F, L) \
+	F(BOOL, is_short, 0) \
 	F(BYTES, content, IPC_OUTPUT_MAX)
 /* Descriptors: the content to read, and a file for the output. */
 #define IPC_WORK_FILE(F, L) IPC_WORK_FIELDS(F, L)

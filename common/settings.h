@@ -301,8 +301,6 @@
 	S(alert_to, "alert.to", ADDRESS, "", READS(CONFD), \
 	    "Where alerts are mailed", \
 	    "Empty: to system.postmaster.") \
-	S(web_listen, "web.listen", LISTEN, "*:8443", READS(CONFD), \
-	    "Web listeners", "") \
 	S(system_postmaster, "system.postmaster", ADDRESS, "", READS(QUEUED) | \
 	    READS(AUTHD) | READS(CONFD) | READS(SMTPD), "Postmaster", \
 	    "Gets postmaster@ and abuse@ of every domain of ours, and " \

@@ -117,7 +117,7 @@ check_trusted_networks(const struct settings *settings, struct err *err)
 /* ---- listeners ---- */
 
 static const enum setting_index listener_lists[] = {SET_smtp_listen,
-    SET_submission_listen, SET_submissions_listen, SET_web_listen};
+    SET_submission_listen, SET_submissions_listen};
 #define LISTENER_LISTS (sizeof(listener_lists) / sizeof(listener_lists[0]))
 
 static bool

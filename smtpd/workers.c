@@ -355,8 +355,7 @@ void
 workers_up(struct workers *workers, struct channel *channel)
 {
 	struct worker *worker = channel_context(channel);
-	struct ipc_worker_start message = {
-	    .slot = (uint16_t)worker->slot, .build = slice_of(PACKAGE_VERSION)};
+	struct ipc_worker_start message = {.slot = (uint16_t)worker->slot};
 
 	worker->is_up = true;
 	worker->is_draining = false;

@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import scene, tap  # noqa: E402
+from lib import gateway, scene, tap  # noqa: E402
 from lib.smtp import message_id  # noqa: E402
 
 s = scene.Scene().start()
@@ -71,6 +71,22 @@ with tap.group("filters"):
     tap.ok("login" in log("account=anna"), "a login by its account")
     tap.equal(s.gw.run_cli("log", "colour=red").returncode, 2,
               "an unknown filter is exit code 2")
+
+with tap.group("what programs say of themselves"):
+    tap.ok(tap.wait_until(lambda: log("event=settings.applied"),
+                          what="the events"), "which settings they work with")
+    with gateway.Held(s.gw.pids("confd")):
+        s.gw.kill("checkd")
+        tap.wait_until(lambda: "confd is silent" in s.gw.log(),
+                       what="a start without confd")
+
+    def told():
+        found = s.gw.json("log", "event=program.notice")["events"]
+        return [e for e in found if e["program"] == "checkd"
+                and "confd is silent" in e["text"]]
+
+    tap.ok(tap.wait_until(told, what="the notice"),
+           "and that one started without confd")
 
 with tap.group("a hub that is killed stops no mail"):
     ids = []

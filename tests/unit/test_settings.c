@@ -338,9 +338,9 @@ test_check(void)
 		"smtp.listen has 127.0.0.1:25 and smtp.listen has *:25: both "
 		"cannot be opened"},
 	    {"one address in two lists",
-		{"smtp.listen", "127.0.0.1:8443", "web.listen",
+		{"smtp.listen", "127.0.0.1:8443", "submissions.listen",
 		    "[::1]:8443 127.0.0.1:8443"},
-		"smtp.listen has 127.0.0.1:8443 and web.listen has "
+		"smtp.listen has 127.0.0.1:8443 and submissions.listen has "
 		"127.0.0.1:8443: both cannot be opened"},
 	    {"one port on two addresses",
 		{"smtp.listen", "127.0.0.1:25", "submission.listen",
@@ -352,7 +352,7 @@ test_check(void)
 		NULL},
 	    {"no listener at all",
 		{"smtp.listen", "", "submission.listen", "",
-		    "submissions.listen", "", "web.listen", ""},
+		    "submissions.listen", ""},
 		NULL},
 	};
 
