@@ -147,107 +147,108 @@ check(const char *message, const struct entity_wishes *wishes,
 /* As it was written: in UTF-8, not encoded. */
 #define GRUESSE "Subject: Gr\303\274\303\237e\r\n"
 
+static const struct {
+	const char *message;
+	struct entity_wishes wishes;
+	const char *outer;
+	const char *inner;
+	const char *label;
+} entities[] = {
+    {mail, {.is_encrypted = false},
+	"Received: from a by b\r\n"
+	"From: a@example.org\r\n"
+	"To: b@example.net\r\n" GRUESSE "Keywords: gold\r\n",
+	"Content-Type: text/plain; charset=\"utf-8\"; hp=clear\r\n"
+	"Content-Transfer-Encoding: quoted-printable\r\n"
+	"Content-Language: de\r\n"
+	"\r\n"
+	"text=20\r\n",
+	"signed"},
+    {mail, {.protects_headers = true},
+	"Received: from a by b\r\n"
+	"From: a@example.org\r\n"
+	"To: b@example.net\r\n" GRUESSE "Keywords: gold\r\n",
+	"Content-Type: text/plain;\r\n\tcharset=\"utf-8\";\r\n"
+	"\thp=\"clear\"\r\n"
+	"Content-Transfer-Encoding: quoted-printable\r\n"
+	"Content-Language: de\r\n"
+	"From: a@example.org\r\n"
+	"To: b@example.net\r\n" GRUESSE "Keywords: gold\r\n"
+	"\r\n"
+	"text=20\r\n",
+	"signed with its header"},
+    {mail, {.is_encrypted = true, .obscures_subject = true},
+	"Received: from a by b\r\n"
+	"From: a@example.org\r\n"
+	"To: b@example.net\r\n"
+	"Subject: [...]\r\n",
+	"Content-Type: text/plain;\r\n\tcharset=\"utf-8\";\r\n"
+	"\thp=\"cipher\"\r\n"
+	"Content-Transfer-Encoding: quoted-printable\r\n"
+	"Content-Language: de\r\n"
+	"From: a@example.org\r\n"
+	"HP-Outer: From: a@example.org\r\n"
+	"To: b@example.net\r\n"
+	"HP-Outer: To: b@example.net\r\n" GRUESSE "HP-Outer: Subject: [...]\r\n"
+	"Keywords: gold\r\n"
+	"\r\n"
+	"text=20\r\n",
+	"encrypted with its header"},
+    {"Subject: gold\r\nThread-Topic: gold\r\n\r\nplain\r\n",
+	{.is_encrypted = true, .obscures_subject = true}, "Subject: [...]\r\n",
+	"Content-Type: text/plain; charset=us-ascii;\r\n\thp=\"cipher\"\r\n"
+	"Subject: gold\r\nHP-Outer: Subject: [...]\r\n"
+	"Thread-Topic: gold\r\n\r\nplain\r\n",
+	"encrypted, with the Subject in two fields"},
+    {"Subject: gold\r\nHP-Outer: Subject: silver\r\n\r\nplain\r\n",
+	{.is_encrypted = true, .obscures_subject = true}, "Subject: [...]\r\n",
+	"Content-Type: text/plain; charset=us-ascii;\r\n\thp=\"cipher\"\r\n"
+	"Subject: gold\r\nHP-Outer: Subject: [...]\r\n\r\nplain\r\n",
+	"encrypted, with an HP-Outer that somebody wrote"},
+    {"From: a@b.example\r\n\r\nplain\r\n", {.is_encrypted = false},
+	"From: a@b.example\r\n",
+	"Content-Type: text/plain; charset=us-ascii\r\n\r\nplain\r\n",
+	"without a type"},
+    {"From: a@b.example\r\n\r\nGr\303\274n, gelb, blau, rot\r\n",
+	{.is_encrypted = false}, "From: a@b.example\r\n",
+	"Content-Type: text/plain; charset=utf-8\r\n"
+	"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+	"Gr=C3=BCn, gelb, blau, rot\r\n",
+	"without a type, in UTF-8"},
+    {"From: a@b.example\r\n\r\nGr\374n, gelb, blau, rot\r\n",
+	{.is_encrypted = false}, "From: a@b.example\r\n",
+	"Content-Type: text/plain; charset=unknown-8bit\r\n"
+	"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+	"Gr=FCn, gelb, blau, rot\r\n",
+	"without a type, in who knows what"},
+    {"From: a@b.example\r\nSubject: [secure]\r\n"
+     "Content-Type: multipart/signed; "
+     "protocol=\"application/pgp-signature\"; boundary=b \r\n\r\n"
+     "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
+	{.is_encrypted = true, .obscures_subject = true},
+	"From: a@b.example\r\nSubject: [...]\r\n",
+	"Subject: \r\nContent-Type: multipart/signed; "
+	"protocol=\"application/pgp-signature\"; boundary=b \r\n\r\n"
+	"--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
+	"signed by its sender, then encrypted"},
+    {"From: a@b.example\r\nSubject: gold\r\nKeywords: gold\r\n"
+     "Content-Type: multipart/signed; "
+     "protocol=\"application/pgp-signature\"; boundary=b\r\n\r\n"
+     "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
+	{.obscures_subject = true},
+	"From: a@b.example\r\nSubject: gold\r\nKeywords: gold\r\n",
+	"Content-Type: multipart/signed; "
+	"protocol=\"application/pgp-signature\"; boundary=b\r\n\r\n"
+	"--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
+	"signed by its sender, and nothing else"},
+};
+
 static void
 test_entities(void)
 {
-	check(mail, &(struct entity_wishes){.is_encrypted = false},
-	    "Received: from a by b\r\n"
-	    "From: a@example.org\r\n"
-	    "To: b@example.net\r\n" GRUESSE "Keywords: gold\r\n",
-	    "Content-Type: text/plain; charset=\"utf-8\"; hp=clear\r\n"
-	    "Content-Transfer-Encoding: quoted-printable\r\n"
-	    "Content-Language: de\r\n"
-	    "\r\n"
-	    "text=20\r\n",
-	    "signed");
-	check(mail, &(struct entity_wishes){.protects_headers = true},
-	    "Received: from a by b\r\n"
-	    "From: a@example.org\r\n"
-	    "To: b@example.net\r\n" GRUESSE "Keywords: gold\r\n",
-	    "Content-Type: text/plain;\r\n\tcharset=\"utf-8\";\r\n"
-	    "\thp=\"clear\"\r\n"
-	    "Content-Transfer-Encoding: quoted-printable\r\n"
-	    "Content-Language: de\r\n"
-	    "From: a@example.org\r\n"
-	    "To: b@example.net\r\n" GRUESSE "Keywords: gold\r\n"
-	    "\r\n"
-	    "text=20\r\n",
-	    "signed with its header");
-	check(mail,
-	    &(struct entity_wishes){
-		.is_encrypted = true, .obscures_subject = true},
-	    "Received: from a by b\r\n"
-	    "From: a@example.org\r\n"
-	    "To: b@example.net\r\n"
-	    "Subject: [...]\r\n",
-	    "Content-Type: text/plain;\r\n\tcharset=\"utf-8\";\r\n"
-	    "\thp=\"cipher\"\r\n"
-	    "Content-Transfer-Encoding: quoted-printable\r\n"
-	    "Content-Language: de\r\n"
-	    "From: a@example.org\r\n"
-	    "HP-Outer: From: a@example.org\r\n"
-	    "To: b@example.net\r\n"
-	    "HP-Outer: To: b@example.net\r\n" GRUESSE
-	    "HP-Outer: Subject: [...]\r\n"
-	    "Keywords: gold\r\n"
-	    "\r\n"
-	    "text=20\r\n",
-	    "encrypted with its header");
-	check("Subject: gold\r\nThread-Topic: gold\r\n\r\nplain\r\n",
-	    &(struct entity_wishes){
-		.is_encrypted = true, .obscures_subject = true},
-	    "Subject: [...]\r\n",
-	    "Content-Type: text/plain; charset=us-ascii;\r\n\thp=\"cipher\"\r\n"
-	    "Subject: gold\r\nHP-Outer: Subject: [...]\r\n"
-	    "Thread-Topic: gold\r\n\r\nplain\r\n",
-	    "encrypted, with the Subject in two fields");
-	check("Subject: gold\r\nHP-Outer: Subject: silver\r\n\r\nplain\r\n",
-	    &(struct entity_wishes){
-		.is_encrypted = true, .obscures_subject = true},
-	    "Subject: [...]\r\n",
-	    "Content-Type: text/plain; charset=us-ascii;\r\n\thp=\"cipher\"\r\n"
-	    "Subject: gold\r\nHP-Outer: Subject: [...]\r\n\r\nplain\r\n",
-	    "encrypted, with an HP-Outer that somebody wrote");
-	check("From: a@b.example\r\n\r\nplain\r\n",
-	    &(struct entity_wishes){.is_encrypted = false},
-	    "From: a@b.example\r\n",
-	    "Content-Type: text/plain; charset=us-ascii\r\n\r\nplain\r\n",
-	    "without a type");
-	check("From: a@b.example\r\n\r\nGr\303\274n, gelb, blau, rot\r\n",
-	    &(struct entity_wishes){.is_encrypted = false},
-	    "From: a@b.example\r\n",
-	    "Content-Type: text/plain; charset=utf-8\r\n"
-	    "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
-	    "Gr=C3=BCn, gelb, blau, rot\r\n",
-	    "without a type, in UTF-8");
-	check("From: a@b.example\r\n\r\nGr\374n, gelb, blau, rot\r\n",
-	    &(struct entity_wishes){.is_encrypted = false},
-	    "From: a@b.example\r\n",
-	    "Content-Type: text/plain; charset=unknown-8bit\r\n"
-	    "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
-	    "Gr=FCn, gelb, blau, rot\r\n",
-	    "without a type, in who knows what");
-	check("From: a@b.example\r\nSubject: [secure]\r\n"
-	      "Content-Type: multipart/signed; "
-	      "protocol=\"application/pgp-signature\"; boundary=b \r\n\r\n"
-	      "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
-	    &(struct entity_wishes){
-		.is_encrypted = true, .obscures_subject = true},
-	    "From: a@b.example\r\nSubject: [...]\r\n",
-	    "Subject: \r\nContent-Type: multipart/signed; "
-	    "protocol=\"application/pgp-signature\"; boundary=b \r\n\r\n"
-	    "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
-	    "signed by its sender, then encrypted");
-	check("From: a@b.example\r\nSubject: gold\r\nKeywords: gold\r\n"
-	      "Content-Type: multipart/signed; "
-	      "protocol=\"application/pgp-signature\"; boundary=b\r\n\r\n"
-	      "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
-	    &(struct entity_wishes){.obscures_subject = true},
-	    "From: a@b.example\r\nSubject: gold\r\nKeywords: gold\r\n",
-	    "Content-Type: multipart/signed; "
-	    "protocol=\"application/pgp-signature\"; boundary=b\r\n\r\n"
-	    "--b\r\n\r\na \r\n--b\r\n\r\n--b--\r\n",
-	    "signed by its sender, and nothing else");
+	for (size_t i = 0; i < sizeof(entities) / sizeof(entities[0]); i++)
+		check(entities[i].message, &entities[i].wishes,
+		    entities[i].outer, entities[i].inner, entities[i].label);
 }
 
 /* Encrypted, the Subject hidden, and shown in the text. */
