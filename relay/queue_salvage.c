@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Rescue of a damaged queue.db.
+ * Rescue of a damaged queue.db, also one that an older version has left.
  * Runs in: postern-queued --salvage, as the owner of the state directory,
  * confined like the program itself.  Trusts: nothing of the damaged file; a
  * message counts as rescued when all of its rows make sense and its content
@@ -153,7 +153,7 @@ hand_on_outbox(struct salvage *salvage)
 	struct err err;
 
 	ipc_list_writer_init(&events, OUTBOX_ROW_MAX);
-	while (queue_store_outbox_next(salvage->damaged, seq, &seq,
+	while (queue_store_outbox_next(salvage->rows, seq, &seq,
 		   &events.encoded, &events.count, NULL) == 1)
 		if (queue_store_outbox_add(salvage->new, seq, &events, &err) ==
 		    -1)
@@ -166,7 +166,7 @@ hand_on_clock(struct salvage *salvage)
 {
 	int64_t seen_ms;
 
-	if (queue_store_seen(salvage->damaged, &seen_ms, NULL) == 0)
+	if (queue_store_seen(salvage->rows, &seen_ms, NULL) == 0)
 		(void)queue_store_see(salvage->new, seen_ms, NULL);
 }
 
@@ -292,9 +292,11 @@ open_damaged(struct salvage *salvage, struct err *err)
 		(void)printf("there is no queue.db\n");
 		return 0;
 	}
-	if (queue_store_open(salvage->folder, true, &salvage->damaged, err) ==
-	    0)
+	if (queue_store_open_version(salvage->folder, QUEUE_SCHEMA_VERSION,
+		true, &salvage->damaged, err) == 0 &&
+	    salvage_find_version(salvage, err) == 0)
 		return 0;
+	sql_close(salvage->damaged);
 	for (size_t i = SUFFIXES; i-- > 0;)
 		(void)move(salvage->folder, salvage->dir, suffixes[i], NULL);
 	(void)rmdir(salvage->folder);

@@ -19,6 +19,7 @@ struct salvage {
 	char folder[SALVAGE_PATH_SIZE]; /* of what is damaged: SPOOL_SALVAGE */
 	char kept[SALVAGE_PATH_SIZE];   /* its name in the end */
 	struct sql *damaged;
+	size_t version;   /* of its schema */
 	struct sql *rows; /* what can be read of it, in sound tables */
 	struct sql *new;
 	struct spool_folders folders;
@@ -32,10 +33,16 @@ struct salvage {
 
 /* ---- queue_salvage_rows.c ---- */
 
+/* Sets version, if the tables of what is damaged are as that one has them. */
+int salvage_find_version(struct salvage *salvage, struct err *err);
+
 /* Sets ids: all of which something is left. */
 void salvage_find_ids(struct salvage *salvage);
 
-/* Sets rows: what can be read of those ids. */
+/*
+ * Sets rows: what can be read of those ids, life events and the clock, as the
+ * schema of today has them.
+ */
 int salvage_fetch_rows(struct salvage *salvage, struct err *err);
 
 #endif

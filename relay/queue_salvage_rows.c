@@ -2,7 +2,8 @@
 /*
  * What can be read of a damaged queue.db, row by row: keys are looked for in
  * each table and index, from both ends, and every row is fetched by its key
- * into a sound file.
+ * into a sound file.  That one has the schema of the damaged file first; what
+ * migrations do, they do there, where all can be read.
  * Runs in: postern-queued --salvage.  Trusts: nothing of the damaged file.
  */
 #include <errno.h>
@@ -13,6 +14,86 @@
 
 #include "relay/queue_salvage_parts.h"
 #include "relay/queue_store.h"
+
+/* ---- the schema ---- */
+
+/* -1: not even its schema can be read. */
+static int
+number_of(sqlite3 *db, const char *query, const char *value)
+{
+	sqlite3_stmt *stmt = NULL;
+	int number = -1;
+
+	if (sqlite3_prepare_v2(db, query, -1, &stmt, NULL) == SQLITE_OK) {
+		(void)sqlite3_bind_text(stmt, 1, value, -1, SQLITE_STATIC);
+		if (sqlite3_step(stmt) == SQLITE_ROW)
+			number = sqlite3_column_int(stmt, 0);
+	}
+	(void)sqlite3_finalize(stmt);
+	return number;
+}
+
+static bool
+is_alike(sqlite3 *db, sqlite3 *model)
+{
+	static const char columns[] =
+	    "SELECT count(*) FROM pragma_table_info(?1)";
+	sqlite3_stmt *names = NULL;
+	bool is_like = true;
+
+	if (sqlite3_prepare_v2(model,
+		"SELECT name FROM sqlite_schema WHERE type='table'", -1, &names,
+		NULL) != SQLITE_OK)
+		fatal("%s", sqlite3_errmsg(model));
+	while (is_like && sqlite3_step(names) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(names, 0);
+
+		is_like = number_of(db, columns, name) ==
+			  number_of(model, columns, name);
+	}
+	(void)sqlite3_finalize(names);
+	return is_like;
+}
+
+/* An empty store of that version, in memory. */
+static sqlite3 *
+new_model(size_t version)
+{
+	sqlite3 *model = NULL;
+
+	if (sqlite3_open(":memory:", &model) != SQLITE_OK)
+		fatal("no store in memory");
+	for (size_t i = 0; i < version; i++)
+		if (sqlite3_exec(model, queue_migrations[i], NULL, NULL,
+			NULL) != SQLITE_OK)
+			fatal("%s", sqlite3_errmsg(model));
+	return model;
+}
+
+int
+salvage_find_version(struct salvage *salvage, struct err *err)
+{
+	sqlite3 *db = sql_handle(salvage->damaged);
+	const int version = number_of(db, "PRAGMA user_version", NULL);
+	sqlite3 *model;
+	bool is_like;
+
+	/* A newer one was refused when it was opened. */
+	if (version < 1 || (size_t)version > QUEUE_SCHEMA_VERSION)
+		return err_set(
+		    err, "%s/queue.db: there is nothing in it", salvage->dir);
+	model = new_model((size_t)version);
+	is_like = is_alike(db, model);
+	(void)sqlite3_close(model);
+	if (!is_like)
+		return err_set(err,
+		    "%s/queue.db: it says that it has version %d of the "
+		    "schema, and its tables are others; it was not touched. "
+		    "Restore a backup",
+		    salvage->dir, version);
+	salvage->version = (size_t)version;
+	return 0;
+}
 
 /* ---- ids ---- */
 
@@ -84,23 +165,22 @@ salvage_find_ids(struct salvage *salvage)
 
 /* Rows by a key; those of output have numbers of their own. */
 struct table {
+	const char *name;
 	const char *select;
-	const char *insert;
 };
 
-static const struct table tables[] = {
-    {"SELECT * FROM msg WHERE id=?1",
-	"INSERT OR IGNORE INTO msg VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"},
-    {"SELECT * FROM rcpt WHERE msg=?1",
-	"INSERT OR IGNORE INTO rcpt"
-	" VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
-    {"SELECT * FROM protection WHERE msg=?1",
-	"INSERT OR IGNORE INTO protection VALUES(?,?,?,?,?,?,?)"},
-    {"SELECT * FROM demand WHERE msg=?1",
-	"INSERT OR IGNORE INTO demand VALUES(?,?,?,?,?,?,?,?,?)"}};
+static const struct table tables[] = {{"msg", "SELECT * FROM msg WHERE id=?1"},
+    {"rcpt", "SELECT * FROM rcpt WHERE msg=?1"},
+    {"protection", "SELECT * FROM protection WHERE msg=?1"},
+    {"demand", "SELECT * FROM demand WHERE msg=?1"}};
 static const struct table output_table = {
-    "SELECT * FROM output NOT INDEXED WHERE rowid=?1",
-    "INSERT OR IGNORE INTO output VALUES(?,?,?,?,?,?)"};
+    "output", "SELECT * FROM output NOT INDEXED WHERE rowid=?1"};
+
+/* Those of no message, as far as each goes; the limit is no key. */
+static const struct table whole_tables[] = {
+    {"outbox", "SELECT * FROM outbox ORDER BY seq LIMIT ?1"},
+    {"outbox", "SELECT * FROM outbox ORDER BY seq DESC LIMIT ?1"},
+    {"clock", "SELECT * FROM clock LIMIT ?1"}};
 
 static const char *const bound_queries[] = {
     "SELECT min(rowid), max(rowid) FROM output NOT INDEXED",
@@ -125,11 +205,26 @@ prepare(sqlite3 *db, const char *text)
 	return stmt;
 }
 
-static void
+/* False: that version of the schema does not have it. */
+static bool
 begin_table(struct copier *copier, const struct table *table)
 {
+	const int columns = number_of(copier->to_db,
+	    "SELECT count(*) FROM pragma_table_info(?1)", table->name);
+	struct buf insert;
+
+	if (columns < 1)
+		return false;
+	buf_init(&insert, 1024);
+	(void)buf_addf(
+	    &insert, "INSERT OR IGNORE INTO %s VALUES(?", table->name);
+	for (int i = 1; i < columns; i++)
+		(void)buf_add_text(&insert, ",?");
+	(void)buf_add_text(&insert, ")");
 	copier->from = prepare(copier->from_db, table->select);
-	copier->to = prepare(copier->to_db, table->insert);
+	copier->to = prepare(copier->to_db, buf_text(&insert));
+	buf_clear(&insert);
+	return true;
 }
 
 static void
@@ -182,16 +277,33 @@ copy_rows(struct salvage *salvage, struct copier *copier)
 	int64_t last;
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-		begin_table(copier, &tables[i]);
+		if (!begin_table(copier, &tables[i]))
+			continue;
 		for (size_t k = 0; k < salvage->id_count; k++)
 			copy_key(copier, (int64_t)salvage->ids[k]);
 		end_table(copier);
 	}
 	find_bounds(copier->from_db, &first, &last);
-	begin_table(copier, &output_table);
+	if (!begin_table(copier, &output_table))
+		bug("a schema without output");
 	for (int64_t number = first; number <= last; number++)
 		copy_key(copier, number);
 	end_table(copier);
+}
+
+static void
+copy_whole_tables(struct copier *copier)
+{
+	/* The row that a new store has. */
+	(void)sqlite3_exec(
+	    copier->to_db, "DELETE FROM clock", NULL, NULL, NULL);
+	for (size_t i = 0; i < sizeof(whole_tables) / sizeof(whole_tables[0]);
+	     i++) {
+		if (!begin_table(copier, &whole_tables[i]))
+			continue;
+		copy_key(copier, INT64_MAX);
+		end_table(copier);
+	}
 }
 
 /* Nothing rests on this file: it need not be durable, nor in order. */
@@ -204,7 +316,8 @@ salvage_fetch_rows(struct salvage *salvage, struct err *err)
 	(void)snprintf(rows, sizeof(rows), "%s/rows", salvage->folder);
 	if (mkdir(rows, 0700) == -1)
 		return err_set(err, "%s: %s", rows, strerror(errno));
-	if (queue_store_open(rows, false, &salvage->rows, err) == -1)
+	if (queue_store_open_version(
+		rows, salvage->version, false, &salvage->rows, err) == -1)
 		return -1;
 	copier.to_db = sql_handle(salvage->rows);
 	(void)sqlite3_exec(copier.to_db,
@@ -213,5 +326,9 @@ salvage_fetch_rows(struct salvage *salvage, struct err *err)
 	if (sql_begin(salvage->rows, err) == -1)
 		return -1;
 	copy_rows(salvage, &copier);
-	return sql_commit(salvage->rows, err);
+	copy_whole_tables(&copier);
+	if (sql_commit(salvage->rows, err) == -1)
+		return -1;
+	sql_close(salvage->rows);
+	return queue_store_open(rows, false, &salvage->rows, err);
 }

@@ -12,9 +12,9 @@
 #include "relay/queue_store.h"
 #include "relay/queue_store_parts.h"
 
-int
-queue_store_open(const char *state_dir, bool is_reader, struct sql **store_r,
-    struct err *err)
+static int
+open_store(const char *state_dir, size_t version, bool is_reader,
+    size_t statement_count, struct sql **store_r, struct err *err)
 {
 	char path[600];
 	struct sql_config config = {.path = path,
@@ -23,14 +23,28 @@ queue_store_open(const char *state_dir, bool is_reader, struct sql **store_r,
 	    .page_size = 8192,
 	    .has_incremental_vacuum = true,
 	    .migrations = queue_migrations,
-	    .migration_count =
-		sizeof(queue_migrations) / sizeof(queue_migrations[0]),
+	    .migration_count = version,
 	    .statements = queue_statements,
-	    .statement_count = Q_COUNT,
+	    .statement_count = statement_count,
 	    .checkpoint_pages = 4000};
 
 	(void)snprintf(path, sizeof(path), "%s/queue.db", state_dir);
 	return sql_open(&config, store_r, err);
+}
+
+int
+queue_store_open(const char *state_dir, bool is_reader, struct sql **store_r,
+    struct err *err)
+{
+	return open_store(
+	    state_dir, QUEUE_SCHEMA_VERSION, is_reader, Q_COUNT, store_r, err);
+}
+
+int
+queue_store_open_version(const char *state_dir, size_t version, bool is_reader,
+    struct sql **store_r, struct err *err)
+{
+	return open_store(state_dir, version, is_reader, 0, store_r, err);
 }
 
 /* ---- writing ---- */

@@ -14,6 +14,17 @@
 int queue_store_open(const char *state_dir, bool is_reader,
     struct sql **store_r, struct err *err);
 
+/* The version of the schema that this program has. */
+#define QUEUE_SCHEMA_VERSION \
+	(sizeof(queue_migrations) / sizeof(queue_migrations[0]))
+
+/*
+ * Without statements, so that it may be of an older version; a new file, of
+ * the writer, gets that one.
+ */
+int queue_store_open_version(const char *state_dir, size_t version,
+    bool is_reader, struct sql **store_r, struct err *err);
+
 /* The message's rows; within a transaction.  The id must be new. */
 int queue_store_insert(
     struct sql *store, const struct queue_message *message, struct err *err);

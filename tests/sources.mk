@@ -17,6 +17,8 @@ test_schedule_SOURCES = relay/schedule.c
 test_submission_SOURCES = relay/submission.c relay/queue_message.c \
 	relay/queue_protection.c
 test_queue_store_SOURCES = $(queue_store_SOURCES)
+test_queue_salvage_SOURCES = relay/queue_salvage.c \
+	relay/queue_salvage_rows.c relay/spool_file.c $(queue_store_SOURCES)
 test_queue_writer_SOURCES = relay/queue_writer.c relay/schedule.c \
 	$(queue_store_SOURCES)
 test_queue_spool_SOURCES = $(queued_world_SOURCES)
