@@ -10,7 +10,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import js, peer, smime, tap  # noqa: E402
+from lib import dkims, js, peer, smime, tap  # noqa: E402
+from lib.dkims import DOMAIN, FROM, TO  # noqa: E402
 
 MAILS = {
     "8bit text with blanks at line ends": smime.mail(
@@ -149,31 +150,6 @@ else:
 
 # ---- mailauth ----
 
-DOMAIN = "example.test"
-FROM, TO = f"anna@{DOMAIN}", "bob@example.org"
-
-
-def dkim_mail(body, extra=""):
-    return (f"From: Anna <{FROM}>\r\nTo: Bob <{TO}>\r\n{extra}"
-            "Subject: a  folded\r\n\tsubject \r\n"
-            "Date: Sun, 22 Nov 2026 10:00:00 +0000\r\n"
-            f"Message-ID: <1@{DOMAIN}>\r\n\r\n").encode() + body
-
-
-DKIM_MAILS = {
-    "a plain one": dkim_mail(b"Hello.\r\n"),
-    "no body": dkim_mail(b""),
-    "blank lines at its end": dkim_mail(b"a \t b\r\n\r\n \r\n\r\n"),
-    "eight-bit text": dkim_mail("Grüße\r\n".encode()),
-    "long lines": dkim_mail(b"x" * 5000 + b"  y\r\n"),
-    "60 KB": dkim_mail(b"The quick brown fox.  \r\n" * 2600),
-    "more fields": dkim_mail(
-        b"x\r\n", f"In-Reply-To: <0@{DOMAIN}>\r\nReferences: <0@{DOMAIN}>\r\n"
-        "List-Unsubscribe: <mailto:off@example.test>\r\n"
-        "Reply-To: other@example.test\r\n"),
-}
-
-
 class Signer:
     """postern-signerd, with the test as its confd and its queued."""
 
@@ -217,7 +193,7 @@ class Signer:
 
 def mailauth_verifies():
     s = Signer()
-    signed = {what: s.sign(content) for what, content in DKIM_MAILS.items()}
+    signed = {what: s.sign(content) for what, content in dkims.MAILS.items()}
     good = [("ed25519-sha256", "pass", DOMAIN, False),
             ("rsa-sha256", "pass", DOMAIN, False)]
     found = js.mailauth(list(signed.values()), s.records)
