@@ -16,6 +16,8 @@ postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \
 	relay/queue_admin_notice.c relay/queue_alias.c \
 	relay/queue_delivery.c relay/queue_dsn.c relay/queue_intake.c \
 	relay/queue_outbox.c relay/queue_refill.c relay/queue_result.c \
+	relay/queue_result_park.c relay/queue_settling.c \
+	relay/queue_settling_recipient.c \
 	relay/queue_salvage.c relay/queue_salvage_rows.c \
 	relay/queue_sign.c relay/queue_sign_admin.c \
 	relay/queue_sign_answer.c \
