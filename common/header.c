@@ -433,3 +433,11 @@ header_unfold(struct slice value, struct buf *out)
 	}
 	return 0;
 }
+
+bool
+header_tells_subject(struct slice name)
+{
+	return slice_equals_nocase(name, SLICE("Thread-Topic")) ||
+	       slice_equals_nocase(name, SLICE("Keywords")) ||
+	       slice_equals_nocase(name, SLICE("Comments"));
+}

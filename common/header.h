@@ -199,4 +199,11 @@ struct slice header_simple(const struct header *h, enum header_name name);
  */
 int header_unfold(struct slice value, struct buf *out);
 
+/*
+ * Of a field that goes with the Subject where that is hidden: Keywords and
+ * Comments tell as much (hcp_baseline of RFC 9788); Outlook's Thread-Topic is
+ * the Subject itself.
+ */
+bool header_tells_subject(struct slice name);
+
 #endif

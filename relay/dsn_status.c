@@ -175,7 +175,9 @@ dsn_add_original_header(
 		const struct header_field *field = &original->fields[i];
 		struct slice text = header_field_text(original, field);
 
-		if (is_blind_copy(field))
+		if (is_blind_copy(field) ||
+		    (d->hides_subject && header_tells_subject(header_field_name(
+					     original, field))))
 			continue;
 		if (d->hides_subject && field->name == HDR_SUBJECT) {
 			(void)buf_add_text(out, "Subject: [...]\r\n");

@@ -148,19 +148,6 @@ obscures(const struct entity *e, const struct entity_wishes *wishes)
 	       !shape_is_encrypted(&e->shape);
 }
 
-/*
- * Keywords and Comments tell as much as the Subject (hcp_baseline); Outlook's
- * Thread-Topic is the Subject itself.
- */
-static bool
-is_hidden(enum header_name name, struct slice text)
-{
-	return name == HDR_OTHER &&
-	       (slice_equals_nocase(text, SLICE("Thread-Topic")) ||
-		   slice_equals_nocase(text, SLICE("Keywords")) ||
-		   slice_equals_nocase(text, SLICE("Comments")));
-}
-
 /* The field without what triggered; empty when all of it goes. */
 static struct slice
 cleaned(const struct entity *e, const struct header_field *field)
@@ -190,7 +177,7 @@ outer_of(const struct entity *e, const struct entity_wishes *wishes,
 	if (protects(e, wishes) && slice_equals_nocase(name, SLICE("HP-Outer")))
 		return (struct slice){NULL, 0};
 	if (obscures(e, wishes)) {
-		if (is_hidden((enum header_name)field->name, name))
+		if (header_tells_subject(name))
 			return (struct slice){NULL, 0};
 		if (field->name == HDR_SUBJECT)
 			return SLICE(OBSCURED_SUBJECT);
@@ -404,7 +391,7 @@ write_hidden(struct entity *e, const struct sink *sink, struct err *err)
 		struct slice now = cleaned(e, field);
 
 		if ((field->name == HDR_SUBJECT ||
-			is_hidden((enum header_name)field->name, name)) &&
+			header_tells_subject(name)) &&
 		    now.n > 0 && write_whole(sink, now, err) == -1)
 			return -1;
 	}
@@ -465,8 +452,7 @@ stands_inside(const struct entity *e, const struct entity_wishes *wishes,
 	if (protects(e, wishes))
 		return !is_trace(name);
 	return obscures(e, wishes) &&
-	       (field->name == HDR_SUBJECT ||
-		   is_hidden((enum header_name)field->name, name));
+	       (field->name == HDR_SUBJECT || header_tells_subject(name));
 }
 
 /* The header as it will be inside. */

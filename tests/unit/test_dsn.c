@@ -435,6 +435,11 @@ test_header_shapes(void)
 	ok(!holds(&out, "Offer") && holds(&out, "\r\nSubject: [...]\r\n") &&
 		holds(&out, "\r\nSubject: Not delivered: your message\r\n"),
 	    "stands nowhere");
+	d.header = SLICE("Thread-Topic: Offer\r\nKeywords: Offer,\r\n x\r\n"
+			 "comments: Offer\r\nTo: a@b\r\n\r\n");
+	build("nor what goes with it", &d, &out);
+	ok(!holds(&out, "Offer") && holds(&out, "\r\nTo: a@b\r\n"),
+	    "stands in it");
 	d.hides_subject = false;
 	d.header = (struct slice){NULL, 0};
 	build("no header", &d, &out);
