@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Jobs: attempts of messages, their turns and deadlines.  queue_sign.h has
- * their states.
+ * The turns of jobs and their deadlines, before messages are committed and
+ * after.  queue_sign.h has their states.
  * Runs in: postern-queued.  Trusts: its callers.
  */
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "common/alerts.h"
 #include "relay/queue_outbox.h"
 #include "relay/queue_refill.h"
-#include "relay/queue_result.h"
 #include "relay/queue_sign_parts.h"
 
 /* How long a client waits at most; then the message waits instead. */
@@ -27,125 +24,13 @@
  */
 #define WIDE_OUTPUTS_MAX 1000
 #define WIDE_OCTETS_MAX (32u << 20)
-/* Waiting messages in memory; the rest waits on disk. */
-#define QUEUED_MAX 1000
-/* Those without room come back after this. */
-#define FULL_WAIT_MS 10000
 /* Without anything overdue for so long, the alert is over. */
 #define ALERT_OVER_MS (10 * 60 * 1000)
 
-/* ---- jobs ---- */
-
-static struct sign_job **
-bucket(struct queue_sign *sign, uint64_t message_id)
-{
-	return &sign->buckets[(message_id ^ message_id >> 20) % SIGN_BUCKETS];
-}
-
-struct sign_job *
-sign_job_find(const struct queue_sign *sign, uint64_t message_id)
-{
-	struct sign_job *at =
-	    sign->buckets[(message_id ^ message_id >> 20) % SIGN_BUCKETS];
-
-	while (at != NULL && at->message->id != message_id)
-		at = at->next;
-	return at;
-}
-
-struct sign_job *
-sign_job_new(struct queue_sign *sign, struct queue_message *message)
-{
-	struct sign_job *job = xcalloc(1, sizeof(*job));
-	struct sign_job **at = bucket(sign, message->id);
-
-	job->sign = sign;
-	job->message = message;
-	message->references++;
-	job->next = *at;
-	*at = job;
-	sign->jobs++;
-	return job;
-}
-
-void
-sign_job_drop_answer(struct sign_job *job)
-{
-	for (size_t i = 0; i < job->output_count; i++) {
-		free(job->outputs[i].content);
-		free(job->outputs[i].start);
-		close_if_open(&job->outputs[i].fd);
-	}
-	for (size_t i = 0; i < job->answer_count; i++) {
-		free(job->answers[i].method);
-		free(job->answers[i].reason);
-	}
-	free(job->outputs);
-	free(job->answers);
-	free(job->reason);
-	free(job->original_start);
-	job->outputs = NULL;
-	job->output_count = 0;
-	job->memory = 0;
-	job->answers = NULL;
-	job->answer_count = 0;
-	job->reason = NULL;
-	job->original_start = NULL;
-	job->has_result = false;
-	job->is_judged = false;
-	job->is_refused = false;
-	job->is_alarming = false;
-}
-
-void
-sign_job_end_attempt(struct sign_job *job)
-{
-	job->is_reading = false;
-	if (!job->is_out)
-		return;
-	job->is_out = false;
-	if (job->message->protection->is_suspect)
-		job->sign->has_suspect = false;
-	job->sign->out--;
-	job->sign->out_octets -= job->octets;
-	job->octets = 0;
-	if (job->share.outputs > 1) {
-		job->sign->wide_outputs -= job->share.outputs;
-		job->sign->wide_octets -= job->wide_octets;
-	}
-	queue_sign_pump(job->sign);
-}
-
-void
-sign_job_free(struct sign_job *job)
-{
-	struct queue_sign *sign = job->sign;
-	struct sign_job **at = bucket(sign, job->message->id);
-	struct queue_sign_watch *watch = job->watches;
-
-	sign_job_end_attempt(job);
-	while (*at != job)
-		at = &(*at)->next;
-	*at = job->next;
-	sign->jobs--;
-	sign_job_drop_answer(job);
-	sign_share_clear(&job->share);
-	if (job->claim != NULL)
-		dispatch_forget(sign->queued->dispatch, job->claim);
-	queue_message_unref(job->message);
-	free(job);
-	while (watch != NULL && !sign->is_ending) {
-		struct queue_sign_watch *next = watch->next;
-
-		watch->run(watch);
-		watch = next;
-	}
-}
-
 /* ---- turns ---- */
 
-static bool
-has_signer(const struct queue_sign *sign)
+bool
+sign_turn_has_signer(const struct queue_sign *sign)
 {
 	return sign->signer != NULL && channel_is_up(sign->signer);
 }
@@ -153,7 +38,7 @@ has_signer(const struct queue_sign *sign)
 static bool
 has_room(const struct queue_sign *sign)
 {
-	return has_signer(sign) && sign->out < OUT_MAX &&
+	return sign_turn_has_signer(sign) && sign->out < OUT_MAX &&
 	       sign->out_octets < OUT_OCTETS_MAX;
 }
 
@@ -170,9 +55,9 @@ has_room_for(const struct sign_job *job)
 					     WIDE_OCTETS_MAX));
 }
 
-/* True: all of these recipients are in it. */
-static bool
-take_share(struct sign_job *job, const uint32_t *numbers, size_t count)
+bool
+sign_turn_take_share(
+    struct sign_job *job, const uint32_t *numbers, size_t count)
 {
 	const struct queue_message *message = job->message;
 	const bool is_all =
@@ -183,8 +68,8 @@ take_share(struct sign_job *job, const uint32_t *numbers, size_t count)
 	return is_all;
 }
 
-static void
-push_queued(struct sign_job *job)
+void
+sign_turn_push(struct sign_job *job)
 {
 	struct queue_sign *sign = job->sign;
 
@@ -212,7 +97,7 @@ pop_queued(struct queue_sign *sign)
 }
 
 void
-sign_job_unqueue(struct sign_job *job)
+sign_turn_drop(struct sign_job *job)
 {
 	struct queue_sign *sign = job->sign;
 	struct sign_job **at = &sign->queued_first;
@@ -242,7 +127,7 @@ next_queued(struct queue_sign *sign)
 			!job->message->protection->is_suspect) &&
 		    has_room_for(job))
 			return job;
-		push_queued(job);
+		sign_turn_push(job);
 	}
 	return NULL;
 }
@@ -334,7 +219,7 @@ send_early(struct sign_job *job)
 
 	for (size_t i = 0; i < message->recipient_count; i++)
 		numbers[i] = message->recipients[i].number;
-	is_all = take_share(job, numbers, message->recipient_count);
+	is_all = sign_turn_take_share(job, numbers, message->recipient_count);
 	free(numbers);
 	return is_all && has_room_for(job) ? sign_send(job, &err) : -1;
 }
@@ -400,188 +285,6 @@ queue_sign_gone(struct queue_sign *sign, const struct queue_message *message)
 	if (job->is_out)
 		sign_send_forget(job);
 	sign_job_free(job);
-}
-
-/* ---- messages that wait ---- */
-
-static bool
-is_due(const struct queued *queued, const struct queue_message *message,
-    const struct queue_recipient *recipient)
-{
-	const struct queue_demand *demand =
-	    queue_protection_demand(message->protection, recipient->number);
-
-	return recipient->state == RCPT_WAITING &&
-	       recipient->next_ms <= queued_now_ms(queued) && demand != NULL &&
-	       demand->waits == DEMAND_WAITS &&
-	       !dispatch_knows(
-		   queued->dispatch, message->id, recipient->number);
-}
-
-/* Who may be asked for now. */
-static size_t
-list_due(const struct queued *queued, const struct queue_message *message,
-    uint32_t *numbers_r)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < message->recipient_count; i++)
-		if (is_due(queued, message, &message->recipients[i]))
-			numbers_r[count++] = message->recipients[i].number;
-	return count;
-}
-
-/* All that wait, due or not: where one decides about the others. */
-static size_t
-list_waiting(const struct queue_message *message, uint32_t *numbers_r)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < message->recipient_count; i++) {
-		const struct queue_recipient *recipient =
-		    &message->recipients[i];
-
-		if (recipient->state == RCPT_WAITING &&
-		    recipient->next_ms != QUEUE_NEVER &&
-		    queue_message_waits(message, recipient))
-			numbers_r[count++] = recipient->number;
-	}
-	return count;
-}
-
-/* With less, it waits on disk. */
-static bool
-has_memory(const struct queue_sign *sign)
-{
-	const struct queued *queued = sign->queued;
-
-	return sign->queued_count == 0 ||
-	       queued->memory_used <
-		   queued_settings(queued)->queue_memory / 4 * 3;
-}
-
-bool
-sign_job_is_of(const struct sign_job *job, const struct queue_message *message)
-{
-	return job->message->session_id == message->session_id &&
-	       job->message->created_ms == message->created_ms &&
-	       job->message->recipient_count == message->recipient_count &&
-	       message->protection != NULL;
-}
-
-/* It was committed while its attempt was under way, or had come back. */
-static void
-go_on(struct sign_job *job, struct queue_message *message)
-{
-	const bool is_suspect = job->message->protection->is_suspect;
-
-	/* The refill may have been faster: one struct numbers the events. */
-	if (job->message != message) {
-		queue_message_unref(job->message);
-		job->message = message;
-		message->references++;
-		message->protection->attempts = job->attempt;
-		message->protection->asked_next = job->share.next;
-		message->protection->is_suspect = is_suspect;
-	}
-	job->claim = dispatch_claim(job->sign->queued->dispatch, message);
-	job->state = SIGN_OUT;
-	if (job->is_out)
-		return;
-	if (job->has_result)
-		sign_settle(job);
-	else
-		sign_settle_temporary(
-		    job, "4.7.5", "The signer asks to try again");
-}
-
-static void
-on_postponed(struct pool_task *task)
-{
-	struct queue_job *job = queue_job_of(task);
-	struct queued *queued = job->arg;
-
-	if (job->status != QUEUE_JOB_DONE)
-		queue_refill_missed(queued->refill);
-	queue_outbox_send(queued->outbox, job);
-	queue_job_free(job);
-}
-
-/* Too many are in memory already: this one is looked at again soon. */
-static void
-postpone(struct queue_sign *sign, struct queue_message *message,
-    const uint32_t *numbers, size_t count)
-{
-	struct queued *queued = sign->queued;
-	const int64_t next_ms = queued_now_ms(queued) + FULL_WAIT_MS;
-	struct queue_job *job =
-	    queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
-
-	job->arg = queued;
-	job->changes = xcalloc(count, sizeof(*job->changes));
-	for (size_t i = 0; i < count; i++) {
-		queue_message_recipient(message, numbers[i])->next_ms = next_ms;
-		job->changes[job->change_count++] =
-		    (struct queue_change){.message_id = message->id,
-			.kind = QUEUE_CHANGE_POSTPONE,
-			.number = numbers[i],
-			.next_ms = next_ms};
-	}
-	dispatch_touch(queued->dispatch, message->id);
-	queue_writer_submit(queued->writer, job);
-}
-
-/* These are due. */
-static void
-plan(struct queue_sign *sign, struct queue_message *message, uint32_t *numbers,
-    size_t count)
-{
-	struct sign_job *job;
-
-	if (!has_memory(sign)) {
-		queue_refill_missed(sign->queued->refill);
-		return;
-	}
-	if (sign->queued_count >= QUEUED_MAX) {
-		postpone(sign, message, numbers, count);
-		return;
-	}
-	job = sign_job_new(sign, message);
-	(void)take_share(job, numbers, count);
-	if (queue_protection_is_all_or_none(message->protection))
-		count = list_waiting(message, numbers);
-	job->claim = dispatch_claim_some(
-	    sign->queued->dispatch, message, numbers, count);
-	if (has_signer(sign)) {
-		push_queued(job);
-		queue_sign_pump(sign);
-	} else {
-		message->protection->attempts++;
-		sign_settle_temporary(
-		    job, "4.7.5", "The signer is not running");
-	}
-}
-
-void
-queue_sign_plan(struct queue_sign *sign, struct queue_message *message)
-{
-	struct sign_job *job = sign_job_find(sign, message->id);
-	uint32_t *numbers;
-	size_t count;
-
-	if (job != NULL) {
-		if (job->state == SIGN_COMMITTING &&
-		    sign_job_is_of(job, message))
-			go_on(job, message);
-		return;
-	}
-	if (message->protection == NULL)
-		return;
-	numbers = xcalloc(message->recipient_count + 1, sizeof(*numbers));
-	count = list_due(sign->queued, message, numbers);
-	if (count > 0)
-		plan(sign, message, numbers, count);
-	free(numbers);
 }
 
 /* ---- time ---- */
@@ -769,7 +472,7 @@ void
 queue_sign_status(const struct queue_sign *sign, struct status_writer *out)
 {
 	status_fact(out, "signerd", "%s",
-	    has_signer(sign) ? "connected" : "not connected");
+	    sign_turn_has_signer(sign) ? "connected" : "not connected");
 	status_counter(out, "signing", (int64_t)sign->out);
 	status_counter(out, "waiting_to_sign", (int64_t)sign->queued_count);
 	status_counter(out, "protected_total", (int64_t)sign->protected_total);

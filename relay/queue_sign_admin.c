@@ -55,7 +55,7 @@ queue_sign_withdraw(
 	if (job->is_out)
 		sign_send_forget(job);
 	if (job->state == SIGN_QUEUED)
-		sign_job_unqueue(job);
+		sign_turn_drop(job);
 	if (job->state == SIGN_STORING) {
 		/* A thread is at it. */
 		dispatch_forget(sign->queued->dispatch, job->claim);

@@ -2,7 +2,9 @@
 /*
  * What the files of queue_sign share:
  *
- *   queue_sign         jobs, their turns and deadlines
+ *   queue_sign         turns of jobs and deadlines
+ *   queue_sign_job     the jobs there are
+ *   queue_sign_plan    messages that wait become jobs
  *   queue_sign_send    to the signer
  *   queue_sign_answer  from the signer: outputs and results
  *   queue_sign_judge   what a result is worth
@@ -140,7 +142,7 @@ struct queue_sign {
 	uint64_t waited_total;
 };
 
-/* ---- queue_sign.c ---- */
+/* ---- queue_sign_job.c ---- */
 
 struct sign_job *sign_job_find(
     const struct queue_sign *sign, uint64_t message_id);
@@ -154,12 +156,22 @@ void sign_job_end_attempt(struct sign_job *job);
 /* What the signer said and made goes. */
 void sign_job_drop_answer(struct sign_job *job);
 
-/* One in the state SIGN_QUEUED is not in the line any more. */
-void sign_job_unqueue(struct sign_job *job);
-
 /* Is it the one with that id, or another one, which was refused for it? */
 bool sign_job_is_of(
     const struct sign_job *job, const struct queue_message *message);
+
+/* ---- queue_sign.c ---- */
+
+bool sign_turn_has_signer(const struct queue_sign *sign);
+
+/* True: all of these recipients are in it. */
+bool sign_turn_take_share(
+    struct sign_job *job, const uint32_t *numbers, size_t count);
+
+/* To the end of the line; it is SIGN_QUEUED. */
+void sign_turn_push(struct sign_job *job);
+/* One in the state SIGN_QUEUED is not in the line any more. */
+void sign_turn_drop(struct sign_job *job);
 
 /* Starts what may start, at the end of the turn. */
 void queue_sign_pump(struct queue_sign *sign);

@@ -21,8 +21,9 @@ postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \
 	relay/queue_salvage.c relay/queue_salvage_rows.c \
 	relay/queue_sign.c relay/queue_sign_admin.c \
 	relay/queue_sign_answer.c \
-	relay/queue_sign_check.c relay/queue_sign_judge.c \
-	relay/queue_sign_need.c relay/queue_sign_ready.c \
+	relay/queue_sign_check.c relay/queue_sign_job.c \
+	relay/queue_sign_judge.c relay/queue_sign_need.c \
+	relay/queue_sign_plan.c relay/queue_sign_ready.c \
 	relay/queue_sign_send.c relay/queue_sign_settle.c \
 	relay/queue_sign_share.c relay/queue_sign_store.c \
 	relay/queue_spool.c relay/route.c \
