@@ -197,6 +197,10 @@ track_start(struct track *track, struct err *err)
 		message->facts = ipc_list_of(&track->facts);
 	}
 	fill_content(track);
+	/* DKIM alone, whose keys are in files. */
+	track->task.is_short = op == WORK_PROTECT &&
+			       track->method != PLAN_SMIME &&
+			       track->task.fd == -1;
 	if (pools_submit(job_signerd(job)->pools, &track->task, err) == -1)
 		return -1;
 	track->is_running = true;

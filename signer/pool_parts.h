@@ -38,6 +38,8 @@
 #define POOL_WORKERS_MAX 32
 /* The task at hand, and the one behind it. */
 #define POOL_DEPTH 2
+/* The same, when all of them are short. */
+#define POOL_DEPTH_SHORT 8
 /* One that dies is started again after this, doubled each time. */
 #define RESTART_FIRST_MS 100
 #define RESTART_MAX_MS 5000
@@ -56,6 +58,7 @@ struct slot {
 	uint64_t task_id;
 	struct task *task; /* NULL: cancelled */
 	bool is_large;
+	bool is_short; /* may have been done, and its answer not yet sent */
 	uint64_t allowed_ms;
 };
 
@@ -65,7 +68,8 @@ struct pool_worker {
 	struct channel *channel; /* NULL: away */
 	uint32_t pid;            /* as it says; for the log */
 	unsigned done;
-	struct slot slots[POOL_DEPTH]; /* the first is at hand */
+	/* The first is at hand, or one of the short ones that come first. */
+	struct slot slots[POOL_DEPTH_SHORT];
 	unsigned slot_count;
 	uint64_t deadline_ms; /* of the first */
 	uint64_t idle_since_ms;

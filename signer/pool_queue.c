@@ -25,6 +25,12 @@ task_is_large(const struct task *task)
 	return task->message.size_octets > LARGE_OCTETS;
 }
 
+bool
+task_is_short(const struct task *task)
+{
+	return task->is_short && task->tries == 0;
+}
+
 static struct task_list *
 list_of(struct pool_queue *queue, const struct task *task)
 {

@@ -22,6 +22,9 @@ struct pool_queue {
 
 void pool_queue_init(struct pool_queue *queue);
 
+/* Its answer may wait a moment: it was not yet with a worker that ended. */
+bool task_is_short(const struct task *task);
+
 /* Large ones run one at a time in their class. */
 bool task_is_large(const struct task *task);
 

@@ -30,8 +30,11 @@
 #define STABLE_MS 60000
 /* Deaths in a row that an administrator should hear of. */
 #define DEATHS_ALERT 3
-/* A task that was only behind the one at hand is given to another worker. */
-#define TRIES_MAX 2
+/*
+ * A task that may not have been at hand is given to another worker: one that
+ * was among several short ones, then behind one that was at hand, twice more.
+ */
+#define TRIES_MAX 3
 
 static struct spawner *
 spawner_of(const struct pool_worker *worker)
@@ -62,13 +65,13 @@ pool_give_up(struct pool *pool, struct task *task, const char *reason)
 }
 
 static struct slot
-take_slot(struct pool_worker *worker)
+take_slot(struct pool_worker *worker, unsigned at)
 {
-	struct slot slot = worker->slots[0];
+	struct slot slot = worker->slots[at];
 
 	worker->slot_count--;
-	memmove(&worker->slots[0], &worker->slots[1],
-	    worker->slot_count * sizeof(slot));
+	memmove(&worker->slots[at], &worker->slots[at + 1],
+	    (worker->slot_count - at) * sizeof(slot));
 	if (slot.is_large)
 		worker->pool->large_runs--;
 	return slot;
@@ -103,25 +106,26 @@ work_succeeded(struct pool *pool)
 
 /*
  * The task at hand may be what ended the process; what was behind it was not
- * begun.
+ * begun.  Of short ones that are the first nobody knows which was at hand:
+ * they are given out again, and are not short then.
  */
 static void
 give_back_tasks(struct pool_worker *worker, const char *reason)
 {
 	struct pool *pool = worker->pool;
-	bool is_first = true;
 
+	/* The last one first: those that wait again keep their order. */
 	while (worker->slot_count > 0) {
-		struct slot slot = take_slot(worker);
+		struct slot slot = take_slot(worker, worker->slot_count - 1);
+		bool is_at_hand = worker->slot_count == 0 && !slot.is_short;
 
-		if (slot.task != NULL) {
-			slot.task->worker = NULL;
-			if (!is_first && ++slot.task->tries < TRIES_MAX)
-				pool_queue_add_first(&pool->queue, slot.task);
-			else
-				pool_give_up(pool, slot.task, reason);
-		}
-		is_first = false;
+		if (slot.task == NULL)
+			continue;
+		slot.task->worker = NULL;
+		if (!is_at_hand && ++slot.task->tries < TRIES_MAX)
+			pool_queue_add_first(&pool->queue, slot.task);
+		else
+			pool_give_up(pool, slot.task, reason);
 	}
 }
 
@@ -336,6 +340,7 @@ pool_worker_send(struct pool_worker *worker, struct task *task)
 
 	pool_queue_take_out(&pool->queue, task);
 	task->message.task_id = ++pool->pools->last_task_id;
+	task->message.is_short = task_is_short(task);
 	/* The snapshot may be another one than when the task was made. */
 	task->message.authserv_id = slice_of(
 	    daemon_settings(pool->pools->signerd->daemon)->smtp_hostname);
@@ -353,6 +358,7 @@ pool_worker_send(struct pool_worker *worker, struct task *task)
 	*slot = (struct slot){.task_id = task->message.task_id,
 	    .task = task,
 	    .is_large = task_is_large(task),
+	    .is_short = task_is_short(task),
 	    .allowed_ms =
 		DEADLINE_MS + task->extra_ms +
 		(task->message.size_octets >> 20) * DEADLINE_MS_PER_MIB};
@@ -376,7 +382,7 @@ take_answer(struct pool_worker *worker, uint64_t task_id, uint32_t memory_kb,
 	    result->outcome >= SIGN_OUTCOME_COUNT ||
 	    (result->applied & ~(unsigned)APPLIED_ALL) != 0)
 		return -1;
-	slot = take_slot(worker);
+	slot = take_slot(worker, 0);
 	worker->idle_since_ms = clock_monotonic_ms();
 	if (worker->slot_count > 0)
 		worker->deadline_ms =

@@ -40,17 +40,36 @@ pool_class_of(enum work_op op)
 
 /* ---- who gets what waits ---- */
 
+static bool
+has_short_alone(const struct pool_worker *worker)
+{
+	for (unsigned i = 0; i < worker->slot_count; i++)
+		if (!worker->slots[i].is_short)
+			return false;
+	return true;
+}
+
+static bool
+has_room(const struct pool_worker *worker, const struct task *task)
+{
+	if (worker->pool->class == POOL_KEY)
+		return worker->slot_count == 0;
+	if (worker->slot_count < POOL_DEPTH)
+		return true;
+	return task_is_short(task) && worker->slot_count < POOL_DEPTH_SHORT &&
+	       has_short_alone(worker);
+}
+
 static struct pool_worker *
-find_worker(struct pool *pool)
+find_worker(struct pool *pool, const struct task *task)
 {
 	struct pool_worker *best = NULL;
-	unsigned depth = pool->class == POOL_KEY ? 1 : POOL_DEPTH;
 
 	for (unsigned i = 0; i < pool->worker_count; i++) {
 		struct pool_worker *worker = &pool->workers[i];
 
 		if (worker->state == POOL_WORKER_READY &&
-		    worker->slot_count < depth &&
+		    has_room(worker, task) &&
 		    (best == NULL || worker->slot_count < best->slot_count))
 			best = worker;
 	}
@@ -92,7 +111,7 @@ dispatch_pool(struct pool *pool)
 
 	while ((task = pool_queue_next(&pool->queue, pool->large_runs == 0)) !=
 	       NULL) {
-		struct pool_worker *worker = find_worker(pool);
+		struct pool_worker *worker = find_worker(pool, task);
 
 		if (worker == NULL)
 			break;

@@ -4,8 +4,10 @@
  *
  * Each class has its own bounded queue, so slow OpenPGP never stands before
  * DKIM.  A worker does one task at a time and has at most one more waiting in
- * its socket, so that it never idles while there is work.  One large task at
- * a time runs in a class; the small ones pass it by.
+ * its socket, so that it never idles while there is work.  Of short tasks (DKIM
+ * alone) it has some more and answers them together, so that processes are
+ * woken once for several.  One large task at a time runs in a class; the small
+ * ones pass it by.
  *
  *	class     processes  tasks        may
  *	sign      processors PROTECT      read its keys
@@ -18,8 +20,9 @@
  * long, after many tasks, or when they grew.  One that dies, is late with its
  * start or with its task is killed and replaced with back-off; its task is
  * answered SIGNED_TEMPORARY, and the one that waited behind goes to another
- * worker.  When none of a class comes up, all that waits for it is answered
- * SIGNED_TEMPORARY.
+ * worker.  Which one of several short tasks it was is not known: those go to
+ * another worker, no longer as short ones, and then it is.  When none of a
+ * class comes up, all that waits for it is answered SIGNED_TEMPORARY.
  */
 #ifndef SIGNER_POOLS_H
 #define SIGNER_POOLS_H
@@ -70,9 +73,10 @@ typedef void task_done_fn(struct task *task, struct task_result *result);
  */
 struct task {
 	enum pool_class class;
-	struct ipc_work message; /* all but task_id, which pools sets */
+	struct ipc_work message; /* task_id, is_short: pools set it */
 	int fd;                  /* the content; -1: message.content */
 	unsigned extra_ms;       /* beside the time that any task has */
+	bool is_short;           /* DKIM alone: about a millisecond */
 	task_done_fn *done;
 	void *owner;
 	/* Of the pools: */

@@ -31,6 +31,8 @@
 #define FOLDER_SIZE 513
 /* A tenth of a processor that others want as well, all of an idle one. */
 #define GPG_NICE 10
+/* Answers of short tasks leave together, but none waits for longer. */
+#define HELD_MS 1
 /* Memory of a message is not mapped anew for each, nor given back at once. */
 #define MMAP_THRESHOLD (1024 * 1024)
 #define TRIM_THRESHOLD (8 * 1024 * 1024)
@@ -44,7 +46,9 @@ struct signer_worker {
 	char token_module[FOLDER_SIZE]; /* PKCS #11; "": none */
 	char token_folder[FOLDER_SIZE];
 	char scratch[FOLDER_SIZE]; /* "": its class runs no gpg */
-	bool is_ready;             /* has its secret and is confined */
+	int scratch_lock;
+	bool is_ready;          /* has its secret and is confined */
+	uint64_t held_since_ms; /* the first answer that was not sent yet */
 };
 
 static work_fn *const functions[WORK_OP_COUNT] = {
@@ -64,28 +68,25 @@ static bool runs_gpg(enum pool_class class)
 }
 
 /*
- * Beside the folder of all classes' keys; GnuPG's homes are made in it.  Each
- * class has its own, and is confined to it: who reads hostile mail finds
- * nothing there of who signs.
+ * Beside the folder of all classes' keys.  GnuPG's homes are made in a folder
+ * of this process, to which it is confined: one that hostile mail took over
+ * finds nothing there of one that signs, nor of another's mail.  The folder is
+ * removed by a later worker.
  */
 static int
-find_scratch(struct signer_worker *worker)
+find_scratch(struct signer_worker *worker, struct err *err)
 {
-	char path[FOLDER_SIZE + 32];
+	char path[FOLDER_SIZE + 16];
 	char real[PATH_MAX];
-	const int n =
-	    snprintf(path, sizeof(path), "%s/../../scratch", worker->folder);
 
-	if (mkdir(path, 0700) == -1 && errno != EEXIST)
-		return -1;
-	(void)snprintf(path + n, sizeof(path) - (size_t)n, "/%s",
-	    pool_class_name(worker->class));
+	(void)snprintf(path, sizeof(path), "%s/../../scratch", worker->folder);
 	if ((mkdir(path, 0700) == -1 && errno != EEXIST) ||
 	    realpath(path, real) == NULL)
-		return -1;
+		return err_set(err, "no folder for GnuPG: %s", strerror(errno));
+	worker->scratch_lock = pgp_home_scratch(
+	    real, worker->scratch, sizeof(worker->scratch), err);
 	worker->context.scratch_dir = worker->scratch;
-	return slice_copy(
-	    slice_of(real), worker->scratch, sizeof(worker->scratch));
+	return worker->scratch_lock == -1 ? -1 : 0;
 }
 
 /*
@@ -120,8 +121,8 @@ confine_class(struct signer_worker *worker, struct err *err)
 		return confine_with_token(worker, err);
 	if (!runs_gpg(worker->class))
 		return confine(&confinement, worker->folder, err);
-	if (find_scratch(worker) == -1)
-		return err_set(err, "no folder for GnuPG: %s", strerror(errno));
+	if (find_scratch(worker, err) == -1)
+		return -1;
 	/* While more may be read: GPGME asks gpgconf where gpg is. */
 	if (pgp_start(err) == -1)
 		return -1;
@@ -195,7 +196,6 @@ send_in_file(struct channel *channel, const struct ipc_worked *worked,
 	return channel_send(channel, MSG_WORKED_FILE, &message, &output->fd);
 }
 
-/* The broker gets it now: the task that waits behind may take long. */
 static int
 send_answer(
     struct channel *channel, uint64_t task_id, struct work_answer *answer)
@@ -219,13 +219,29 @@ send_answer(
 	}
 	if (rc == -1)
 		log_notice("an answer to the broker breaks its row");
-	channel_flush(channel);
 	return rc;
+}
+
+/*
+ * The broker gets an answer now, since the task that waits behind may take
+ * long.  Those of short tasks leave together, as it is woken once for all of
+ * them: at the end of the turn at the latest, and before a task that is not
+ * short.
+ */
+static void
+flush_answers(struct signer_worker *worker, bool is_short)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	if (channel_output_pending(worker->broker) == 0)
+		worker->held_since_ms = now_ms;
+	if (!is_short || now_ms - worker->held_since_ms >= HELD_MS)
+		channel_flush(worker->broker);
 }
 
 static int
 run_task(struct channel *channel, uint64_t task_id, const struct work *work,
-    int output_fd)
+    int output_fd, bool is_short)
 {
 	struct signer_worker *worker = channel_owner(channel);
 	struct work_answer answer;
@@ -234,6 +250,7 @@ run_task(struct channel *channel, uint64_t task_id, const struct work *work,
 	if (!worker->is_ready || work->op >= WORK_OP_COUNT ||
 	    pool_class_of(work->op) != worker->class)
 		return -1;
+	flush_answers(worker, is_short);
 	work_answer_init(&answer, output_fd, work->output_limit);
 	if (functions[work->op] != NULL)
 		functions[work->op](&worker->context, work, &answer);
@@ -241,6 +258,7 @@ run_task(struct channel *channel, uint64_t task_id, const struct work *work,
 		work_refuse(&answer, SIGNED_TEMPORARY, "4.3.0",
 		    "this build has no such task");
 	rc = send_answer(channel, task_id, &answer);
+	flush_answers(worker, is_short);
 	/* A gpg that was killed may leave a home in which no other works. */
 	if (answer.outcome == SIGNED_TEMPORARY)
 		pgp_worker_spoiled(&worker->context);
@@ -267,7 +285,8 @@ on_work(struct channel *channel, const struct channel_frame *frame)
 	struct work work = WORK_OF(message);
 
 	work.content = content_of(message->content);
-	return run_task(channel, message->task_id, &work, -1);
+	return run_task(
+	    channel, message->task_id, &work, -1, message->is_short);
 }
 
 static int
@@ -281,7 +300,7 @@ on_work_file(struct channel *channel, const struct channel_frame *frame)
 		log_notice("%s", err.text);
 		return -1;
 	}
-	return run_task(channel, message->task_id, &work, frame->fds[1]);
+	return run_task(channel, message->task_id, &work, frame->fds[1], false);
 }
 
 static const struct channel_handler handlers[] = {
@@ -316,7 +335,8 @@ step_back(void)
 static int
 serve(enum pool_class class, int channel_fd)
 {
-	struct signer_worker worker = {.class = class, .loop = loop_new()};
+	struct signer_worker worker = {
+	    .class = class, .loop = loop_new(), .scratch_lock = -1};
 	struct channel_config config = {.loop = worker.loop,
 	    .self = ROLE_WORKER,
 	    .peer = ROLE_SIGNERD,
@@ -340,6 +360,7 @@ serve(enum pool_class class, int channel_fd)
 	smime_memo_free(worker.context.memo);
 	dkim_free(worker.context.dkim);
 	keyring_free(worker.context.keyring);
+	close_if_open(&worker.scratch_lock);
 	loop_free(worker.loop);
 	return 0;
 }

@@ -42,7 +42,11 @@ take_task(struct nest_worker *worker, uint64_t task_id)
 static int
 on_work(struct channel *channel, const struct channel_frame *frame)
 {
-	return take_task(channel_owner(channel), frame->message->work.task_id);
+	struct nest_worker *worker = channel_owner(channel);
+	const struct ipc_work *work = &frame->message->work;
+
+	worker->short_count += work->is_short;
+	return take_task(worker, work->task_id);
 }
 
 static int

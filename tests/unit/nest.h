@@ -9,7 +9,7 @@
 #include "common/spawner.h"
 
 #define NEST_WORKERS_MAX 16
-#define NEST_TASKS_MAX 4
+#define NEST_TASKS_MAX 16
 #define NEST_PID_FIRST 4000
 
 /* How workers are from now on. */
@@ -29,6 +29,7 @@ struct nest_worker {
 	/* Not answered yet, in order. */
 	uint64_t tasks[NEST_TASKS_MAX];
 	unsigned task_count;
+	unsigned short_count; /* that came as short ones, answered or not */
 };
 
 struct nest {

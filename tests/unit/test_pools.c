@@ -21,6 +21,8 @@
 #define LARGE_MIB 20
 #define LARGE_DEADLINE_MS (DEADLINE_MS + LARGE_MIB * 1000)
 #define IDLE_MS (10u * 60 * 1000)
+/* Short ones that a worker has at a time. */
+#define SHORT_ONES 8
 /* The test's own steps, on a busy machine. */
 #define SLACK_MS 5000
 
@@ -225,6 +227,15 @@ static void
 submit_small(struct fixture *f, struct job *job)
 {
 	*job = (struct job){.task = {.fd = -1}};
+	job->task.message.content = SLICE("mail");
+	job->task.message.size_octets = 4;
+	submit(f, job, WORK_PROTECT);
+}
+
+static void
+submit_short(struct fixture *f, struct job *job)
+{
+	*job = (struct job){.task = {.fd = -1, .is_short = true}};
 	job->task.message.content = SLICE("mail");
 	job->task.message.size_octets = 4;
 	submit(f, job, WORK_PROTECT);
@@ -462,6 +473,90 @@ test_dies(void)
 }
 
 static void
+test_short(void)
+{
+	struct fixture *f = set_up(1);
+	struct job jobs[SHORT_ONES + 1];
+	struct job longer;
+
+	for (unsigned i = 0; i < SHORT_ONES + 1; i++)
+		submit_short(f, &jobs[i]);
+	WAIT(f, tasks_of(f, 0) == SHORT_ONES);
+	is_u64(f->nest.workers[0].short_count, SHORT_ONES,
+	    "a worker has several short ones, and knows it");
+	ok(jobs[SHORT_ONES].task.worker == NULL, "but no more");
+	submit_small(f, &longer);
+	nest_answer(&f->nest.workers[0]);
+	WAIT(f, jobs[0].answers == 1);
+	ok(jobs[SHORT_ONES].task.worker != NULL, "until one is answered");
+	WAIT(f, tasks_of(f, 0) == SHORT_ONES);
+	while (tasks_of(f, 0) > 2)
+		nest_answer(&f->nest.workers[0]);
+	WAIT(f, jobs[SHORT_ONES - 2].answers == 1);
+	ok(longer.task.worker == NULL, "none that may take long is behind two");
+	nest_answer(&f->nest.workers[0]);
+	WAIT(f, tasks_of(f, 0) == 2);
+	ok(longer.task.worker != NULL, "but behind one");
+	submit_short(f, &jobs[0]);
+	channel_pair_turn(f->daemon.loop);
+	ok(jobs[0].task.worker == NULL, "and none is behind that one");
+	WAIT(f, jobs[0].answers == 1 || (answer_all(f), false));
+	is_int(jobs[0].outcome, SIGNED_DONE, "all are served");
+	tear_down(f);
+}
+
+/* Which of the short ones was at hand nobody knows: it is found out. */
+static void
+test_short_dies(void)
+{
+	struct fixture *f = set_up(1);
+	struct job jobs[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		submit_short(f, &jobs[i]);
+	WAIT(f, tasks_of(f, 0) == 3);
+	nest_end(&f->nest.workers[0]);
+	WAIT(f, tasks_of(f, 1) == 2);
+	is_u64(jobs[0].answers + jobs[1].answers + jobs[2].answers, 0,
+	    "of several short ones none is blamed for a death");
+	is_u64(f->nest.workers[1].short_count, 0, "now they are not short");
+	ok(jobs[2].task.worker == NULL, "and keep their order");
+	nest_answer(&f->nest.workers[1]);
+	WAIT(f, jobs[0].answers == 1 && tasks_of(f, 1) == 2);
+	is_int(jobs[0].outcome, SIGNED_DONE, "the first one was not it");
+	nest_end(&f->nest.workers[1]);
+	WAIT(f, jobs[1].answers == 1);
+	is_int(jobs[1].outcome, SIGNED_TEMPORARY, "but the second");
+	WAIT(f, tasks_of(f, 2) == 1);
+	nest_answer(&f->nest.workers[2]);
+	WAIT(f, jobs[2].answers == 1);
+	is_int(jobs[2].outcome, SIGNED_DONE, "and the third only behind it");
+	tear_down(f);
+}
+
+static void
+test_short_late(void)
+{
+	struct fixture *f = set_up(1);
+	struct job jobs[2];
+
+	submit_short(f, &jobs[0]);
+	submit_short(f, &jobs[1]);
+	WAIT(f, tasks_of(f, 0) == 2);
+	after(f, DEADLINE_MS + 1);
+	WAIT(f, f->nest.kills == 1);
+	WAIT(f, tasks_of(f, 1) == 2);
+	is_u64(jobs[0].answers + jobs[1].answers, 0,
+	    "nor is one blamed for what takes too long");
+	after(f, DEADLINE_MS + 1);
+	WAIT(f, jobs[0].answers == 1);
+	is_int(jobs[0].outcome, SIGNED_TEMPORARY, "until it is alone");
+	WAIT(f, jobs[1].answers == 1 || (answer_all(f), false));
+	is_int(jobs[1].outcome, SIGNED_DONE, "the other one is served");
+	tear_down(f);
+}
+
+static void
 test_breach(void)
 {
 	struct fixture *f = set_up(1);
@@ -509,6 +604,9 @@ main(void)
 	test_turns();
 	test_large();
 	test_dies();
+	test_short();
+	test_short_dies();
+	test_short_late();
 	test_breach();
 	test_idle();
 	return tap_done();
