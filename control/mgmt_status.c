@@ -315,6 +315,20 @@ check_certificate(struct health *health, const json_t *status)
 		    (long long)((until - now) / 86400));
 }
 
+/* What signerd's keys are wrapped with, and what that protects. */
+static void
+check_keys(struct health *health, const json_t *status)
+{
+	const json_t *facts =
+	    json_object_get(program_named(status, "signerd"), "facts");
+	const char *with =
+	    json_string_value(json_object_get(facts, "master_key"));
+
+	if (with != NULL)
+		add_check(health, "keys", true,
+		    "private keys are wrapped with %s", with);
+}
+
 static void
 check_settings(struct health *health, const struct confd *confd)
 {
@@ -357,6 +371,7 @@ answer_health(struct mgmt_ask *ask)
 	check_programs(&health, status);
 	check_alerts(&health, status);
 	check_certificate(&health, status);
+	check_keys(&health, status);
 	check_settings(&health, ask->confd);
 	check_disk(&health, ask->confd);
 	mgmt_reply(ask, health.is_bad ? MGMT_PROBLEMS : MGMT_DONE,

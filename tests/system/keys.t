@@ -468,8 +468,10 @@ def restart():
         before = rows_now()
         gw.restart()
         tap.equal(rows_now(), before, "all keys are there")
-        facts = gw.json("status")
-        tap.contains(str(facts), "master.key", "status says what wraps them")
+        tap.contains(str(gw.json("status")), "master.key",
+                     "status says what wraps them")
+        tap.contains(gw.run_cli("health").stdout, "private keys are wrapped "
+                     "with the file master.key beside them", "so does health")
         for name in key_files():
             if os.stat(name).st_mode & 0o077:
                 tap.fail(f"{name} is for its owner alone")

@@ -150,6 +150,7 @@ else:
 
 # ---- mailauth ----
 
+
 class Signer:
     """postern-signerd, with the test as its confd and its queued."""
 
