@@ -27,12 +27,15 @@ def manage(verb, **arguments):
     return answer["code"], json.loads(answer["body"])
 
 
-def start(worker, session, message, mechanism="PLAIN", client="127.0.0.1",
-          **more):
-    values = {"session_id": session, "mechanism": mechanism,
-              "has_initial": message is not None, "initial": message or b"",
-              "client": client, "is_tls": True, **BINDINGS, **more}
-    return worker.post("AUTH_START", **values)
+def attempt(session, message, mechanism="PLAIN", client="127.0.0.1", **more):
+    """The values of its AUTH_START."""
+    return {"session_id": session, "mechanism": mechanism,
+            "has_initial": message is not None, "initial": message or b"",
+            "client": client, "is_tls": True, **BINDINGS, **more}
+
+
+def start(worker, *words, **more):
+    return worker.post("AUTH_START", **attempt(*words, **more))
 
 
 def plain(user, password):
@@ -123,9 +126,10 @@ with tap.group("out of order"):
     again = start(worker, 2, plain("alice@example.org", PASSWORD))
     tap.equal(worker.take(again)["verdict"], OK, "another takes its place")
     # The hash of the first takes longer than reading the second.
-    one = start(worker, 3, plain("alice@example.org", "guess one"),
-                client="10.1.1.1")
-    two = worker.post("AUTH_STEP", session_id=3, response=b"x")
+    one, two = worker.post_all(
+        ("AUTH_START", attempt(3, plain("alice@example.org", "guess one"),
+                               client="10.1.1.1")),
+        ("AUTH_STEP", {"session_id": 3, "response": b"x"}))
     tap.equal(worker.take(two)["verdict"], BAD,
               "a step while the last is in work")
     tap.equal(worker.take(one)["verdict"], FAILED, "which has its own answer")

@@ -216,9 +216,17 @@ class Channel:
 
     def post(self, name, /, **values):
         """Asks; the number by which take() finds the answer."""
-        number, self._next_id = self._next_id, self._next_id + 1
-        self.send_raw(self.frame(name, _id=number, **values))
+        [number] = self.post_all((name, values))
         return number
+
+    def post_all(self, *questions):
+        """The same of several (name, values), which come in one piece: none
+        is answered before the last is there."""
+        first, self._next_id = self._next_id, self._next_id + len(questions)
+        self.send_raw(b"".join(
+            self.frame(name, _id=first + i, **values)
+            for i, (name, values) in enumerate(questions)))
+        return range(first, self._next_id)
 
     def take(self, number, timeout=tap.PATIENCE_S):
         """The values of the answer with that number."""
