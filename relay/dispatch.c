@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Destinations and their deliveries in memory.
+ * Deliveries in memory: those that wait for a destination, those that are out,
+ * and claims.
  * Runs in: postern-queued.  Trusts: its callers.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/err.h"
-#include "relay/dispatch.h"
+#include "relay/dispatch_parts.h"
 
-#define BUCKETS 4096
-/* A destination begins with this many at once (Postfix's number). */
-#define CONCURRENCY_FIRST 5
 /* Deliveries waiting in memory; the rest is on disk. */
 #define WAITING_MAX 20000
 /*
@@ -21,56 +19,6 @@
 #define ROOM_PART 4
 #define DESTINATION_WAITING_MAX 4000
 #define DESTINATION_WAITING_MIN 16
-/* A destination that was down is remembered this long when nothing waits. */
-#define REMEMBER_MS (10 * 60 * 1000)
-
-struct destination {
-	char *key;
-	struct destination *next_bucket;
-	struct delivery *first; /* waiting */
-	struct delivery **last;
-	size_t waiting;
-	size_t active;
-	unsigned limit;           /* at once, now */
-	unsigned successes;       /* since the limit last changed */
-	int64_t blocked_until_ms; /* 0: not blocked */
-	bool is_probing;          /* one is out to see whether it is back */
-	bool is_ready;            /* in the ring */
-	bool is_short;            /* something for it was left on disk */
-	struct destination *next_ready;
-};
-
-struct job {
-	struct delivery *delivery; /* NULL: free */
-	int64_t since_ms;
-	uint32_t round;
-	uint32_t next_free; /* slot + 1 */
-};
-
-/* A message id that is in memory, with how many of its deliveries. */
-struct known {
-	struct delivery *delivery;
-	struct known *next;
-};
-
-/* Messages that share one of these are touched together. */
-#define MARKS 65536
-
-struct dispatch {
-	struct destination *buckets[BUCKETS];
-	struct destination *ready_first;
-	struct destination **ready_last;
-	struct known *known[BUCKETS];
-	struct job *jobs;
-	uint32_t job_slots;
-	uint32_t job_free;
-	size_t waiting;
-	size_t active;
-	unsigned limit;
-	bool has_relief; /* one that was short has room again */
-	uint32_t mark;
-	uint32_t touched[MARKS]; /* the mark at the last touch */
-};
 
 struct dispatch *
 dispatch_new(void)
@@ -78,7 +26,7 @@ dispatch_new(void)
 	struct dispatch *dispatch = xcalloc(1, sizeof(*dispatch));
 
 	dispatch->ready_last = &dispatch->ready_first;
-	dispatch->limit = CONCURRENCY_FIRST;
+	dispatch->limit = DISPATCH_FIRST_LIMIT;
 	return dispatch;
 }
 
@@ -86,187 +34,6 @@ void
 dispatch_set_limit(struct dispatch *dispatch, unsigned limit)
 {
 	dispatch->limit = limit;
-}
-
-/* ---- destinations ---- */
-
-static size_t
-hash_text(const char *text)
-{
-	uint32_t hash = 2166136261u;
-
-	for (; *text != '\0'; text++)
-		hash = (hash ^ (unsigned char)*text) * 16777619u;
-	return hash % BUCKETS;
-}
-
-static struct destination *
-find_destination(struct dispatch *dispatch, const char *key)
-{
-	struct destination *at = dispatch->buckets[hash_text(key)];
-
-	while (at != NULL && strcmp(at->key, key) != 0)
-		at = at->next_bucket;
-	return at;
-}
-
-static struct destination *
-get_destination(struct dispatch *dispatch, const char *key)
-{
-	struct destination *destination = find_destination(dispatch, key);
-	struct destination **bucket;
-
-	if (destination != NULL)
-		return destination;
-	bucket = &dispatch->buckets[hash_text(key)];
-	destination = xcalloc(1, sizeof(*destination));
-	destination->key = xstrdup(key);
-	destination->last = &destination->first;
-	destination->limit = dispatch->limit < CONCURRENCY_FIRST
-				 ? dispatch->limit
-				 : CONCURRENCY_FIRST;
-	destination->next_bucket = *bucket;
-	*bucket = destination;
-	return destination;
-}
-
-static bool
-is_idle(const struct destination *destination)
-{
-	return destination->waiting == 0 && destination->active == 0 &&
-	       !destination->is_ready;
-}
-
-static void
-unlink_destination(struct destination **at)
-{
-	struct destination *destination = *at;
-
-	*at = destination->next_bucket;
-	free(destination->key);
-	free(destination);
-}
-
-/* A destination with nothing to do and nothing to remember is forgotten. */
-static void
-forget_if_idle(struct dispatch *dispatch, struct destination *destination)
-{
-	struct destination **at;
-
-	if (!is_idle(destination) || destination->blocked_until_ms != 0)
-		return;
-	at = &dispatch->buckets[hash_text(destination->key)];
-	while (*at != destination)
-		at = &(*at)->next_bucket;
-	unlink_destination(at);
-}
-
-static void
-make_ready(struct dispatch *dispatch, struct destination *destination)
-{
-	if (destination->is_ready || destination->waiting == 0)
-		return;
-	destination->is_ready = true;
-	destination->next_ready = NULL;
-	*dispatch->ready_last = destination;
-	dispatch->ready_last = &destination->next_ready;
-}
-
-static bool
-may_start(const struct destination *destination, int64_t now_ms)
-{
-	if (destination->waiting == 0)
-		return false;
-	if (destination->blocked_until_ms != 0)
-		return now_ms >= destination->blocked_until_ms &&
-		       !destination->is_probing;
-	return destination->active < destination->limit;
-}
-
-/* ---- what is in memory ---- */
-
-static struct known **
-known_bucket(struct dispatch *dispatch, uint64_t message_id)
-{
-	return &dispatch->known[(message_id ^ message_id >> 20) % BUCKETS];
-}
-
-static void
-remember(struct dispatch *dispatch, struct delivery *delivery)
-{
-	struct known **bucket = known_bucket(dispatch, delivery->message->id);
-	struct known *known = xmalloc(sizeof(*known));
-
-	known->delivery = delivery;
-	known->next = *bucket;
-	*bucket = known;
-}
-
-/* Ids that are made one after the other lie apart (Fibonacci hashing). */
-static size_t
-mark_slot(uint64_t message_id)
-{
-	return (size_t)(message_id * 11400714819323198485u >> 32) % MARKS;
-}
-
-uint32_t
-dispatch_mark(struct dispatch *dispatch)
-{
-	return ++dispatch->mark;
-}
-
-void
-dispatch_touch(struct dispatch *dispatch, uint64_t message_id)
-{
-	dispatch->touched[mark_slot(message_id)] = dispatch->mark;
-}
-
-bool
-dispatch_is_touched(
-    const struct dispatch *dispatch, uint64_t message_id, uint32_t mark)
-{
-	return dispatch->touched[mark_slot(message_id)] >= mark;
-}
-
-static void
-forget(struct dispatch *dispatch, const struct delivery *delivery)
-{
-	struct known **at = known_bucket(dispatch, delivery->message->id);
-	struct known *known;
-
-	dispatch_touch(dispatch, delivery->message->id);
-	while ((*at)->delivery != delivery)
-		at = &(*at)->next;
-	known = *at;
-	*at = known->next;
-	free(known);
-}
-
-bool
-dispatch_knows(struct dispatch *dispatch, uint64_t message_id, uint32_t number)
-{
-	const struct known *at = *known_bucket(dispatch, message_id);
-
-	for (; at != NULL; at = at->next) {
-		const struct delivery *delivery = at->delivery;
-
-		if (delivery->message->id != message_id)
-			continue;
-		for (size_t i = 0; i < delivery->number_count; i++)
-			if (delivery->numbers[i] == number)
-				return true;
-	}
-	return false;
-}
-
-struct queue_message *
-dispatch_message(struct dispatch *dispatch, uint64_t message_id)
-{
-	const struct known *at = *known_bucket(dispatch, message_id);
-
-	while (at != NULL && at->delivery->message->id != message_id)
-		at = at->next;
-	return at != NULL ? at->delivery->message : NULL;
 }
 
 /* ---- deliveries ---- */
@@ -299,7 +66,7 @@ dispatch_claim(struct dispatch *dispatch, struct queue_message *message)
 
 	for (size_t i = 0; i < message->recipient_count; i++)
 		claim->numbers[i] = message->recipients[i].number;
-	remember(dispatch, claim);
+	known_remember(dispatch, claim);
 	return claim;
 }
 
@@ -310,7 +77,7 @@ dispatch_claim_some(struct dispatch *dispatch, struct queue_message *message,
 	struct delivery *claim = new_delivery(message, count);
 
 	memcpy(claim->numbers, numbers, count * sizeof(*numbers));
-	remember(dispatch, claim);
+	known_remember(dispatch, claim);
 	return claim;
 }
 
@@ -319,7 +86,7 @@ dispatch_add(struct dispatch *dispatch, struct queue_message *message,
     const char *domain, const char *key, const uint32_t *numbers,
     size_t number_count)
 {
-	struct destination *destination = get_destination(dispatch, key);
+	struct destination *destination = destination_get(dispatch, key);
 	struct delivery *delivery = new_delivery(message, number_count);
 
 	delivery->destination = destination;
@@ -330,8 +97,8 @@ dispatch_add(struct dispatch *dispatch, struct queue_message *message,
 	destination->last = &delivery->next;
 	destination->waiting++;
 	dispatch->waiting++;
-	remember(dispatch, delivery);
-	make_ready(dispatch, destination);
+	known_remember(dispatch, delivery);
+	destination_make_ready(dispatch, destination);
 	return delivery;
 }
 
@@ -385,7 +152,7 @@ put_first(struct dispatch *dispatch, struct delivery *delivery)
 		destination->last = &delivery->next;
 	destination->waiting++;
 	dispatch->waiting++;
-	make_ready(dispatch, destination);
+	destination_make_ready(dispatch, destination);
 }
 
 static void
@@ -459,12 +226,12 @@ dispatch_next(struct dispatch *dispatch, int64_t now_ms)
 		if (dispatch->ready_first == NULL)
 			dispatch->ready_last = &dispatch->ready_first;
 		destination->is_ready = false;
-		if (!may_start(destination, now_ms))
+		if (!destination_may_start(destination, now_ms))
 			continue; /* ready again when one is done */
 		delivery = take_first(dispatch, destination);
 		start_job(dispatch, delivery, now_ms);
 		destination->is_probing = destination->blocked_until_ms != 0;
-		make_ready(dispatch, destination);
+		destination_make_ready(dispatch, destination);
 		return delivery;
 	}
 	return NULL;
@@ -495,27 +262,7 @@ dispatch_return_all(struct dispatch *dispatch)
 			dispatch_return(dispatch, dispatch->jobs[i].delivery);
 }
 
-/* ---- what a destination learns ---- */
-
-/* One more at once after as many successes as run at once now. */
-static void
-learn_success(struct dispatch *dispatch, struct destination *destination)
-{
-	destination->blocked_until_ms = 0;
-	if (++destination->successes < destination->limit ||
-	    destination->limit >= dispatch->limit)
-		return;
-	destination->limit++;
-	destination->successes = 0;
-}
-
-static void
-learn_failure(struct destination *destination)
-{
-	destination->successes = 0;
-	if (destination->limit > 1)
-		destination->limit--;
-}
+/* ---- what comes back ---- */
 
 void
 dispatch_done(struct dispatch *dispatch, struct delivery *delivery,
@@ -529,11 +276,11 @@ dispatch_done(struct dispatch *dispatch, struct delivery *delivery,
 	end_job(dispatch, delivery);
 	switch (verdict) {
 	case DISPATCH_TAKEN:
-		learn_success(dispatch, destination);
+		destination_learn_success(dispatch, destination);
 		break;
 	case DISPATCH_REFUSED:
 		destination->blocked_until_ms = 0; /* it answers */
-		learn_failure(destination);
+		destination_learn_failure(destination);
 		break;
 	case DISPATCH_HOST_DOWN:
 		destination->limit = 1;
@@ -542,71 +289,15 @@ dispatch_done(struct dispatch *dispatch, struct delivery *delivery,
 		break;
 	}
 	delivery->destination = NULL;
-	make_ready(dispatch, destination);
-	forget_if_idle(dispatch, destination);
+	destination_make_ready(dispatch, destination);
+	destination_forget_if_idle(dispatch, destination);
 }
 
 void
 dispatch_forget(struct dispatch *dispatch, struct delivery *delivery)
 {
-	forget(dispatch, delivery);
+	known_forget(dispatch, delivery);
 	delivery_free(delivery);
-}
-
-int64_t
-dispatch_blocked_until(
-    struct dispatch *dispatch, const char *key, int64_t now_ms)
-{
-	const struct destination *destination = find_destination(dispatch, key);
-
-	if (destination == NULL || destination->blocked_until_ms <= now_ms)
-		return 0;
-	return destination->blocked_until_ms;
-}
-
-static void
-unblock(struct dispatch *dispatch, struct destination *destination)
-{
-	if (destination->blocked_until_ms != 0)
-		destination->blocked_until_ms = 1; /* long ago: try one */
-	make_ready(dispatch, destination);
-}
-
-void
-dispatch_unblock(struct dispatch *dispatch, const char *key)
-{
-	struct destination *destination;
-
-	if (key != NULL) {
-		if ((destination = find_destination(dispatch, key)) != NULL)
-			unblock(dispatch, destination);
-		return;
-	}
-	for (size_t i = 0; i < BUCKETS; i++)
-		for (destination = dispatch->buckets[i]; destination != NULL;
-		     destination = destination->next_bucket)
-			unblock(dispatch, destination);
-}
-
-void
-dispatch_wake(struct dispatch *dispatch, int64_t now_ms)
-{
-	for (size_t i = 0; i < BUCKETS; i++) {
-		struct destination **at = &dispatch->buckets[i];
-
-		while (*at != NULL) {
-			struct destination *destination = *at;
-
-			if (may_start(destination, now_ms))
-				make_ready(dispatch, destination);
-			if (is_idle(destination) &&
-			    destination->blocked_until_ms + REMEMBER_MS <=
-				now_ms)
-				unlink_destination(at);
-			else
-				at = &destination->next_bucket;
-		}
-	}
 }
 
 struct delivery *
@@ -614,7 +305,7 @@ dispatch_take_blocked(struct dispatch *dispatch, int64_t now_ms, size_t limit)
 {
 	struct delivery *taken = NULL;
 
-	for (size_t i = 0; i < BUCKETS && limit > 0; i++) {
+	for (size_t i = 0; i < DISPATCH_BUCKETS && limit > 0; i++) {
 		struct destination *at = dispatch->buckets[i];
 
 		for (; at != NULL && limit > 0; at = at->next_bucket)
@@ -650,7 +341,7 @@ remove_from(struct dispatch *dispatch, struct destination *destination,
 		}
 		*at = delivery->next;
 		count_down(dispatch, destination);
-		forget(dispatch, delivery);
+		known_forget(dispatch, delivery);
 		delivery_free(delivery);
 	}
 }
@@ -697,7 +388,7 @@ dispatch_active(const struct dispatch *dispatch)
 size_t
 dispatch_room(struct dispatch *dispatch, const char *key)
 {
-	struct destination *destination = find_destination(dispatch, key);
+	struct destination *destination = destination_find(dispatch, key);
 	size_t most = share(dispatch);
 
 	if (destination == NULL)
@@ -738,7 +429,7 @@ dispatch_free(struct dispatch *dispatch)
 	for (uint32_t i = 0; i < dispatch->job_slots; i++)
 		if (dispatch->jobs[i].delivery != NULL)
 			delivery_free(dispatch->jobs[i].delivery);
-	for (size_t i = 0; i < BUCKETS; i++) {
+	for (size_t i = 0; i < DISPATCH_BUCKETS; i++) {
 		while (dispatch->known[i] != NULL) {
 			struct known *known = dispatch->known[i];
 

@@ -7,7 +7,9 @@ fuzz_dsn_SOURCES = $(dsn_SOURCES)
 
 queue_store_SOURCES = relay/queue_message.c relay/queue_protection.c \
 	relay/queue_store.c relay/queue_store_sign.c
-queue_SOURCES = relay/dispatch.c relay/queue_filter.c relay/queue_writer.c \
+dispatch_SOURCES = relay/dispatch.c relay/dispatch_destination.c \
+	relay/dispatch_known.c
+queue_SOURCES = $(dispatch_SOURCES) relay/queue_filter.c relay/queue_writer.c \
 	relay/schedule.c $(queue_store_SOURCES) \
 	relay/spool_file.c relay/spool_stream.c relay/submission.c
 PROGRAMS += postern-queued

@@ -11,7 +11,7 @@ test_spawner_SOURCES = tests/unit/nest.c tests/unit/channel_pair.c
 queued_world_SOURCES = tests/unit/queued_world.c tests/unit/channel_pair.c \
 	$(filter-out relay/queued.c relay/queue_admin%.c,\
 	$(postern-queued_SOURCES))
-test_dispatch_SOURCES = relay/dispatch.c relay/queue_message.c \
+test_dispatch_SOURCES = $(dispatch_SOURCES) relay/queue_message.c \
 	relay/queue_protection.c
 test_schedule_SOURCES = relay/schedule.c
 test_submission_SOURCES = relay/submission.c relay/queue_message.c \
