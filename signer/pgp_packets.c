@@ -246,6 +246,41 @@ public_end(struct slice body, unsigned algorithm)
 	}
 }
 
+/*
+ * One signature by an RSA key of 16384 bits takes GnuPG 10 s to look at where
+ * its exponent is as long, and a key has many on itself.  Of DSA and ElGamal
+ * nobody makes longer ones than these.
+ */
+#define RSA_BITS_MAX 8192
+#define RSA_EXPONENT_BITS_MAX 64
+#define PRIME_BITS_MAX 4096
+#define SUBGROUP_BITS_MAX 512
+
+/* The public part is whole. */
+static bool
+takes_too_long(struct slice body, unsigned algorithm)
+{
+	const bool is_rsa = algorithm <= ALGORITHM_RSA_SIGN;
+	const unsigned count = is_rsa                           ? 2
+			       : algorithm == ALGORITHM_ELGAMAL ? 3
+			       : algorithm == ALGORITHM_DSA     ? 4
+								: 0;
+	size_t at = 6;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t most = is_rsa ? RSA_BITS_MAX : PRIME_BITS_MAX;
+
+		if (i == 1 && is_rsa)
+			most = RSA_EXPONENT_BITS_MAX;
+		else if (i == 1 && algorithm == ALGORITHM_DSA)
+			most = SUBGROUP_BITS_MAX;
+		if (number(body, at, 2) > most)
+			return true;
+		at = skip_integer(body, at);
+	}
+	return false;
+}
+
 /* RFC 9580 §5.5.4.2: SHA-1 of 0x99, a length and the public part. */
 static void
 fingerprint(struct slice public, struct pgp_key_packet *key_r)
@@ -309,6 +344,9 @@ pgp_key_packet_read(const struct pgp_packet *packet,
 	if (end == 0 || (!is_secret && end != body.n) || end > UINT16_MAX)
 		return err_set(err, "a key is damaged, or of algorithm %u",
 		    key_r->algorithm);
+	if (takes_too_long(body, key_r->algorithm))
+		return err_set(err, "a key takes too long to use: it has a "
+				    "number of too many bits");
 	if (key_r->algorithm <= ALGORITHM_DSA)
 		key_r->bits = (unsigned)number(body, 6, 2);
 	fingerprint((struct slice){body.p, end}, key_r);

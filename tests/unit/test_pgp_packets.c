@@ -235,6 +235,58 @@ test_flood(void)
 	buf_clear(&many);
 }
 
+/* Keys of integers of so many bits. */
+static const struct {
+	const char *what;
+	unsigned algorithm;
+	unsigned bits[4];
+	bool is_taken;
+} key_rows[] = {
+    {"RSA", 1, {4096, 17}, true},
+    {"RSA with a long modulus", 1, {8193, 17}, false},
+    {"RSA with a long exponent", 1, {2048, 2047}, false},
+    {"RSA to sign with, with a long modulus", 3, {16384, 17}, false},
+    {"ElGamal", 16, {4096, 3, 4096}, true},
+    {"ElGamal with a long prime", 16, {8192, 3, 4096}, false},
+    {"DSA", 17, {3072, 256, 3072, 3072}, true},
+    {"DSA with a large subgroup", 17, {3072, 1024, 3072, 3072}, false},
+    {"DSA with a long number", 17, {3072, 256, 3072, 16384}, false},
+};
+
+static void
+test_keys(void)
+{
+	static const char octets[2048];
+	struct pgp_key_shape shape;
+	struct buf key, body;
+	struct err err;
+
+	buf_init(&key, 65536);
+	buf_init(&body, 65536);
+	for (size_t i = 0; i < sizeof(key_rows) / sizeof(key_rows[0]); i++) {
+		buf_reset(&key);
+		buf_reset(&body);
+		(void)buf_add(&body, "\4\1\1\1\1", 5);
+		(void)buf_add_char(&body, (char)key_rows[i].algorithm);
+		for (size_t j = 0; j < 4 && key_rows[i].bits[j] > 0; j++) {
+			const unsigned bits = key_rows[i].bits[j];
+
+			(void)buf_add_char(&body, (char)(bits >> 8));
+			(void)buf_add_char(&body, (char)(bits & 255));
+			(void)buf_add(&body, octets, (bits + 7) / 8);
+		}
+		(void)buf_add(&key, "\x99", 1);
+		(void)buf_add_char(&key, (char)(body.n >> 8));
+		(void)buf_add_char(&key, (char)(body.n & 255));
+		(void)buf_add_slice(&key, buf_slice(&body));
+		is_int(pgp_key_shape_read(buf_slice(&key), &shape, &err),
+		    key_rows[i].is_taken ? 0 : -1, "a key: %s",
+		    key_rows[i].what);
+	}
+	buf_clear(&key);
+	buf_clear(&body);
+}
+
 int
 main(void)
 {
@@ -243,5 +295,6 @@ main(void)
 	test_shapes();
 	test_filter();
 	test_flood();
+	test_keys();
 	return tap_done();
 }
