@@ -25,6 +25,8 @@
 #include "signer/pgp_home.h"
 
 #define HOME_PREFIX "pgp."
+/* GnuPG's folders are two levels deep. */
+#define HOME_DEPTH 2
 
 /* Old enough to be locked by its owner if there is one. */
 #define HOME_AGE_S 60
@@ -165,7 +167,6 @@ write_file(const struct pgp_home *home, const char *name, const char *text,
 	return n == (ssize_t)strlen(text) ? 0 : -1;
 }
 
-/* GnuPG's folders are two levels deep. */
 static void
 remove_dir(int parent, const char *name, int depth)
 {
@@ -213,10 +214,11 @@ is_abandoned(int parent, const char *name)
 	return true;
 }
 
+/* What is abandoned there goes, with that many levels of folders in it. */
 static void
-sweep(const char *scratch_dir)
+sweep(const char *parent, int depth)
 {
-	DIR *dir = opendir(scratch_dir);
+	DIR *dir = opendir(parent);
 	const struct dirent *entry;
 
 	if (dir == NULL)
@@ -225,8 +227,35 @@ sweep(const char *scratch_dir)
 		if (strncmp(entry->d_name, HOME_PREFIX, strlen(HOME_PREFIX)) ==
 			0 &&
 		    is_abandoned(dirfd(dir), entry->d_name))
-			remove_dir(dirfd(dir), entry->d_name, 2);
+			remove_dir(dirfd(dir), entry->d_name, depth);
 	(void)closedir(dir);
+}
+
+/* A new folder there, with a name that sweep() knows. */
+static int
+make_dir(const char *parent, char *path_r, size_t size, struct err *err)
+{
+	const int n =
+	    snprintf(path_r, size, "%s/" HOME_PREFIX "XXXXXX", parent);
+
+	if (n > 0 && (size_t)n < size && mkdtemp(path_r) != NULL)
+		return 0;
+	return err_set(err, "cannot make a folder for GnuPG in %s: %s", parent,
+	    strerror(errno));
+}
+
+int
+pgp_home_scratch(const char *parent, char *path_r, size_t size, struct err *err)
+{
+	int lock;
+
+	sweep(parent, HOME_DEPTH + 1);
+	if (make_dir(parent, path_r, size, err) == -1)
+		return -1;
+	if ((lock = lock_home(AT_FDCWD, path_r)) == -1)
+		return err_set(
+		    err, "cannot lock %s: %s", path_r, strerror(errno));
+	return lock;
 }
 
 /* ---- the agent ---- */
@@ -484,13 +513,10 @@ pgp_home_new(const char *scratch_dir, struct pgp_home **home_r, struct err *err)
 	struct pgp_home *home = xcalloc(1, sizeof(*home));
 	char dir[400];
 
-	sweep(scratch_dir);
-	if (snprintf(dir, sizeof(dir), "%s/" HOME_PREFIX "XXXXXX",
-		scratch_dir) >= (int)sizeof(dir) ||
-	    mkdtemp(dir) == NULL) {
+	sweep(scratch_dir, HOME_DEPTH);
+	if (make_dir(scratch_dir, dir, sizeof(dir), err) == -1) {
 		free(home);
-		return err_set(err, "cannot make a home for GnuPG in %s: %s",
-		    scratch_dir, strerror(errno));
+		return -1;
 	}
 	home->dir = xstrdup(dir);
 	home->lock = lock_home(AT_FDCWD, dir);
@@ -514,7 +540,7 @@ pgp_home_free(struct pgp_home *home)
 	stop_agent(home);
 	if (home->socket_path != NULL)
 		(void)unlink(home->socket_path);
-	remove_dir(AT_FDCWD, home->dir, 2);
+	remove_dir(AT_FDCWD, home->dir, HOME_DEPTH);
 	close_if_open(&home->lock);
 	free(home->socket_path);
 	free(home->dir);

@@ -27,6 +27,15 @@ struct pgp_home;
 int pgp_start(struct err *err);
 
 /*
+ * A scratch folder for this process alone below that one: who then confines
+ * itself to it finds no home of another process.  Folders that ended processes
+ * left are removed.  Returns a descriptor that locks it, to be kept as long as
+ * it is used, or -1.
+ */
+int pgp_home_scratch(
+    const char *parent, char *path_r, size_t size, struct err *err);
+
+/*
  * A new home with its agent.  Homes that killed workers left in that folder
  * are removed: what is in them opens with words alone that are not there.
  */

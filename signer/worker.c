@@ -46,8 +46,9 @@ struct signer_worker {
 	char token_module[FOLDER_SIZE]; /* PKCS #11; "": none */
 	char token_folder[FOLDER_SIZE];
 	char scratch[FOLDER_SIZE]; /* "": its class runs no gpg */
-	bool is_ready;             /* has its secret and is confined */
-	uint64_t held_since_ms;    /* the first answer that was not sent yet */
+	int scratch_lock;
+	bool is_ready;          /* has its secret and is confined */
+	uint64_t held_since_ms; /* the first answer that was not sent yet */
 };
 
 static work_fn *const functions[WORK_OP_COUNT] = {
@@ -67,28 +68,25 @@ static bool runs_gpg(enum pool_class class)
 }
 
 /*
- * Beside the folder of all classes' keys; GnuPG's homes are made in it.  Each
- * class has its own, and is confined to it: who reads hostile mail finds
- * nothing there of who signs.
+ * Beside the folder of all classes' keys.  GnuPG's homes are made in a folder
+ * of this process, to which it is confined: one that hostile mail took over
+ * finds nothing there of one that signs, nor of another's mail.  The folder is
+ * removed by a later worker.
  */
 static int
-find_scratch(struct signer_worker *worker)
+find_scratch(struct signer_worker *worker, struct err *err)
 {
-	char path[FOLDER_SIZE + 32];
+	char path[FOLDER_SIZE + 16];
 	char real[PATH_MAX];
-	const int n =
-	    snprintf(path, sizeof(path), "%s/../../scratch", worker->folder);
 
-	if (mkdir(path, 0700) == -1 && errno != EEXIST)
-		return -1;
-	(void)snprintf(path + n, sizeof(path) - (size_t)n, "/%s",
-	    pool_class_name(worker->class));
+	(void)snprintf(path, sizeof(path), "%s/../../scratch", worker->folder);
 	if ((mkdir(path, 0700) == -1 && errno != EEXIST) ||
 	    realpath(path, real) == NULL)
-		return -1;
+		return err_set(err, "no folder for GnuPG: %s", strerror(errno));
+	worker->scratch_lock = pgp_home_scratch(
+	    real, worker->scratch, sizeof(worker->scratch), err);
 	worker->context.scratch_dir = worker->scratch;
-	return slice_copy(
-	    slice_of(real), worker->scratch, sizeof(worker->scratch));
+	return worker->scratch_lock == -1 ? -1 : 0;
 }
 
 /*
@@ -123,8 +121,8 @@ confine_class(struct signer_worker *worker, struct err *err)
 		return confine_with_token(worker, err);
 	if (!runs_gpg(worker->class))
 		return confine(&confinement, worker->folder, err);
-	if (find_scratch(worker) == -1)
-		return err_set(err, "no folder for GnuPG: %s", strerror(errno));
+	if (find_scratch(worker, err) == -1)
+		return -1;
 	/* While more may be read: GPGME asks gpgconf where gpg is. */
 	if (pgp_start(err) == -1)
 		return -1;
@@ -337,7 +335,8 @@ step_back(void)
 static int
 serve(enum pool_class class, int channel_fd)
 {
-	struct signer_worker worker = {.class = class, .loop = loop_new()};
+	struct signer_worker worker = {
+	    .class = class, .loop = loop_new(), .scratch_lock = -1};
 	struct channel_config config = {.loop = worker.loop,
 	    .self = ROLE_WORKER,
 	    .peer = ROLE_SIGNERD,
@@ -361,6 +360,7 @@ serve(enum pool_class class, int channel_fd)
 	smime_memo_free(worker.context.memo);
 	dkim_free(worker.context.dkim);
 	keyring_free(worker.context.keyring);
+	close_if_open(&worker.scratch_lock);
 	loop_free(worker.loop);
 	return 0;
 }
