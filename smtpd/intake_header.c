@@ -207,9 +207,11 @@ static bool
 is_dropped(const struct session *session, const struct header *header,
     const struct header_field *field)
 {
-	if (is_submission(session))
-		return field->name == HDR_BCC || field->name == HDR_RESENT_BCC;
-	if (session->login != NULL || session->is_trusted)
+	if (is_submission(session) &&
+	    (field->name == HDR_BCC || field->name == HDR_RESENT_BCC))
+		return true;
+	/* A filter gives mail back with what we wrote into it before. */
+	if (session->login == NULL && session->is_trusted)
 		return false;
 	return forged_field(header_field_name(header, field),
 	    header_field_value(header, field),

@@ -391,6 +391,12 @@ def incoming():
                b"smime=pass" not in m.header, "what was forged is out")
         tap.equal(gw.program("signerd")["jobs_total"], before,
                   "and the signer was not asked")
+        made = FORGED.encode() + letter(ANNA, sender=NINA)
+        tap.equal(submit(ANNA, made, "nina").code, 250,
+                  "from somebody logged in")
+        [m] = s.inner.take()
+        tap.ok(b"X-Postern-Crypto" not in m.header and
+               b"smime=pass" not in m.header, "it is out, too")
 
 
 def tamper(what, sealed, sender):
