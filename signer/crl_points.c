@@ -52,19 +52,23 @@ end(const struct key_call *call)
 }
 
 static void
-put(struct crls *crls, struct slice url, struct slice issuers, int64_t now_s)
+put(struct crls *crls, struct slice url, struct slice others,
+    struct slice issuers, int64_t now_s)
 {
 	char text[TRUST_URL_MAX + 1];
+	const struct crl_place place = {
+	    .url = text, .others = others, .issuers = issuers};
 	struct err err;
 
 	/* The built-in CA's list is here before it is there. */
 	if (!trust_is_web_url(url) || issuers.n > KEY_FILE_MAX ||
+	    others.n >= TRUST_OTHERS_SIZE ||
 	    slice_equals(url, slice_of(daemon_settings(crls->signerd->daemon)
 					   ->crypto_ca_crl_url)) ||
 	    slice_copy(url, text, sizeof(text)) == -1)
 		return;
-	if (keystore_put_source(crls->signerd->keystore, text, false, now_s,
-		issuers, &err) != CHANGE_DONE)
+	if (keystore_put_source(crls->signerd->keystore, &place, false, now_s,
+		&err) != CHANGE_DONE)
 		log_notice("%s: %s", text, err.text);
 }
 
@@ -74,11 +78,14 @@ on_points(struct key_call *call, const struct key_answer *answer)
 	const struct crl_look *look = call->context;
 	struct ipc_list parts = answer->parts.parts;
 	struct ipc_record_part url;
+	struct ipc_record_part others;
 	struct ipc_record_part issuers;
 
 	while (look->crls != NULL && ipc_part_next(&parts, &url) &&
+	       ipc_part_next(&parts, &others) &&
 	       ipc_part_next(&parts, &issuers))
-		put(look->crls, url.data, issuers.data, call->now_s);
+		put(look->crls, url.data, others.data, issuers.data,
+		    call->now_s);
 	end(call);
 	return MANAGE_LATER;
 }

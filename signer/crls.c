@@ -6,7 +6,8 @@
  *
  *	place       asked again
  *	has a list  a quarter of its life before its end, a day at most
- *	fails       after 5 minutes, doubled each time, a day at most
+ *	fails       at once where else the certificate has the list, then
+ *	            after 5 minutes, doubled each time, a day at most
  *	is asked by hand while it is being asked
  *	            once more, when that has ended: the answer would be older
  *	            than the question
@@ -21,6 +22,7 @@
 #include "signer/crls_state.h"
 #include "signer/key_admin.h"
 #include "signer/signerd.h"
+#include "signer/trust_x509.h"
 
 #define AHEAD_MAX_S 86400
 /* A list that its server does not renew is not asked for all the time. */
@@ -47,6 +49,10 @@ struct crl_get {
 	struct manage_request *request; /* who waits for it, or NULL */
 	struct manage_request *later;   /* who came meanwhile, or NULL */
 	char url[TRUST_URL_MAX + 1];
+	/* Where it is asked for now: there, or at another of its places. */
+	char asked[TRUST_URL_MAX + 1];
+	size_t others;    /* so many were asked */
+	char reason[256]; /* of the first one */
 };
 
 static void
@@ -131,6 +137,23 @@ due_after(const struct key_crl *crl, int64_t now_s)
 	return due > now_s + pause ? due : now_s + pause;
 }
 
+static bool ask(struct crl_get *get);
+
+/* Who asks by hand for one place is told of that. */
+static bool
+ask_other(struct crl_get *get, const char *reason)
+{
+	if (get->crls == NULL || get->request != NULL ||
+	    get->others == TRUST_POINTS_MAX - 1 ||
+	    keystore_source_other(get->crls->signerd->keystore, get->url,
+		get->others, get->asked) == -1 ||
+	    !trust_is_web_url(slice_of(get->asked)))
+		return false;
+	if (get->others++ == 0)
+		(void)snprintf(get->reason, sizeof(get->reason), "%s", reason);
+	return ask(get);
+}
+
 static void
 failed(struct crl_get *get, const char *reason)
 {
@@ -140,7 +163,12 @@ failed(struct crl_get *get, const char *reason)
 	unsigned failures;
 	struct err err;
 
-	log_notice("no list of revoked certificates from %s: %s", url, reason);
+	log_notice(
+	    "no list of revoked certificates from %s: %s", get->asked, reason);
+	if (ask_other(get, reason))
+		return;
+	if (get->others > 0)
+		reason = get->reason;
 	if (get->crls != NULL) {
 		struct keystore *keystore = get->crls->signerd->keystore;
 
@@ -170,8 +198,8 @@ note_source(const struct crl_get *get, const struct key_crl *crl)
 	enum keystore_change change = CHANGE_DONE;
 
 	if (get->request != NULL)
-		change = keystore_put_source(
-		    keystore, get->url, true, 0, slice_of(""), &err);
+		change = keystore_put_source(keystore,
+		    &(struct crl_place){.url = get->url}, true, 0, &err);
 	if (change == CHANGE_DONE)
 		change = keystore_tell_source(keystore, get->url,
 		    due_after(crl, (int64_t)time(NULL)), 0, "", &err);
@@ -224,24 +252,32 @@ on_fetched(void *arg, const struct channel_frame *frame)
 
 /* ---- asking ---- */
 
+static bool
+ask(struct crl_get *get)
+{
+	const struct ipc_fetch fetch = {
+	    .kind = SLICE("crl"), .what = slice_of(get->asked)};
+
+	get->channel = link_channel(get->crls->fetchd);
+	if (get->channel != NULL)
+		get->request_id = channel_request(get->channel, MSG_FETCH,
+		    &fetch, NULL, MSG_FETCHED, DEADLINE_MS, on_fetched, get);
+	return get->request_id != 0;
+}
+
 /* False: nothing was asked, and the request is the caller's still. */
 static bool
 start(struct crls *crls, const char *url, struct manage_request *request)
 {
-	const struct ipc_fetch fetch = {
-	    .kind = SLICE("crl"), .what = slice_of(url)};
 	struct crl_get *get = xcalloc(1, sizeof(*get));
 
 	(void)snprintf(get->url, sizeof(get->url), "%s", url);
-	get->channel = link_channel(crls->fetchd);
-	if (get->channel != NULL)
-		get->request_id = channel_request(get->channel, MSG_FETCH,
-		    &fetch, NULL, MSG_FETCHED, DEADLINE_MS, on_fetched, get);
-	if (get->request_id == 0) {
+	(void)snprintf(get->asked, sizeof(get->asked), "%s", url);
+	get->crls = crls;
+	if (!ask(get)) {
 		free(get);
 		return false;
 	}
-	get->crls = crls;
 	get->request = request;
 	get->next = crls->gets;
 	if (get->next != NULL)

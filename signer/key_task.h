@@ -41,8 +41,9 @@
  *	list              of a CRL, what it revokes (signer/trust.h)
  *	issued            of "read crl" and "make crl": a struct key_issued of
  *	                  each candidate whose CA is among the keys
- *	url, issuers      of "find points", by turns: where a list is, and the
- *	                  certificates that lead from who signs it to an anchor
+ *	url, others, issuers  of "find points", by turns: where a list is; URLs
+ *	                  where it is, too, a line each; the certificates that
+ *	                  lead from who signs it to an anchor
  */
 #ifndef SIGNER_KEY_TASK_H
 #define SIGNER_KEY_TASK_H
@@ -55,7 +56,7 @@
 /* Parts of one content. */
 #define KEY_PARTS_MAX 64
 /* Lists that one task finds. */
-#define KEY_POINTS_MAX (KEY_PARTS_MAX / 2)
+#define KEY_POINTS_MAX (KEY_PARTS_MAX / 3)
 
 enum key_op {
 	KEY_OP_GENERATE_DKIM,

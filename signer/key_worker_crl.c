@@ -243,26 +243,33 @@ is_told(const struct key_work *task, const char *url)
 	return false;
 }
 
-/* The first place of the list about chain[at], and who signs it. */
+/* The places of the list about chain[at], and who signs it. */
 static int
 tell_point(struct key_work *task, STACK_OF(X509) * chain, int at)
 {
 	struct trust_points points;
 	struct buf issuers;
+	struct buf others;
 	int rc = 0;
 
 	trust_points_of(sk_X509_value(chain, at), &points);
 	if (points.count == 0 || is_told(task, points.urls[0]) ||
-	    task->results.count + 2 > KEY_PARTS_MAX)
+	    task->results.count + 3 > KEY_PARTS_MAX)
 		return 0;
 	buf_init(&issuers, KEY_FILE_MAX);
+	buf_init(&others, TRUST_OTHERS_SIZE);
+	for (size_t i = 1; i < points.count; i++)
+		(void)buf_addf(&others, "%s\n", points.urls[i]);
 	for (int i = at + 1; rc == 0 && i < sk_X509_num(chain); i++)
 		rc = x509_to_der(sk_X509_value(chain, i), &issuers, &task->err);
 	if (rc == 0)
 		rc = key_work_add(task, "url", slice_of(points.urls[0]));
 	if (rc == 0)
+		rc = key_work_add(task, "others", buf_slice(&others));
+	if (rc == 0)
 		rc = key_work_add(task, "issuers", buf_slice(&issuers));
 	buf_clear(&issuers);
+	buf_clear(&others);
 	return rc;
 }
 

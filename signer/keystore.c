@@ -19,7 +19,8 @@
 #define CACHE_OCTETS_MAX ((size_t)48 * 1024 * 1024)
 
 static const char *const migrations[] = {
-    KEYSTORE_SCHEMA_1, KEYSTORE_SCHEMA_2, KEYSTORE_SCHEMA_3};
+    KEYSTORE_SCHEMA_1, KEYSTORE_SCHEMA_2, KEYSTORE_SCHEMA_3,
+    KEYSTORE_SCHEMA_4};
 
 #define KEYSTORE_TEXT(suffix, text) [KEYSTORE_##suffix] = (text),
 static const char *const statements[KEYSTORE_STATEMENT_COUNT] = {

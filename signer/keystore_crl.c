@@ -326,21 +326,46 @@ has_room(struct keystore *keystore, const char *url, bool is_wanted)
 }
 
 enum keystore_change
-keystore_put_source(struct keystore *keystore, const char *url, bool is_wanted,
-    int64_t seen_s, struct slice issuers, struct err *err)
+keystore_put_source(struct keystore *keystore, const struct crl_place *place,
+    bool is_wanted, int64_t seen_s, struct err *err)
 {
 	sqlite3_stmt *stmt;
 
-	if (!has_room(keystore, url, is_wanted)) {
+	if (!has_room(keystore, place->url, is_wanted)) {
 		(void)err_set(err, "there are too many places of lists");
 		return CHANGE_REFUSED;
 	}
 	stmt = sql_use(keystore->sql, KEYSTORE_SOURCE_PUT);
-	sql_bind_text(stmt, 1, slice_of(url));
+	sql_bind_text(stmt, 1, slice_of(place->url));
 	sql_bind_i64(stmt, 2, is_wanted);
 	sql_bind_i64(stmt, 3, seen_s);
-	sql_bind_blob(stmt, 4, issuers.n > 0 ? issuers : slice_of(""));
+	sql_bind_blob(stmt, 4, place->issuers);
+	sql_bind_text(stmt, 5, place->others);
 	return changed(keystore, sql_run(keystore->sql, stmt, err));
+}
+
+int
+keystore_source_other(struct keystore *keystore, const char *url, size_t number,
+    char other_r[TRUST_URL_MAX + 1])
+{
+	sqlite3_stmt *stmt = sql_use(keystore->sql, KEYSTORE_SOURCE_OTHERS);
+	struct slice rest = {NULL, 0};
+	int rc = -1;
+
+	sql_bind_text(stmt, 1, slice_of(url));
+	if (sql_step(keystore->sql, stmt, NULL) == 1)
+		rest = sql_text(stmt, 0);
+	for (size_t i = 0; rest.n > 0; i++) {
+		const size_t end = slice_find(rest, '\n', 0);
+		const size_t n = end < rest.n ? end + 1 : rest.n;
+
+		if (i == number)
+			rc = slice_copy((struct slice){rest.p, end}, other_r,
+			    TRUST_URL_MAX + 1);
+		rest = (struct slice){rest.p + n, rest.n - n};
+	}
+	(void)sqlite3_reset(stmt);
+	return rc;
 }
 
 enum keystore_change

@@ -61,10 +61,19 @@ struct crl_source {
 
 int keystore_sources(struct keystore *keystore,
     const struct crl_source **sources_r, size_t *count_r, struct err *err);
-/* REFUSED: there are too many.  issuers: may be empty. */
+struct crl_place {
+	const char *url;
+	struct slice others;  /* URLs where the list is, too, a line each */
+	struct slice issuers; /* empty: no certificate named it */
+};
+
+/* REFUSED: there are too many. */
 enum keystore_change keystore_put_source(struct keystore *keystore,
-    const char *url, bool is_wanted, int64_t seen_s, struct slice issuers,
+    const struct crl_place *place, bool is_wanted, int64_t seen_s,
     struct err *err);
+/* The other URL of that number; -1: there is none, or it cannot be read. */
+int keystore_source_other(struct keystore *keystore, const char *url,
+    size_t number, char other_r[TRUST_URL_MAX + 1]);
 enum keystore_change keystore_tell_source(struct keystore *keystore,
     const char *url, int64_t due_s, unsigned failures, const char *reason,
     struct err *err);

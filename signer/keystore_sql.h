@@ -151,6 +151,10 @@
 	"DROP INDEX key_by_issuer;" \
 	"CREATE INDEX key_by_issuer ON key (issuer_id) WHERE kind = 'smime'"
 
+/* others: URLs where the list is, too, a line each. */
+#define KEYSTORE_SCHEMA_4 \
+	"ALTER TABLE crl_source ADD COLUMN others TEXT NOT NULL DEFAULT ''"
+
 #define KEY_COLUMNS \
 	"k.id, k.kind, k.status, k.fingerprint, k.algorithm, k.bits, k.uses, " \
 	"k.not_before, k.not_after, k.subject, k.issuer, k.serial, " \
@@ -266,12 +270,15 @@
 	S(SOURCES, "SELECT url, is_wanted, seen, due, failures, reason " \
 		   "FROM crl_source ORDER BY url") \
 	S(SOURCE_PUT, "INSERT INTO crl_source (url, is_wanted, seen, due, " \
-		      "failures, reason, issuers) " \
-		      "VALUES (?1, ?2, ?3, 0, 0, '', ?4) " \
+		      "failures, reason, issuers, others) " \
+		      "VALUES (?1, ?2, ?3, 0, 0, '', ?4, ?5) " \
 		      "ON CONFLICT (url) DO UPDATE SET " \
 		      "is_wanted = max(is_wanted, ?2), seen = max(seen, ?3), " \
 		      "issuers = CASE WHEN length(?4) > 0 THEN ?4 " \
-		      "ELSE issuers END") \
+		      "ELSE issuers END, " \
+		      "others = CASE WHEN length(?4) > 0 THEN ?5 " \
+		      "ELSE others END") \
+	S(SOURCE_OTHERS, "SELECT others FROM crl_source WHERE url = ?1") \
 	S(SOURCE_TOLD, "UPDATE crl_source SET due = ?2, failures = ?3, " \
 		       "reason = ?4 WHERE url = ?1") \
 	S(SOURCE_REMOVE, "DELETE FROM crl_source WHERE url = ?1") \

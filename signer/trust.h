@@ -27,8 +27,12 @@
 #define TRUST_FOLDER_SIZE 480
 #define TRUST_ISSUER_SIZE 32
 #define TRUST_DIGEST_SIZE 16
-/* "user " or "ca ", a URL, and a NUL. */
 #define TRUST_URL_MAX 512
+/* Places of one certificate's lists that are looked at. */
+#define TRUST_POINTS_MAX 4
+/* URLs beside the first, a line each, and a NUL. */
+#define TRUST_OTHERS_SIZE ((TRUST_POINTS_MAX - 1) * (TRUST_URL_MAX + 1) + 1)
+/* "user " or "ca ", a URL, and a NUL. */
 #define TRUST_SCOPE_SIZE (TRUST_URL_MAX + 8)
 /* A CA's clock may be ahead of ours by that much. */
 #define TRUST_AHEAD_MAX_S 86400

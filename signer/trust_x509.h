@@ -9,9 +9,6 @@
 
 #include "signer/trust.h"
 
-/* Places of one certificate's lists that are looked at. */
-#define TRUST_POINTS_MAX 4
-
 struct trust_points {
 	size_t count;
 	char urls[TRUST_POINTS_MAX][TRUST_URL_MAX + 1];

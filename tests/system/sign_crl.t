@@ -291,6 +291,23 @@ with tap.group("lists that stored certificates name"):
                    what="a correspondent's list")
     tap.ok(True, "without any mail")
 
+with tap.group("a certificate that names several places"):
+    ray = root.issue("ray", "ray@dest.test", point=",URI:".join(
+        BASE + path for path in ("/ray1", "/ray2", "/ray3", "/ray4")))
+    put("/ray1", 404)
+    put("/ray2", root.crl(since=-7200, until=-3600))
+    put("/ray3", root.crl(since=-9))
+    gw.cli("key", "smime", "import", ray.pem)
+
+    def place_of_ray():
+        return next((row for row in gw.json("key", "crl", "places")["sources"]
+                     if row["url"] == BASE + "/ray1"), {})
+
+    tap.wait_until(lambda: "due" in place_of_ray(), what="her list")
+    tap.equal(place_of_ray()["failures"], 0, "there is a list from one")
+    tap.equal([site.count("crl.test", f"/ray{i}") for i in range(1, 5)],
+              [1, 1, 1, 0], "each is asked until one has a list that counts")
+
 with tap.group("two CAs of one name"):
     def status(address):
         return [key["status"] for key in gw.json(

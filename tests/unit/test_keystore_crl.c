@@ -261,24 +261,35 @@ static void
 test_sources(struct keystore_host *f)
 {
 	const struct crl_source *sources;
-	char url[64];
+	char url[TRUST_URL_MAX + 1];
+	struct crl_place place = {.url = url};
 	size_t count;
 	struct err err;
 
 	for (int i = 0; i < KEYSTORE_SOURCES_FOUND_MAX; i++) {
 		(void)snprintf(url, sizeof(url), "http://ca.example/%03d", i);
+		place.issuers = SLICE("cert");
 		(void)keystore_put_source(
-		    f->keystore, url, false, NOW_S, SLICE("cert"), &err);
+		    f->keystore, &place, false, NOW_S, &err);
 	}
-	is_int(keystore_put_source(f->keystore, "http://one.more/", false,
-		   NOW_S, slice_of(""), &err),
+	place = (struct crl_place){.url = "http://one.more/"};
+	is_int(keystore_put_source(f->keystore, &place, false, NOW_S, &err),
 	    CHANGE_REFUSED, "places that certificates name are limited");
-	is_int(keystore_put_source(f->keystore, "http://one.more/", true, NOW_S,
-		   slice_of(""), &err),
+	is_int(keystore_put_source(f->keystore, &place, true, NOW_S, &err),
 	    CHANGE_DONE, "not by what an administrator asks for");
-	is_int(keystore_put_source(f->keystore, "http://ca.example/007", false,
-		   NOW_S + 100, slice_of(""), &err),
+	place = (struct crl_place){.url = "http://ca.example/007",
+	    .others = SLICE("http://b.example/\nhttp://c.example/\n"),
+	    .issuers = SLICE("cert")};
+	is_int(
+	    keystore_put_source(f->keystore, &place, false, NOW_S + 100, &err),
 	    CHANGE_DONE, "one that is known is seen again");
+	place = (struct crl_place){.url = "http://ca.example/007"};
+	(void)keystore_put_source(f->keystore, &place, false, 0, &err);
+	ok(keystore_source_other(f->keystore, place.url, 1, url) == 0 &&
+		strcmp(url, "http://c.example/") == 0,
+	    "and where else its list is is known");
+	is_int(keystore_source_other(f->keystore, place.url, 2, url), -1,
+	    "as long as there are such places");
 	(void)keystore_tell_source(
 	    f->keystore, "http://ca.example/007", NOW_S + 5, 3, "no", &err);
 	(void)keystore_trim_sources(f->keystore, NOW_S + 50, &err);
