@@ -37,11 +37,25 @@ def names(query):
 
 LIFE = ["accepted", "recipient", "delivered", "finished"]
 
+
+def wait_for_end(mail):
+    """Until the log has its last event; else what there is to be said."""
+    try:
+        tap.wait_until(lambda: "finished" in names(mail),
+                       what="the mail is finished in the log")
+    except TimeoutError:
+        for words in (("trace", mail), ("queue", "show", mail),
+                      ("status", "--detailed")):
+            said = s.gw.run_cli(*words)
+            tap.diag(f"{words}: {said.returncode}\n{said.stdout}"
+                     + said.stderr)
+        raise
+
+
 with tap.group("the whole life, by every name of the mail"):
     mail = submit(1)
     s.world.take()
-    tap.wait_until(lambda: "finished" in names(mail),
-                   what="the mail is finished in the log")
+    wait_for_end(mail)
     events = s.events(mail)
     tap.equal([e["event"] for e in events if e["event"] in LIFE], LIFE,
               "accepted, recipient, delivered, finished")
@@ -96,8 +110,7 @@ with tap.group("a hub that is killed stops no mail"):
         ids.append(submit(i))
     s.world.take(len(ids))
     for mail in ids:
-        tap.wait_until(lambda: "finished" in names(mail),
-                       what="a mail of that time is finished in the log")
+        wait_for_end(mail)
         life = [e["event"] for e in s.events(mail) if e["event"] in LIFE]
         tap.equal(life, LIFE, "and each step stands there once")
     tap.equal(s.gw.json("log", "verify")["ok"], True, "the chain is whole")
@@ -195,8 +208,7 @@ with tap.group("no space"):
     mail = submit(12)
     s.world.take()
     s.gw.set(**{"log.min_free": "1M"})
-    tap.wait_until(lambda: "finished" in names(mail),
-                   what="the life of a mail of that time is told afterwards")
+    wait_for_end(mail)
     tap.equal([n for n in names(mail) if n in LIFE], LIFE,
               "a mail of that time has its whole life in the log")
     tap.wait_until(lambda: "log.lost" in log("event=log.lost"),
