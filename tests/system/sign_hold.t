@@ -7,6 +7,7 @@ and he holds and deletes all the same, also when programs die meanwhile."""
 import contextlib
 import os
 import signal
+import sqlite3
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -22,9 +23,9 @@ gw = s.gw
 gw.cli("key", "dkim", "new", "example.test")
 
 
-def send(subject, body="text"):
+def send(subject, body="text", to=TO):
     with s.trusted() as c:
-        reply = c.submit(ANNA, TO, scene.mail(ANNA, subject=subject,
+        reply = c.submit(ANNA, to, scene.mail(ANNA, subject=subject,
                                               body=body))
     tap.equal(reply.code, 250, f"{subject}: it is taken")
     return smtp.message_id(reply)
@@ -33,9 +34,15 @@ def send(subject, body="text"):
 @contextlib.contextmanager
 def signer_hangs():
     """The broker is there; its workers, and who starts them, do nothing."""
-    hung = list(gw.pids("signerd"))[1:]
-    for pid in hung:
-        os.kill(pid, signal.SIGSTOP)
+    tap.wait_until(lambda: len(gw.pids("signerd")) > 1, what="its spawner")
+    hung = []
+    # One that was begun meanwhile stands in the next list.
+    while new := [pid for pid in list(gw.pids("signerd"))[1:]
+                  if pid not in hung]:
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        hung += new
     try:
         yield
     finally:
@@ -140,6 +147,70 @@ with tap.group("queued dies with what is at the signer"):
     others_flow("queued died")
     tap.equal(rows(waits), [(True, True)], "it is held")
     arrives("queued dies", waits)
+
+
+def set_apart():
+    """Held until here, and now as the signer leaves such: the first has what
+    he is to get, what is for the second is held, the third waits for the
+    signer, which was not asked again yet."""
+    with contextlib.closing(sqlite3.connect(os.path.join(
+            gw.root, "var/lib/postern/queued/queue.db"))) as db, db:
+        db.execute("UPDATE demand SET waits=0 WHERE number=0")
+        db.execute("UPDATE rcpt SET state=(number=1)")
+        # It is not asked for as soon as the signer is there.
+        db.execute("UPDATE protection SET waits=2")
+        count = db.execute(
+            "UPDATE rcpt SET next_ms=next_ms+3600000").rowcount
+    tap.equal(count, 3, "three recipients")
+
+
+def recipients(message):
+    shown = gw.json("queue", "show", message)["message"]["recipients"]
+    return {r["address"]: (r["status"], r["waits_for_signer"])
+            for r in shown}
+
+
+with tap.group("retry, with each recipient in another state"):
+    first, second, third = all_three = [f"{name}@dest.test"
+                                        for name in ("r0", "r1", "r2")]
+    s.world.on("RCPT", "451 4.2.1 later")
+    gw.set(**{"queue.retry": "1h", "queue.retry_max": "1h"})
+    with signer_hangs():
+        mixed = send("for three", to=all_three)
+        act("hold", mixed, "all of it")
+    gw.stop()
+    set_apart()
+    gw.start()
+    s.find_ports()
+    with signer_hangs():
+        act("retry", mixed, "the first time")
+        is_signing(1)
+        tap.wait_until(lambda: recipients(mixed) == {
+            first: ("deferred", False), second: ("held", True),
+            third: ("waiting", True)}, what="the first to be deferred")
+        s.world.as_usual()
+        act("retry", mixed, "while one is at the signer")
+        [m] = s.world.take()
+        tap.equal(m.recipients, [first],
+                  "who waits for his server has it, and nobody else")
+        tap.wait_until(lambda: first not in recipients(mixed),
+                       what="the queue to know")
+        tap.equal(recipients(mixed), {second: ("held", True),
+                                      third: ("waiting", True)},
+                  "who is held stays held")
+        is_signing(1)
+    [m] = s.world.take()
+    tap.equal(m.recipients, [third], "the signer's answer counts")
+    tap.ok(b"DKIM-Signature" in m.content, "he has it signed")
+    tap.wait_until(lambda: third not in recipients(mixed),
+                   what="the queue to know")
+    tap.equal(recipients(mixed), {second: ("held", True)},
+              "one is left, held")
+    act("release", mixed, "the last")
+    [m] = s.world.take()
+    tap.equal(m.recipients, [second], "who was held has it at last")
+    tap.ok(b"DKIM-Signature" in m.content, "signed, too")
+    gw.wait_for_queue(0)
 
 tap.equal(s.world.take(0), [], "nothing else has left")
 tap.done()
