@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "signer/durable_file.h"
 #include "signer/keystore_crl.h"
 #include "signer/keystore_store.h"
 
@@ -240,8 +241,8 @@ keystore_put_crl(struct keystore *keystore, const struct key_crl *crl,
 	for (size_t i = 0; rc == 1 && i < scope_count; i++) {
 		rc = put_row(keystore, crl, scopes[i], err);
 		trust_list_name(crl->issuer_id, slice_of(scopes[i]), name);
-		if (rc == 1 &&
-		    trust_write(keystore->trust_folder, name, list, err) == -1)
+		if (rc == 1 && durable_file_write(keystore->trust_folder, name,
+				   list, err) == -1)
 			rc = -1;
 	}
 	if (rc == 0) {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signer/durable_file.h"
 #include "signer/keystore_crl.h"
 #include "signer/keystore_store.h"
 
@@ -119,7 +120,7 @@ write_trust(
 	/* Most changes of the store are of other things. */
 	if (rc == 0 && strcmp(id, keystore->trust_id) != 0) {
 		keystore->trust_id[0] = '\0';
-		rc = trust_write(keystore->trust_folder, TRUST_ANCHORS,
+		rc = durable_file_write(keystore->trust_folder, TRUST_ANCHORS,
 		    buf_slice(&octets), err);
 	}
 	if (rc == 0) {

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "signer/durable_file.h"
 #include "signer/master_key.h"
 
 #define TEXT_DIGITS (2 * WRAP_KEY_SIZE)
@@ -81,30 +82,6 @@ read_key(const char *path, struct wrap_key *key_r, struct err *err)
 }
 
 static int
-write_key(const char *dir, const char *path, const struct wrap_key *key,
-    struct err *err)
-{
-	char next[4096 + 8];
-	int fd = -1;
-	int dir_fd = -1;
-	int rc = -1;
-
-	(void)snprintf(next, sizeof(next), "%s.new", path);
-	(void)unlink(next);
-	fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd == -1 || dir_fd == -1 ||
-	    write(fd, key->octets, WRAP_KEY_SIZE) != WRAP_KEY_SIZE ||
-	    fsync(fd) == -1 || rename(next, path) == -1 || fsync(dir_fd) == -1)
-		(void)err_set(err, "%s: %s", path, strerror(errno));
-	else
-		rc = 0;
-	close_if_open(&fd);
-	close_if_open(&dir_fd);
-	return rc;
-}
-
-static int
 make_key(const char *dir, const char *path, bool has_keys,
     struct master_key *master_r, struct err *err)
 {
@@ -117,7 +94,8 @@ make_key(const char *dir, const char *path, bool has_keys,
 	if (getrandom(master_r->key.octets, WRAP_KEY_SIZE, 0) != WRAP_KEY_SIZE)
 		return err_set(err, "no random octets: %s", strerror(errno));
 	master_r->was_made = true;
-	return write_key(dir, path, &master_r->key, err);
+	return durable_file_write(dir, MASTER_KEY_FILE,
+	    (struct slice){(char *)master_r->key.octets, WRAP_KEY_SIZE}, err);
 }
 
 int

@@ -16,8 +16,9 @@ fuzz_pgp_SOURCES = signer/content.c signer/work.c $(pgp_SOURCES) \
 	$(smime_SOURCES) $(keyring_SOURCES) signer/trust.c
 
 # ---- keys: the store, what is at rest, the `key` worker ----
-keystore_SOURCES = signer/keystore.c signer/keystore_change.c \
-	signer/keystore_crl.c signer/keystore_trust.c signer/trust.c
+keystore_SOURCES = signer/durable_file.c signer/keystore.c \
+	signer/keystore_change.c signer/keystore_crl.c \
+	signer/keystore_trust.c signer/trust.c
 keyring_SOURCES = signer/keyring.c signer/keyring_token.c signer/wrap.c
 crl_read_SOURCES = signer/crl_read.c signer/key_task.c signer/key_x509.c \
 	signer/trust.c signer/trust_x509.c
@@ -29,7 +30,9 @@ key_worker_SOURCES = signer/crl_read.c signer/key_import.c \
 keystore_host_SOURCES = tests/unit/keystore_host.c $(keystore_SOURCES)
 test_keystore_SOURCES = $(keystore_host_SOURCES)
 test_keystore_crl_SOURCES = $(keystore_host_SOURCES)
-test_keyring_SOURCES = $(keyring_SOURCES) signer/master_key.c
+test_keyring_SOURCES = $(keyring_SOURCES) signer/durable_file.c \
+	signer/master_key.c
+test_durable_file_SOURCES = signer/durable_file.c
 test_wrap_SOURCES = signer/wrap.c
 test_key_worker_SOURCES = tests/unit/key_task_host.c \
 	$(key_worker_SOURCES) $(keyring_SOURCES) $(pgp_key_SOURCES) \
@@ -56,8 +59,8 @@ smime_SOURCES = signer/canon.c signer/canon_scan.c signer/delivery.c \
 	signer/smime_trust.c signer/smime_verify.c signer/transfer.c \
 	signer/trust_x509.c signer/verdict.c
 smime_world_SOURCES = tests/unit/smime_world.c \
-	tests/unit/trust_host.c signer/content.c signer/work.c \
-	$(smime_SOURCES) $(crl_read_SOURCES)
+	tests/unit/trust_host.c signer/content.c signer/durable_file.c \
+	signer/work.c $(smime_SOURCES) $(crl_read_SOURCES)
 test_canon_SOURCES = $(smime_world_SOURCES)
 test_der_walk_SOURCES = signer/der_walk.c
 test_legacy_display_SOURCES = signer/legacy_display.c

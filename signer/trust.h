@@ -7,9 +7,9 @@
  *	anchors       the CAs that are believed, those that are blocked
  *	list-DIGITS   what one CA revoked: sorted digests of serial numbers
  *
- * Each is replaced as a whole, so whoever opens one has all of it, and the
- * newest.  A list is searched where it lies and never in memory: 16 octets a
- * certificate on disk, some twenty reads a question.
+ * Each is replaced as a whole (signer/durable_file.h), so whoever opens one has
+ *all of it, and the newest.  A list is searched where it lies and never in
+ *memory: 16 octets a certificate on disk, some twenty reads a question.
  *
  * A list belongs to a CA's name and key together, so that no other CA of the
  * same name speaks for it, and to a scope: all of its certificates, or those
@@ -22,8 +22,8 @@
 #include "common/ipc.h"
 
 #define TRUST_ANCHORS "anchors"
-/* "list-", 32 digits, and a NUL; with room for the name of a new file. */
-#define TRUST_NAME_SIZE 48
+/* "list-", 32 digits, and a NUL. */
+#define TRUST_NAME_SIZE 38
 #define TRUST_FOLDER_SIZE 480
 #define TRUST_ISSUER_SIZE 32
 #define TRUST_DIGEST_SIZE 16
@@ -51,9 +51,6 @@
 /* Below a store's directory; made when it is not there. */
 int trust_folder(
     const char *dir, char folder_r[TRUST_FOLDER_SIZE], struct err *err);
-/* Durable when it returns 0; on -1 the file is what it was. */
-int trust_write(
-    const char *folder, const char *name, struct slice octets, struct err *err);
 void trust_remove(const char *folder, const char *name);
 
 /* ---- anchors ---- */

@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 
 #include "signer/crl_read.h"
+#include "signer/durable_file.h"
 #include "signer/key_x509.h"
 #include "tests/unit/smime_world.h"
 #include "tests/unit/tap.h"
@@ -280,7 +281,8 @@ test_many(void)
 	trust_host_init(&host);
 	trust_list_name(list.issuer, slice_of(""), name);
 	ok(trust_list_write(&list, digests, &octets, &err) == 0 &&
-		trust_write(host.folder, name, buf_slice(&octets), &err) == 0,
+		durable_file_write(
+		    host.folder, name, buf_slice(&octets), &err) == 0,
 	    "a list of %d", MANY);
 	is_u64(octets.n, TRUST_LIST_HEAD + (uint64_t)MANY * TRUST_DIGEST_SIZE,
 	    "takes 16 octets each");

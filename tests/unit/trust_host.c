@@ -11,6 +11,7 @@
 
 #include "common/vocabulary.h"
 #include "signer/crl_read.h"
+#include "signer/durable_file.h"
 #include "tests/unit/trust_host.h"
 
 static void
@@ -90,7 +91,8 @@ trust_host_list(
 
 		trust_list_name(
 		    facts.list.issuer, slice_of(facts.scopes[i]), name);
-		rc = trust_write(host->folder, name, buf_slice(&list), err);
+		rc = durable_file_write(
+		    host->folder, name, buf_slice(&list), err);
 	}
 	buf_clear(&list);
 	return rc;
@@ -109,8 +111,8 @@ trust_host_publish(struct trust_host *host)
 	buf_init(&octets, TRUST_ANCHORS_MAX);
 	if (trust_anchors_write(&anchors, &octets, id, &err) == -1 ||
 	    (strcmp(id, host->id) != 0 &&
-		trust_write(host->folder, TRUST_ANCHORS, buf_slice(&octets),
-		    &err) == -1))
+		durable_file_write(host->folder, TRUST_ANCHORS,
+		    buf_slice(&octets), &err) == -1))
 		bug("%s", err.text);
 	memcpy(host->id, id, sizeof(id));
 	buf_clear(&octets);
