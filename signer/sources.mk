@@ -17,8 +17,8 @@ fuzz_pgp_SOURCES = signer/content.c signer/work.c $(pgp_SOURCES) \
 
 # ---- keys: the store, what is at rest, the `key` worker ----
 keystore_SOURCES = signer/durable_file.c signer/keystore.c \
-	signer/keystore_change.c signer/keystore_crl.c \
-	signer/keystore_trust.c signer/trust.c
+	signer/keystore_change.c signer/keystore_choose.c \
+	signer/keystore_crl.c signer/keystore_trust.c signer/trust.c
 keyring_SOURCES = signer/keyring.c signer/keyring_token.c signer/wrap.c
 crl_read_SOURCES = signer/crl_read.c signer/key_task.c signer/key_x509.c \
 	signer/trust.c signer/trust_x509.c
