@@ -92,7 +92,8 @@ judge(const struct walk *walk, const struct segment_position *head,
 	if (head->name.number >= at->name.number && head->number > at->number)
 		return size > at->offset ? SEGMENT_END_ALTERED
 		                         : SEGMENT_END_MISSING;
-	if (size == at->offset)
+	/* A segment of no octets was begun, and no more. */
+	if (size == at->offset && size > 0)
 		return SEGMENT_END_WHOLE;
 	return SEGMENT_END_TORN;
 }
@@ -154,7 +155,10 @@ find_end(struct walk *walk, const struct segment_list *list,
 		if (walk_segment(walk, name, err) == -1 ||
 		    size_of(writer, name, &size, err) == -1)
 			return -1;
-		if ((end = judge(walk, head, size)) != SEGMENT_END_WHOLE) {
+		end = judge(walk, head, size);
+		/* With an empty one nothing is lost that is to be told. */
+		if (end != SEGMENT_END_WHOLE &&
+		    (end != SEGMENT_END_TORN || size > 0)) {
 			recovery->end = end;
 			recovery->segment = name->number;
 			recovery->octets += size - writer->written.offset;

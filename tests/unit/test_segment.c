@@ -314,8 +314,9 @@ test_torn(void)
 	remove_tree(path);
 }
 
+/* The hub died when so many octets of a segment's opening were there. */
 static void
-test_torn_opening(void)
+test_torn_opening(size_t octets, enum segment_end wanted)
 {
 	char path[64];
 	char file[128];
@@ -327,13 +328,15 @@ test_torn_opening(void)
 	fresh(path);
 	end = write_days(path, 1, 5);
 	segment_path(path, 2, file);
-	spew((close(open(file, O_CREAT | O_RDWR, 0600)), file), "torn", 4);
+	spew((close(open(file, O_CREAT | O_RDWR, 0600)), file), "torn", octets);
 	recovery = open_log(&writer, path);
-	is_str(segment_end_names[recovery.end], "torn by a crash",
-	    "a segment without even its opening is torn");
+	is_str(segment_end_names[recovery.end], segment_end_names[wanted],
+	    "a segment without even its opening, of %zu octets", octets);
+	is_u64(recovery.octets, octets, "those are cut off");
 	is_u64(recovery.after_number, end.number,
 	    "the segment before it is the log's end");
-	is_u64(file_size(file), 0, "the torn one is gone");
+	is_u64(writer.number, end.number, "from which it goes on");
+	ok(access(file, F_OK) == -1, "that one is gone");
 	(void)add(&writer, noon_us + day_us, 1);
 	sync_log(&writer);
 	result = verify(path, &writer.written);
@@ -725,7 +728,8 @@ main(void)
 	test_chain();
 	test_clock();
 	test_torn();
-	test_torn_opening();
+	test_torn_opening(4, SEGMENT_END_TORN);
+	test_torn_opening(0, SEGMENT_END_WHOLE);
 	test_tampering();
 	test_tampering_while_stopped();
 	test_exchanged_files();
