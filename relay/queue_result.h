@@ -21,6 +21,13 @@ int queue_result_commit(struct queued *queued, struct delivery *delivery,
 void queue_result_postpone(
     struct queued *queued, struct delivery *delivery, int64_t next_ms);
 
+/*
+ * A job without changes yet, with room for so many: each puts a recipient off,
+ * of any message.  Its caller submits it, and hears no more of it.
+ */
+struct queue_job *queue_result_postpone_job(
+    struct queued *queued, size_t changes);
+
 /* Whom the signer could not serve, and why. */
 struct sign_miss {
 	uint32_t number;

@@ -24,6 +24,17 @@ on_postponed(struct pool_task *task)
 	queue_job_free(job);
 }
 
+struct queue_job *
+queue_result_postpone_job(struct queued *queued, size_t changes)
+{
+	struct queue_job *job =
+	    queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
+
+	job->changes = xcalloc(changes, sizeof(*job->changes));
+	job->arg = queued;
+	return job;
+}
+
 static void
 postpone(
     struct queue_job *job, const struct delivery *delivery, int64_t next_ms)
@@ -46,10 +57,8 @@ queue_result_postpone(
     struct queued *queued, struct delivery *delivery, int64_t next_ms)
 {
 	struct queue_job *job =
-	    queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
+	    queue_result_postpone_job(queued, delivery->number_count);
 
-	job->changes = xcalloc(delivery->number_count, sizeof(*job->changes));
-	job->arg = queued;
 	postpone(job, delivery, next_ms);
 	queue_writer_submit(queued->writer, job);
 	dispatch_done(queued->dispatch, delivery, DISPATCH_TAKEN,
@@ -122,9 +131,7 @@ queue_result_park(struct queued *queued)
 		return;
 	for (const struct delivery *at = list; at != NULL; at = at->next)
 		count += at->number_count;
-	job = queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
-	job->changes = xcalloc(count, sizeof(*job->changes));
-	job->arg = queued;
+	job = queue_result_postpone_job(queued, count);
 	while (list != NULL) {
 		struct delivery *delivery = list;
 		int64_t next_ms =

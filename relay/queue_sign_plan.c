@@ -6,8 +6,8 @@
  */
 #include <stdlib.h>
 
-#include "relay/queue_outbox.h"
 #include "relay/queue_refill.h"
+#include "relay/queue_result.h"
 #include "relay/queue_sign_parts.h"
 
 /* Waiting messages in memory; the rest waits on disk. */
@@ -97,18 +97,6 @@ go_on(struct sign_job *job, struct queue_message *message)
 		    job, "4.7.5", "The signer asks to try again");
 }
 
-static void
-on_postponed(struct pool_task *task)
-{
-	struct queue_job *job = queue_job_of(task);
-	struct queued *queued = job->arg;
-
-	if (job->status != QUEUE_JOB_DONE)
-		queue_refill_missed(queued->refill);
-	queue_outbox_send(queued->outbox, job);
-	queue_job_free(job);
-}
-
 /* Too many are in memory already: this one is looked at again soon. */
 static void
 postpone(struct queue_sign *sign, struct queue_message *message,
@@ -116,11 +104,8 @@ postpone(struct queue_sign *sign, struct queue_message *message,
 {
 	struct queued *queued = sign->queued;
 	const int64_t next_ms = queued_now_ms(queued) + FULL_WAIT_MS;
-	struct queue_job *job =
-	    queue_job_new(QUEUE_JOB_POSTPONE, NULL, on_postponed);
+	struct queue_job *job = queue_result_postpone_job(queued, count);
 
-	job->arg = queued;
-	job->changes = xcalloc(count, sizeof(*job->changes));
 	for (size_t i = 0; i < count; i++) {
 		queue_message_recipient(message, numbers[i])->next_ms = next_ms;
 		job->changes[job->change_count++] =

@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static void
 make_folders(void)
 {
 	const char *tmp = getenv("TMPDIR");
-	char command[256];
+	char path[300];
 
 	(void)snprintf(root, sizeof(root), "%.40s/salvage-XXXXXX",
 	    tmp != NULL ? tmp : "/tmp");
@@ -41,29 +42,26 @@ make_folders(void)
 	for (size_t i = strlen(root) + 1; i <= strlen(state); i++)
 		if (state[i] == '/' || state[i] == '\0') {
 			(void)snprintf(
-			    command, sizeof(command), "%.*s", (int)i, state);
-			if (mkdir(command, 0700) == -1)
-				fatal("mkdir %s", command);
+			    path, sizeof(path), "%.*s", (int)i, state);
+			if (mkdir(path, 0700) == -1)
+				fatal("mkdir %s", path);
 		}
 }
 
-static void
-remove_tree(int at_fd, const char *name)
+static int
+remove_one(const char *path, const struct stat *st, int kind, struct FTW *place)
 {
-	int fd = openat(at_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-	DIR *dir = fd == -1 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
+	(void)st;
+	(void)kind;
+	(void)place;
+	return remove(path);
+}
 
-	if (dir == NULL) {
-		(void)unlinkat(at_fd, name, 0);
-		return;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		if (strcmp(entry->d_name, ".") != 0 &&
-		    strcmp(entry->d_name, "..") != 0)
-			remove_tree(fd, entry->d_name);
-	(void)closedir(dir);
-	(void)unlinkat(at_fd, name, AT_REMOVEDIR);
+static void
+remove_folders(void)
+{
+	if (nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS) == -1)
+		fatal("%s cannot be removed", root);
 }
 
 static bool
@@ -244,7 +242,7 @@ test_whole(size_t version)
 	look_at_message(store, version, 2, DEMAND_WAITS);
 	look_at_message(store, version, 3, DEMAND_MET);
 	sql_close(store);
-	remove_tree(AT_FDCWD, root);
+	remove_folders();
 }
 
 static void
@@ -270,7 +268,7 @@ test_damaged(size_t version)
 		   " EXISTS (SELECT 1 FROM demand WHERE demand.msg=msg.id)"),
 	    0, "version %zu, damaged: none without what it demands", version);
 	sql_close(store);
-	remove_tree(AT_FDCWD, root);
+	remove_folders();
 }
 
 /* What nobody can know is left as it was. */
@@ -292,7 +290,7 @@ test_odd(const char *label, size_t version, const char *change)
 	is_int(access(path, F_OK), 0, "%s: and where it was", label);
 	ok(!has_folder("salvage-unfinished") && !has_folder("damaged-"),
 	    "%s: nothing else is there", label);
-	remove_tree(AT_FDCWD, root);
+	remove_folders();
 }
 
 int
