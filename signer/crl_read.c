@@ -15,7 +15,10 @@
 #include "signer/crl_read.h"
 #include "signer/key_x509.h"
 
-/* As for signatures of mail: RSA from 2048, no SHA-1 (smime_judge.c). */
+/*
+ * As for signatures of mail (smime_judge.c), 112 bits: RSA from 2048, no SHA-1
+ * in a chain (SSL_CTX_set_security_level).
+ */
 #define AUTH_LEVEL 2
 
 /* ---- the file ---- */
@@ -51,8 +54,9 @@ parse(struct slice file, struct err *err)
 
 /* ---- who signed it ---- */
 
-STACK_OF(X509) * crl_chain_of(X509 *certificate, int64_t now_s,
-		     STACK_OF(X509) * anchors, STACK_OF(X509) * others)
+STACK_OF(X509) * crl_chain_of(X509 *certificate, const char *purpose,
+		     int64_t now_s, STACK_OF(X509) * anchors,
+		     STACK_OF(X509) * others)
 {
 	X509_STORE *store = X509_STORE_new();
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -66,6 +70,8 @@ STACK_OF(X509) * crl_chain_of(X509 *certificate, int64_t now_s,
 	if (X509_STORE_CTX_init(ctx, store, certificate, others) != 1)
 		fatal("out of memory");
 	param = X509_STORE_CTX_get0_param(ctx);
+	if (purpose != NULL)
+		(void)X509_STORE_CTX_set_default(ctx, purpose);
 	X509_VERIFY_PARAM_set_time(param, (time_t)now_s);
 	X509_VERIFY_PARAM_set_depth(param, X509_CHAIN_MAX);
 	X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
@@ -140,7 +146,7 @@ find_signer(X509_CRL *crl, int64_t now_s, STACK_OF(X509) * anchors,
 			continue;
 		if (at < 0)
 			return ca;
-		chain = crl_chain_of(ca, now_s, anchors, others);
+		chain = crl_chain_of(ca, NULL, now_s, anchors, others);
 		sk_X509_pop_free(chain, X509_free);
 		if (chain != NULL)
 			return ca;
@@ -195,17 +201,10 @@ add_scopes(const ISSUING_DIST_POINT *point, struct crl_facts *facts)
 	const GENERAL_NAMES *names = point->distpoint->name.fullname;
 
 	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-		struct slice url;
+		const struct slice url =
+		    trust_name_url(sk_GENERAL_NAME_value(names, i));
 
-		if (name->type != GEN_URI ||
-		    facts->scope_count == CRL_SCOPES_MAX)
-			continue;
-		url = (struct slice){(const char *)ASN1_STRING_get0_data(
-					 name->d.uniformResourceIdentifier),
-		    (size_t)ASN1_STRING_length(
-			name->d.uniformResourceIdentifier)};
-		if (trust_is_web_url(url) &&
+		if (url.n > 0 && facts->scope_count < CRL_SCOPES_MAX &&
 		    trust_scope_text(point->onlyuser > 0, point->onlyCA > 0,
 			url, facts->scopes[facts->scope_count]) == 0)
 			facts->scope_count++;

@@ -34,9 +34,11 @@ int crl_read(struct slice file, int64_t now_s, STACK_OF(X509) * anchors,
 
 /*
  * The certificates that lead from this one to an anchor, itself first and the
- * anchor last; NULL: it leads to none.
+ * anchor last; NULL: it leads to none.  purpose: OpenSSL's word for what it is
+ * to be good for, or NULL.
  */
-STACK_OF(X509) * crl_chain_of(X509 *certificate, int64_t now_s,
-		     STACK_OF(X509) * anchors, STACK_OF(X509) * others);
+STACK_OF(X509) * crl_chain_of(X509 *certificate, const char *purpose,
+		     int64_t now_s, STACK_OF(X509) * anchors,
+		     STACK_OF(X509) * others);
 
 #endif

@@ -9,11 +9,10 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "signer/crl_read.h"
 #include "signer/key_work.h"
 #include "signer/trust_x509.h"
 
-/* 112 bits: RSA from 2048, no SHA-1 in a chain (SSL_CTX_set_security_level). */
-#define AUTH_LEVEL 2
 /* As many as one CMS may bring along. */
 #define OTHERS_MAX 32
 /* Certificates among which an issuer is looked for. */
@@ -102,7 +101,7 @@ key_work_say_ca(struct key_work *task, X509 *ca)
 /* ---- does it lead to an anchor ---- */
 
 static int
-add_anchors(X509_STORE *store, STACK_OF(X509) * blocked,
+add_anchors(STACK_OF(X509) * anchors, STACK_OF(X509) * blocked,
     const struct key_work *task, struct err *err)
 {
 	struct ipc_list keys = task->work->keys;
@@ -116,12 +115,8 @@ add_anchors(X509_STORE *store, STACK_OF(X509) * blocked,
 		certificate = x509_from_der(key.public, err);
 		if (certificate == NULL)
 			return -1;
-		if (key.use == WORK_KEY_BLOCKED) {
-			push(blocked, certificate);
-			continue;
-		}
-		(void)X509_STORE_add_cert(store, certificate);
-		X509_free(certificate);
+		push(key.use == WORK_KEY_ANCHOR ? anchors : blocked,
+		    certificate);
 	}
 	return 0;
 }
@@ -137,48 +132,28 @@ names_any(STACK_OF(X509) * chain, STACK_OF(X509) * blocked)
 	return false;
 }
 
-/* As smime_judge.c asks it of a signer. */
-static bool
-leads_to(X509_STORE *store, X509 *certificate, STACK_OF(X509) * others,
-    STACK_OF(X509) * blocked, int64_t now_s)
-{
-	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-	X509_VERIFY_PARAM *param;
-	bool is_good;
-
-	if (ctx == NULL ||
-	    X509_STORE_CTX_init(ctx, store, certificate, others) != 1)
-		fatal("out of memory");
-	param = X509_STORE_CTX_get0_param(ctx);
-	(void)X509_STORE_CTX_set_default(ctx, "smime_sign");
-	X509_VERIFY_PARAM_set_time(param, (time_t)now_s);
-	X509_VERIFY_PARAM_set_depth(param, X509_CHAIN_MAX);
-	X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
-	(void)X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
-	is_good = X509_verify_cert(ctx) == 1 &&
-		  !names_any(X509_STORE_CTX_get0_chain(ctx), blocked);
-	X509_STORE_CTX_free(ctx);
-	ERR_clear_error();
-	return is_good;
-}
-
 int
 key_work_check_chain(struct key_work *task, X509 *certificate)
 {
+	STACK_OF(X509) *anchors = sk_X509_new_null();
 	STACK_OF(X509) *others = sk_X509_new_null();
 	STACK_OF(X509) *blocked = sk_X509_new_null();
-	X509_STORE *store = X509_STORE_new();
+	STACK_OF(X509) *chain = NULL;
 	int rc;
 
-	if (store == NULL || blocked == NULL || others == NULL)
+	if (anchors == NULL || others == NULL || blocked == NULL)
 		fatal("out of memory");
 	key_work_push(others, key_part(&task->parts, "chain"), OTHERS_MAX);
-	rc = add_anchors(store, blocked, task, &task->err);
-	if (rc == 0 &&
-	    !leads_to(store, certificate, others, blocked, task->work->now_s))
+	rc = add_anchors(anchors, blocked, task, &task->err);
+	/* As smime_judge.c asks it of a signer. */
+	if (rc == 0)
+		chain = crl_chain_of(certificate, "smime_sign",
+		    task->work->now_s, anchors, others);
+	if (rc == 0 && (chain == NULL || names_any(chain, blocked)))
 		rc = err_set(
 		    &task->err, "its certificate leads to no trusted CA");
-	X509_STORE_free(store);
+	sk_X509_pop_free(chain, X509_free);
+	sk_X509_pop_free(anchors, X509_free);
 	sk_X509_pop_free(others, X509_free);
 	sk_X509_pop_free(blocked, X509_free);
 	return rc;

@@ -292,8 +292,8 @@ find_points(struct key_work *task, struct slice candidate,
 		    sk_X509_push(others, sk_X509_value(own, i)) <= 0)
 			fatal("out of memory");
 	if (sk_X509_num(own) > 0 && !is_blocked(people, sk_X509_value(own, 0)))
-		chain = crl_chain_of(sk_X509_value(own, 0), task->work->now_s,
-		    people->anchors, others);
+		chain = crl_chain_of(sk_X509_value(own, 0), NULL,
+		    task->work->now_s, people->anchors, others);
 	for (int i = 0; rc == 0 && i + 1 < sk_X509_num(chain); i++)
 		rc = tell_point(task, chain, i);
 	sk_X509_pop_free(chain, X509_free);

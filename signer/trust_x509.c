@@ -72,20 +72,29 @@ trust_is_web_url(struct slice url)
 	       slice_starts_nocase(url, "https://");
 }
 
+struct slice
+trust_name_url(const GENERAL_NAME *name)
+{
+	const struct slice none = {NULL, 0};
+	const ASN1_STRING *uri;
+	struct slice url;
+
+	if (name->type != GEN_URI)
+		return none;
+	uri = name->d.uniformResourceIdentifier;
+	url = (struct slice){(const char *)ASN1_STRING_get0_data(uri),
+	    (size_t)ASN1_STRING_length(uri)};
+	return trust_is_web_url(url) ? url : none;
+}
+
 static void
 add_names(const GENERAL_NAMES *names, struct trust_points *points)
 {
 	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-		struct slice url;
+		const struct slice url =
+		    trust_name_url(sk_GENERAL_NAME_value(names, i));
 
-		if (name->type != GEN_URI || points->count == TRUST_POINTS_MAX)
-			continue;
-		url = (struct slice){(const char *)ASN1_STRING_get0_data(
-					 name->d.uniformResourceIdentifier),
-		    (size_t)ASN1_STRING_length(
-			name->d.uniformResourceIdentifier)};
-		if (trust_is_web_url(url) &&
+		if (url.n > 0 && points->count < TRUST_POINTS_MAX &&
 		    slice_copy(url, points->urls[points->count],
 			sizeof(points->urls[0])) == 0)
 			points->count++;

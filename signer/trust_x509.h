@@ -26,6 +26,8 @@ void trust_serial_text(
 void trust_points_of(X509 *certificate, struct trust_points *points_r);
 /* Is it one that fetchd would ask? */
 bool trust_is_web_url(struct slice url);
+/* Such a one, or empty: the name is something else. */
+struct slice trust_name_url(const GENERAL_NAME *name);
 
 /*
  * Scopes of lists that count for the certificate, the widest first: so many
