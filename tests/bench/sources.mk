@@ -15,5 +15,5 @@ pgp_work_SOURCES = signer/content.c signer/work.c $(pgp_SOURCES) \
 	$(smime_SOURCES) $(keyring_SOURCES) signer/trust.c
 # A worker for S/MIME on the command line.
 smime_work_SOURCES = tests/unit/trust_host.c signer/content.c \
-	signer/crl_read.c signer/key_task.c signer/key_x509.c signer/trust.c \
-	signer/work.c $(smime_SOURCES)
+	signer/crl_read.c signer/durable_file.c signer/key_task.c \
+	signer/key_x509.c signer/trust.c signer/work.c $(smime_SOURCES)
