@@ -184,8 +184,8 @@ static const struct table whole_tables[] = {
 
 static const char *const bound_queries[] = {
     "SELECT min(rowid), max(rowid) FROM output NOT INDEXED",
-    "SELECT min(rowid), max(rowid) FROM output"
-    " INDEXED BY sqlite_autoindex_output_1",
+    ("SELECT min(rowid), max(rowid) FROM output"
+     " INDEXED BY sqlite_autoindex_output_1"),
     "SELECT 1, max(rowid) FROM output NOT INDEXED"};
 
 struct copier {
