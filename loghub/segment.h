@@ -52,9 +52,14 @@ struct segment_writer {
 	unsigned old_count;
 };
 
+/* So much of what was logged last is shown when the log is opened. */
+#define SEGMENT_VISIT_OCTETS ((uint64_t)8 * 1024 * 1024)
+
 /*
  * Opens the log in that directory (made when absent): walks the last segment,
- * cuts what a crash left torn.  visit, when not NULL, sees its records.
+ * cuts what a crash left torn.  visit, when not NULL, sees its records; before
+ * them those of earlier segments, where the last ones are shorter than
+ * SEGMENT_VISIT_OCTETS together.
  */
 int segment_writer_open(struct segment_writer *writer, const char *path,
     void (*visit)(void *arg, const struct record *record), void *arg,

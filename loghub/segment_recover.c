@@ -136,6 +136,25 @@ size_of(struct segment_writer *writer, const struct segment_name *name,
 	return 0;
 }
 
+/* Shows what came before the last segment; find_end() walks that one. */
+static void
+look_back(struct walk *walk, const struct segment_list *list)
+{
+	struct err ignored;
+	uint64_t octets = 0;
+	uint64_t size;
+	size_t first = list->count;
+
+	while (first > 0 && octets < SEGMENT_VISIT_OCTETS) {
+		first--;
+		if (size_of(walk->writer, &list->names[first], &size,
+		        &ignored) == 0)
+			octets += size;
+	}
+	for (size_t i = first; i + 1 < list->count; i++)
+		(void)walk_segment(walk, &list->names[i], &ignored);
+}
+
 /*
  * Walks the last segment, and the one before where nothing of the last is
  * whole: then that one's end is the log's end.
@@ -193,6 +212,8 @@ segment_writer_open(struct segment_writer *writer, const char *path,
 	segment_head_read(writer->head_fd, &head);
 	if (list.count == 0 && head.number != 0)
 		recovery.end = SEGMENT_END_MISSING;
+	if (visit != NULL)
+		look_back(&walk, &list);
 	if (find_end(&walk, &list, &head, &recovery, err) == -1)
 		goto out;
 	/* The chain goes on from what was synced, so that the hole shows. */

@@ -717,7 +717,51 @@ test_full_at_begin(void)
 	remove_tree(path);
 }
 
-/* ---- writers ---- */
+/* ---- what an opening shows ---- */
+
+static void
+count_record(void *arg, const struct record *record)
+{
+	unsigned *count = arg;
+
+	(void)record;
+	++*count;
+}
+
+static unsigned
+shown(const char *path)
+{
+	struct segment_recovery recovery;
+	struct segment_writer writer;
+	unsigned count = 0;
+	struct err err;
+
+	if (segment_writer_open(&writer, path, count_record, &count, &recovery,
+		&err) == -1)
+		fatal("%s", err.text);
+	is_u64(writer.written.number, writer.number, "it goes on at the end");
+	segment_writer_clear(&writer);
+	return count;
+}
+
+static void
+test_shown(void)
+{
+	/* Larger together than what is shown at least. */
+	const unsigned many = SEGMENT_VISIT_OCTETS / 64;
+	char path[64];
+	struct segment_position end;
+
+	fresh(path);
+	end = write_days(path, 3, 4);
+	is_u64(shown(path), end.number, "of short segments all are shown");
+	remove_tree(path);
+	fresh(path);
+	(void)write_days(path, 1, 4);
+	end = write_days(path, 1, many);
+	is_u64(shown(path), end.number - 5, "behind a long one none is");
+	remove_tree(path);
+}
 
 int
 main(void)
@@ -736,6 +780,7 @@ main(void)
 	test_expired();
 	test_full();
 	test_full_at_begin();
+	test_shown();
 	(void)rmdir(folder);
 	return tap_done();
 }
