@@ -242,6 +242,7 @@ job_track_done(struct track *track, enum sign_outcome outcome)
 	struct job *job = track->job;
 	size_t index = (size_t)(track - job->tracks);
 
+	track_drop_content(track);
 	for (size_t i = 0; i < job->recipient_count; i++)
 		if (job->recipients[i].track == index)
 			job->recipients[i].outcome = outcome;
@@ -266,6 +267,7 @@ job_track_failed(struct track *track, enum sign_outcome outcome,
 	struct job *job = track->job;
 	size_t index = (size_t)(track - job->tracks);
 
+	track_drop_content(track);
 	if (outcome != SIGNED_PERMANENT)
 		outcome = SIGNED_TEMPORARY;
 	else if (fails_everybody(job, index)) {

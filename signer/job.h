@@ -17,15 +17,18 @@
  *              in their queues        not the last of its output
  *                                     a step is DONE, the last   working
  *                                     one of its output:
- *                                     SIGN_OUTPUT is sent
+ *                                     SIGN_OUTPUT is sent; or one
+ *                                     of the same octets was
+ *                                     (incoming): that is his, too
  *                                     a step is TEMPORARY, or    working
  *                                     PERMANENT: its recipients
  *                                     wait, or fail; all fail
  *                                     when one that does demands
  *                                     "all or none"
  *                                     a worker died or was late, (as before)
- *                                     a queue is full: that is
- *                                     TEMPORARY
+ *                                     a queue is full, too much
+ *                                     is held of an incoming one:
+ *                                     that is TEMPORARY
  *                                     no step is left            answered
  *   any        -                      SIGN_FORGET; an attempt    (none)
  *                                     with a higher number; the

@@ -5,6 +5,7 @@
  *	job.c        frames of queued, the life of a job, its result
  *	job_keys.c   look-ups, and the keys that tasks are given
  *	job_track.c  the steps of one output
+ *	job_twin.c   outputs that are the same
  */
 #ifndef SIGNER_JOB_PARTS_H
 #define SIGNER_JOB_PARTS_H
@@ -58,7 +59,13 @@ struct track {
 	bool has_content;
 	struct buf whole; /* an output put together from its parts */
 	uint64_t follows; /* of the job's content, behind the last output */
-	uint16_t number;  /* for queued, once it was sent: from 1 */
+	/* SHA-256 and size of the output without what follows. */
+	unsigned char print[32];
+	uint64_t print_octets;
+	bool has_print;
+	enum sign_outcome outcome; /* of the output */
+	uint64_t sent_octets;      /* that queued holds for this one */
+	uint16_t number; /* of its output, from 1, once queued has that */
 	unsigned applied;
 	char method_text[512];
 };
@@ -102,13 +109,15 @@ enum sign_outcome job_plan(
 /* job_track.c */
 void track_init(struct track *track, struct job *job);
 void track_clear(struct track *track);
+/* Nobody needs what the last step made any more. */
+void track_drop_content(struct track *track);
 
 /* Goes on; -1: the step could not be submitted. */
 int track_start(struct track *track, struct err *err);
 
 /* job.c, called by tracks */
 
-/* The output is there; it was sent. */
+/* The output is there: it was sent, or one like it. */
 void job_track_done(struct track *track, enum sign_outcome outcome);
 /*
  * For the track's recipients; PERMANENT where one demands "all or none": for

@@ -19,6 +19,7 @@
 
 #include "signer/delivery.h"
 #include "signer/job_parts.h"
+#include "signer/job_twin.h"
 #include "signer/crls.h"
 #include "signer/key_admin.h"
 #include "signer/lookup.h"
@@ -66,6 +67,15 @@ track_clear(struct track *track)
 	buf_clear(&track->memory);
 	buf_clear(&track->whole);
 	close_if_open(&track->fd);
+}
+
+void
+track_drop_content(struct track *track)
+{
+	close_if_open(&track->fd);
+	buf_clear(&track->memory);
+	track->size = 0;
+	track->has_content = false;
 }
 
 /* ---- the next step ---- */
@@ -340,8 +350,31 @@ send_output(struct track *track, const struct task_result *result)
 			  &result->fd)) == -1)
 		return -1;
 	track->number = number;
+	track->sent_octets = result->size_octets + track->follows;
 	job->outputs_sent++;
 	return 0;
+}
+
+/* -1: too much is held for others; they are served first. */
+static int
+look_for_room(struct track *track, const struct task_result *result)
+{
+	if (track_has_room(track, result->size_octets + track->follows))
+		return 0;
+	job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.1"),
+	    SLICE("what it becomes for all its recipients is too much at "
+		  "once"));
+	return -1;
+}
+
+/* Each was made with keys of his own; what came of it may be the same. */
+static const struct track *
+find_twin(struct track *track, const struct task_result *result)
+{
+	if (track->job->direction != DIRECTION_IN ||
+	    track->job->track_count == 1 || track_print(track, result) == -1)
+		return NULL;
+	return track_twin(track);
 }
 
 static bool
@@ -412,6 +445,7 @@ end_track(struct track *track, const struct task_result *result)
 {
 	const char *wish = wanted(track);
 	enum sign_outcome outcome = result->outcome;
+	const struct track *twin;
 
 	/* Held by a worker: of that the sender learns nothing. */
 	if (outcome != SIGNED_HOLD && strcmp(wish, "reject") == 0) {
@@ -424,6 +458,15 @@ end_track(struct track *track, const struct task_result *result)
 	}
 	if (strcmp(wish, "hold") == 0)
 		outcome = SIGNED_HOLD;
+	track->outcome = outcome;
+	twin = find_twin(track, result);
+	if (twin != NULL) {
+		track->number = twin->number;
+		job_track_done(track, outcome);
+		return;
+	}
+	if (look_for_room(track, result) == -1)
+		return;
 	if (send_output(track, result) == -1)
 		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
 		    SLICE("an output could not be sent"));
@@ -440,10 +483,7 @@ hold_closed(struct track *track)
 {
 	struct err err = {""};
 
-	close_if_open(&track->fd);
-	buf_reset(&track->memory);
-	track->size = 0;
-	track->has_content = false;
+	track_drop_content(track);
 	track->steps = 0;
 	track->applied = 0;
 	buf_reset(&track->facts.encoded);
@@ -495,6 +535,8 @@ on_step_done(struct task *task, struct task_result *result)
 		end_track(track, result);
 		return;
 	}
+	if (look_for_room(track, result) == -1)
+		return;
 	if (keep_content(track, result) == -1 || track_start(track, &err) == -1)
 		job_track_failed(track, SIGNED_TEMPORARY, SLICE("4.3.0"),
 		    slice_of(err.text));

@@ -34,6 +34,7 @@ test_keyring_SOURCES = $(keyring_SOURCES) signer/durable_file.c \
 	signer/master_key.c
 test_durable_file_SOURCES = signer/durable_file.c
 test_wrap_SOURCES = signer/wrap.c
+test_job_twin_SOURCES = signer/content.c signer/job_twin.c
 test_key_worker_SOURCES = tests/unit/key_task_host.c \
 	$(key_worker_SOURCES) $(keyring_SOURCES) $(pgp_key_SOURCES) \
 	signer/content.c signer/trust.c signer/trust_x509.c signer/work.c
@@ -79,7 +80,7 @@ fuzz_smime_open_SOURCES = $(smime_world_SOURCES)
 # ---- the broker and its workers ----
 dkim_SOURCES = signer/dkim.c signer/dkim_canon.c
 broker_SOURCES = signer/explain.c signer/job.c signer/job_keys.c signer/job_track.c \
-	signer/lookup.c signer/manage.c signer/plan.c signer/pool_queue.c \
+	signer/job_twin.c signer/lookup.c signer/manage.c signer/plan.c signer/pool_queue.c \
 	signer/pool_worker.c signer/pools.c \
 	signer/versions.c
 PROGRAMS += postern-signerd
