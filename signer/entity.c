@@ -16,6 +16,7 @@
 #include "signer/canon_scan.h"
 #include "signer/entity.h"
 #include "signer/removals.h"
+#include "signer/shape_sealed.h"
 
 /* Header blocks are read in pieces of this size. */
 #define READ_OCTETS 16384
@@ -77,6 +78,7 @@ entity_open(const struct content *message, struct ipc_list removals,
 		entity_close(e);
 		return -1;
 	}
+	shape_look_sealed(message, &e->shape);
 	subject = header_first(&e->header, HDR_SUBJECT);
 	if (subject != NULL)
 		e->has_new_subject = removals_clean_subject(removals,

@@ -14,6 +14,7 @@
 #include "signer/delivery.h"
 #include "signer/job_parts.h"
 #include "signer/lookup.h"
+#include "signer/shape_sealed.h"
 #include "signer/smime.h"
 
 static const enum key_kind kind_of[PLAN_METHOD_COUNT] = {
@@ -555,6 +556,9 @@ job_plan(struct job *job, char enhanced_r[16], char reason_r[512])
 	reason_r[0] = '\0';
 	if (shape_read(&content, &job->shape, &err) == -1)
 		return store_failed(enhanced_r, reason_r, err.text);
+	/* What a stranger sent is looked into by workers alone. */
+	if (job->direction == DIRECTION_OUT)
+		shape_look_sealed(&content, &job->shape);
 	return job->direction == DIRECTION_OUT
 		   ? plan_out(job, enhanced_r, reason_r)
 		   : plan_in(job, enhanced_r, reason_r);

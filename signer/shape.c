@@ -61,9 +61,9 @@ shape_is_signed(const struct shape *shape)
 bool
 shape_is_encrypted(const struct shape *shape)
 {
-	return shape->kind == SHAPE_SMIME_ENCRYPTED ||
-	       shape->kind == SHAPE_PGP_ENCRYPTED ||
-	       shape->kind == SHAPE_PGP_MIXED_UP;
+	return shape->is_sealed && (shape->kind == SHAPE_SMIME_ENCRYPTED ||
+				       shape->kind == SHAPE_PGP_ENCRYPTED ||
+				       shape->kind == SHAPE_PGP_MIXED_UP);
 }
 
 static bool
@@ -163,6 +163,7 @@ on_begin(void *arg, const struct mime_part *part, const struct header *h)
 
 	if (part->number == 0) {
 		w->root = *part;
+		w->shape.encoding = part->encoding;
 		w->shape.body_start = part->body_start;
 		look_at_root(w, h);
 	}

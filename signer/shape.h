@@ -3,7 +3,8 @@
  * What the root of a message is: plain, signed, encrypted, an invitation.
  * Only the root counts (RFC 9787: the cryptographic envelope); what is signed
  * or encrypted further below is seen but never opened.  Pure, and parses no
- * CMS and no OpenPGP: of both it looks at the first octets at most.
+ * CMS and no OpenPGP: of both it looks at the first octets at most.  A bit
+ * more is done for mail of our own (shape_sealed.h).
  */
 #ifndef SIGNER_SHAPE_H
 #define SIGNER_SHAPE_H
@@ -46,7 +47,9 @@ struct shape {
 	bool has_errant_layer;
 	/* Some readers find other fields or parts than we do. */
 	bool is_ambiguous;
-	uint64_t body_start; /* of the root */
+	bool is_sealed; /* shape_look_sealed() found nothing but ciphertext */
+	enum mime_encoding encoding; /* of the root */
+	uint64_t body_start;
 	uint64_t body_end;
 	size_t child_count; /* all of them, also beyond the table */
 	struct shape_child children[SHAPE_CHILDREN_MAX];
@@ -59,7 +62,10 @@ int shape_read(
     const struct content *message, struct shape *shape_r, struct err *err);
 
 bool shape_is_signed(const struct shape *shape);
-/* SHAPE_ENCRYPTED_OTHER is not: nobody knows what it is. */
+/*
+ * By its kind, and sealed.  SHAPE_ENCRYPTED_OTHER is not: nobody knows what it
+ * is.
+ */
 bool shape_is_encrypted(const struct shape *shape);
 
 const char *shape_text(enum shape_kind kind);

@@ -54,6 +54,7 @@ key_admin_SOURCES = signer/crl_points.c signer/crls.c signer/key_admin.c \
 smime_SOURCES = signer/canon.c signer/canon_scan.c signer/delivery.c \
 	signer/der_walk.c signer/entity.c signer/legacy_display.c \
 	signer/line_sink.c signer/smime_memo.c \
+	signer/pgp_armor.c signer/pgp_packets.c signer/shape_sealed.c \
 	signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
 	signer/smime_cert.c signer/smime_decrypt.c signer/smime_judge.c \
 	signer/smime_open.c signer/smime_protect.c signer/smime_sign.c \
@@ -66,6 +67,7 @@ test_canon_SOURCES = $(smime_world_SOURCES)
 test_der_walk_SOURCES = signer/der_walk.c
 test_legacy_display_SOURCES = signer/legacy_display.c
 test_entity_SOURCES = $(smime_world_SOURCES)
+test_shape_sealed_SOURCES = $(smime_world_SOURCES)
 test_crl_read_SOURCES = $(smime_world_SOURCES)
 test_smime_SOURCES = $(smime_world_SOURCES)
 smime_forge_SOURCES = tests/unit/smime_forge.c $(smime_world_SOURCES)
@@ -84,11 +86,12 @@ broker_SOURCES = signer/explain.c signer/job.c signer/job_keys.c signer/job_trac
 	signer/pool_worker.c signer/pools.c \
 	signer/versions.c
 PROGRAMS += postern-signerd
-postern-signerd_SOURCES = signer/signerd.c signer/worker.c signer/work.c \
+# OpenPGP's armor and packets are of two of these.
+postern-signerd_SOURCES = $(sort signer/signerd.c signer/worker.c signer/work.c \
 	signer/content.c signer/protect.c signer/master_key.c \
 	$(broker_SOURCES) $(dkim_SOURCES) $(smime_SOURCES) \
 	$(pgp_SOURCES) $(keystore_SOURCES) $(keyring_SOURCES) \
-	$(key_admin_SOURCES) $(key_worker_SOURCES)
+	$(key_admin_SOURCES) $(key_worker_SOURCES))
 postern-signerd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) \
 	$(JANSSON_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(GPGME_LIBS)
 MANUALS += signer/postern-signerd.8
