@@ -73,9 +73,23 @@ next_request(
 	return true;
 }
 
-/* One request after the other; *done_r has the ids of all messages. */
 static int
-run_all(struct cli *cli, json_t *given, json_t *done_r)
+say_none(struct cli *cli, size_t busy)
+{
+	if (busy == 0)
+		return cli_fail(cli, CLI_NOTHING, "postern queue list",
+		    "no message matched");
+	return cli_fail(cli, CLI_CONFLICT, "postern queue list",
+	    "%zu message%s left alone: being delivered just now", busy,
+	    busy == 1 ? " was" : "s were");
+}
+
+/*
+ * One request after the other; the arrays get the ids of messages that were
+ * changed, and of those in delivery, which were not.
+ */
+static int
+run_all(struct cli *cli, json_t *given, json_t *done, json_t *busy)
 {
 	json_t *arguments = json_copy(given);
 	const json_t *ids = json_object_get(given, "ids");
@@ -91,9 +105,12 @@ run_all(struct cli *cli, json_t *given, json_t *done_r)
 			break;
 		code = client_ask(
 		    cli->client, cli->verb->request, arguments, &reply);
-		if (code == CLI_DONE || code == CLI_NOTHING)
+		if (code == CLI_DONE || code == CLI_NOTHING) {
 			(void)json_array_extend(
-			    done_r, json_object_get(reply, "ids"));
+			    done, json_object_get(reply, "ids"));
+			(void)json_array_extend(
+			    busy, json_object_get(reply, "busy"));
+		}
 		if (code != CLI_DONE && code != CLI_NOTHING) {
 			(void)cli_say_error(cli, code, reply);
 			break;
@@ -102,9 +119,8 @@ run_all(struct cli *cli, json_t *given, json_t *done_r)
 	}
 	json_decref(reply);
 	json_decref(arguments);
-	if (code == CLI_DONE && json_array_size(done_r) == 0)
-		code = cli_fail(cli, CLI_NOTHING, "postern queue list",
-		    "no message matched");
+	if (code == CLI_DONE && json_array_size(done) == 0)
+		code = say_none(cli, json_array_size(busy));
 	return code;
 }
 
@@ -120,14 +136,16 @@ confirm(struct cli *cli)
 {
 	json_t *trial = json_copy(cli->arguments);
 	json_t *found = json_array();
+	json_t *busy = json_array(); /* none: nothing is done */
 	char question[128];
 	size_t count;
 	int code;
 
 	(void)json_object_set_new(trial, "dry_run", json_true());
-	code = run_all(cli, trial, found);
+	code = run_all(cli, trial, found, busy);
 	count = json_array_size(found);
 	json_decref(found);
+	json_decref(busy);
 	json_decref(trial);
 	if (code != CLI_DONE)
 		return code;
@@ -142,18 +160,20 @@ confirm(struct cli *cli)
 }
 
 static void
-show_done(const struct cli *cli, json_t *done)
+show_done(const struct cli *cli, json_t *done, json_t *busy)
 {
 	const bool is_dry =
 	    json_is_true(json_object_get(cli->arguments, "dry_run"));
 	const size_t count = json_array_size(done);
+	const size_t left = json_array_size(busy);
 	const json_t *id;
 	json_t *result;
 	size_t i;
 
 	if (cli->is_json || cli->is_jsonl) {
-		result = json_pack("{s:I, s:O, s:b}", "count",
-		    (json_int_t)count, "ids", done, "dry_run", is_dry);
+		result = json_pack("{s:I, s:O, s:O, s:b}", "count",
+		    (json_int_t)count, "ids", done, "busy", busy, "dry_run",
+		    is_dry);
 		cli_show_json(result);
 		json_decref(result);
 		return;
@@ -163,6 +183,9 @@ show_done(const struct cli *cli, json_t *done)
 			(void)puts(json_string_value(id));
 	cli_say("%s%s: %zu message%s", is_dry ? "would " : "", verb_word(cli),
 	    count, count == 1 ? "" : "s");
+	if (left > 0)
+		cli_say("left alone, being delivered just now: %zu message%s",
+		    left, left == 1 ? "" : "s");
 }
 
 int
@@ -172,6 +195,7 @@ cli_run_queue_change(struct cli *cli)
 	json_t *ids = json_object_get(arguments, "ids");
 	const char *first = json_string_value(json_array_get(ids, 0));
 	json_t *done;
+	json_t *busy;
 	int code = CLI_DONE;
 
 	if ((ids != NULL) == (json_object_get(arguments, "match") != NULL))
@@ -187,10 +211,12 @@ cli_run_queue_change(struct cli *cli)
 	if (code != CLI_DONE)
 		return code;
 	done = json_array();
-	code = run_all(cli, arguments, done);
+	busy = json_array();
+	code = run_all(cli, arguments, done, busy);
 	if (json_array_size(done) > 0)
-		show_done(cli, done);
+		show_done(cli, done, busy);
 	json_decref(done);
+	json_decref(busy);
 	return code;
 }
 

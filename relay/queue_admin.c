@@ -34,6 +34,7 @@ request_free(struct queue_request *request)
 	json_decref(request->arguments);
 	json_decref(request->reply);
 	json_decref(request->changed_ids);
+	json_decref(request->busy_ids);
 	free(request);
 }
 

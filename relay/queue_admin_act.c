@@ -19,22 +19,28 @@ finish_if_done(struct queue_request *request)
 {
 	if (request->pending > 0)
 		return;
-	request->reply = json_pack("{s:I, s:O, s:o}", "count",
-	    (json_int_t)request->changed, "ids", request->changed_ids, "next",
-	    queue_admin_next_cursor(request));
+	request->reply = json_pack("{s:I, s:O, s:O, s:o}", "count",
+	    (json_int_t)request->changed, "ids", request->changed_ids, "busy",
+	    request->busy_ids, "next", queue_admin_next_cursor(request));
 	if (request->changed == 0 && request->cursor == 0)
 		request->code = EXIT_CODE_NOTHING;
 	queue_admin_answer(request);
 }
 
 static void
-count_change(struct queue_request *request, uint64_t id)
+note_id(json_t *ids, uint64_t id)
 {
 	char text[ID_TEXT_SIZE];
 
 	id_format(id, text);
+	(void)json_array_append_new(ids, json_string(text));
+}
+
+static void
+count_change(struct queue_request *request, uint64_t id)
+{
 	request->changed++;
-	(void)json_array_append_new(request->changed_ids, json_string(text));
+	note_id(request->changed_ids, id);
 }
 
 /* A message in the hands of a request until its change is committed. */
@@ -131,7 +137,7 @@ set_state(struct queue_request *request, struct queue_message *found,
 
 /*
  * What relayd has at this moment is left to it: its result will tell.  So is
- * what another request has.
+ * what another request has.  The asker is told of both.
  */
 static bool
 is_out(struct queue_request *request, const struct queue_message *message)
@@ -143,6 +149,7 @@ is_out(struct queue_request *request, const struct queue_message *message)
 	if (dispatch_remove(queued->dispatch, message->id) == signing)
 		return false;
 	queue_refill_missed(queued->refill); /* the rest of it, if any */
+	note_id(request->busy_ids, message->id);
 	return true;
 }
 
@@ -404,6 +411,7 @@ void
 queue_admin_act_on_all(struct queue_request *request)
 {
 	request->changed_ids = json_array();
+	request->busy_ids = json_array();
 	request->pending = 1; /* so that nothing ends before the last one */
 	if (!json_is_true(json_object_get(request->arguments, "dry_run"))) {
 		act_on_rest(request);

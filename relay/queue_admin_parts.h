@@ -62,6 +62,7 @@ struct queue_request {
 	size_t pending; /* changes not yet committed */
 	size_t changed;
 	json_t *changed_ids;
+	json_t *busy_ids; /* left alone: relayd is delivering them */
 };
 
 /* ---- queue_admin.c ---- */

@@ -6,6 +6,7 @@ delivery status notifications."""
 
 import os
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import dns, dsns, scene, sink, smtp, tap  # noqa: E402
@@ -339,6 +340,27 @@ with tap.group("hold, release, delete, bounce, retry"):
     tap.equal([e["action"] for e in events(i, "handled")], ["delete"],
               "delete: trace tells who did it")
     tap.equal(s.inner.messages, [], "and nobody is told")
+    main.as_usual()
+
+with tap.group("an administrator and what is being delivered"):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def at_the_dot(*_):
+        reached.set()
+        go_on.wait(tap.PATIENCE_S)
+
+    main.on("DATA.", at_the_dot)
+    i = send("r@dest.test")
+    reached.wait(tap.PATIENCE_S)
+    for verb in (["hold"], ["delete", "--yes"], ["retry"]):
+        result = s.gw.run_cli("queue", verb[0], i, *verb[1:])
+        tap.equal(result.returncode, 6, f"{verb[0]} does not touch it")
+        tap.contains(result.stderr,
+                     "1 message was left alone: being delivered just now",
+                     f"{verb[0]} says why")
+    go_on.set()
+    main.take()
+    tap.ok(finished(i), "it arrives")
     main.as_usual()
 
 with tap.group("a loop to ourselves"):
