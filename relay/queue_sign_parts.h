@@ -47,6 +47,7 @@ enum sign_verdict {
 struct sign_output {
 	uint16_t number; /* as the signer counts them, from 1 in each attempt */
 	uint16_t stored; /* as the message's are numbered; 0: nobody gets it */
+	bool is_there;   /* an earlier attempt stored the same */
 	bool is_8bit;
 	char *content; /* NULL: fd */
 	int fd;

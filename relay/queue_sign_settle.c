@@ -55,7 +55,7 @@ move_outputs(struct sign_job *job, struct queue_attempt *attempt)
 		const bool is_file =
 		    from->content == NULL || from->size > IPC_INLINE_MAX;
 
-		if (from->stored == 0)
+		if (from->stored == 0 || from->is_there)
 			continue;
 		*to = (struct queue_output){.number = from->stored,
 		    .is_file = is_file,

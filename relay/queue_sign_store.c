@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Outputs of the signer that are too large for queue.db become files of the
- * spool.  A descriptor's content is copied: the signer still holds it.
+ * spool.  A descriptor's content is copied: the signer still holds it.  One
+ * that is there for a share before is not written again.
  * Runs in: postern-queued, in the spool's threads.  Trusts: nothing of the
  * descriptor: what it has more or less than was said is a failure.
  */
@@ -21,7 +22,7 @@
 static bool
 is_large(const struct sign_output *output)
 {
-	return output->stored != 0 &&
+	return output->stored != 0 && !output->is_there &&
 	       (output->content == NULL || output->size > IPC_INLINE_MAX);
 }
 
@@ -51,6 +52,65 @@ copy(struct sign_output *output, int fd)
 		done += (uint64_t)n;
 	}
 	return 0;
+}
+
+/* ---- one that is there ---- */
+
+static bool
+reads(int fd, char *p, size_t n, uint64_t at)
+{
+	return pread(fd, p, n, (off_t)at) == (ssize_t)n;
+}
+
+static bool
+is_same(const struct sign_output *output, int fd)
+{
+	char there[COPY_SIZE];
+	char room[COPY_SIZE];
+	uint64_t at = 0;
+
+	while (at < output->size) {
+		const uint64_t left = output->size - at;
+		const size_t n =
+		    left < sizeof(room) ? (size_t)left : sizeof(room);
+		const char *ours = room;
+
+		if (output->content != NULL)
+			ours = output->content + at;
+		else if (!reads(output->fd, room, n, at))
+			return false;
+		if (!reads(fd, there, n, at) || memcmp(ours, there, n) != 0)
+			return false;
+		at += n;
+	}
+	return true;
+}
+
+/*
+ * The files of a message stay as long as it does, so its number may be given
+ * to others.
+ */
+static void
+look_for_same(const struct spool_folders *folders,
+    const struct queue_message *message, struct sign_output *output)
+{
+	const struct queue_protection *protection = message->protection;
+
+	for (size_t i = 0; i < protection->output_count; i++) {
+		const struct queue_output *other = &protection->outputs[i];
+		int fd;
+
+		if (!other->is_file || other->size != output->size ||
+		    (fd = spool_file_open(
+			 folders, message->id, other->number)) == -1)
+			continue;
+		output->is_there = is_same(output, fd);
+		(void)close(fd);
+		if (output->is_there) {
+			output->stored = other->number;
+			return;
+		}
+	}
 }
 
 /* -1 and errno. */
@@ -89,6 +149,9 @@ run_store(struct pool_task *task)
 	const uint64_t id = job->message->id;
 	size_t i;
 
+	for (i = 0; i < job->output_count; i++)
+		if (is_large(&job->outputs[i]))
+			look_for_same(folders, job->message, &job->outputs[i]);
 	for (i = 0; i < job->output_count; i++)
 		if (is_large(&job->outputs[i]) &&
 		    write_output(folders, id, &job->outputs[i]) == -1)

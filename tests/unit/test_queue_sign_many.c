@@ -3,7 +3,11 @@
  * Messages at the signer, each recipient by himself: many of them, some that
  * wait or fail, all or none; and an administrator who comes in between.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "relay/queue_sign.h"
@@ -12,6 +16,9 @@
 #include "relay/spool_stream.h"
 #include "tests/unit/signer_scenes.h"
 #include "tests/unit/tap.h"
+
+/* Too large for queue.db: a file of the spool. */
+#define LARGE_OCTETS 3000000
 
 /* ---- an administrator in between ---- */
 
@@ -25,7 +32,7 @@ start_waiting(struct signer_world *world)
 	scene_wait_answer(world);
 	signer_world_connect(world, "");
 	SIGNER_WAIT(world, scene_has_tried(world, 1));
-	signer_world_output_file(world, 1, 3000000);
+	signer_world_output_file(world, 1, LARGE_OCTETS);
 }
 
 static bool
@@ -38,6 +45,22 @@ has_output_file(struct signer_world *world)
 	if (fd != -1)
 		(void)close(fd);
 	return fd != -1;
+}
+
+static void
+change_output_file(struct signer_world *world)
+{
+	int fd =
+	    queue_spool_open(world->world.queued.spool, world->message_id, 1);
+	char path[64];
+	int writable;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	writable = open(path, O_WRONLY | O_CLOEXEC);
+	if (writable == -1 || pwrite(writable, "!", 1, LARGE_OCTETS - 1) != 1)
+		fatal("%s: %s", path, strerror(errno));
+	(void)close(writable);
+	(void)close(fd);
 }
 
 static void
@@ -68,7 +91,7 @@ test_held_meanwhile(void)
 	scene_is_leaving(&world, NULL, "held");
 	world_sql(&world.world, "UPDATE rcpt SET state=0");
 	scene_make_due_and_wait(&world);
-	signer_world_output_file(&world, 1, 3000000);
+	signer_world_output_file(&world, 1, LARGE_OCTETS);
 	settle_file(&world);
 	is_int(scene_waits(&world), 0,
 	    "released, it is given to the signer again");
@@ -284,6 +307,42 @@ test_each_by_himself(void)
 	signer_world_clear(&world);
 }
 
+/* One after the other gets a large output; the second's is as large. */
+static void
+test_one_by_one(bool is_same)
+{
+	const char *what = is_same ? "the same octets" : "others";
+	struct signer_world world;
+	const struct signer_says first[] = {
+	    {SIGNED_DONE, APPLIED_ENCRYPTED, 1, "2.0.0", ""},
+	    {SIGNED_TEMPORARY, 0, 0, "4.7.3", "Looked for"}};
+
+	scene_start(&world, MUST_ENCRYPT);
+	submit_many(&world, 2);
+	SIGNER_WAIT(&world, world.jobs == 1);
+	signer_world_output_file(&world, 1, LARGE_OCTETS);
+	signer_world_result(&world, 0, SIGNED_DONE, "", first, 2);
+	scene_wait_answer(&world);
+	SIGNER_WAIT(&world, dispatch_waiting(world.world.queued.dispatch) == 1);
+	scene_make_due_and_wait(&world);
+	if (!is_same) /* in the file that is there, instead */
+		change_output_file(&world);
+	signer_world_output_file(&world, 1, LARGE_OCTETS);
+	signer_world_result(&world, 0, SIGNED_DONE, "", scene_sealed, 1);
+	SIGNER_WAIT(&world, scene_waits(&world) == 0);
+	world_settle(&world.world);
+	is_int(scene_rows(&world, "output"), is_same ? 2 : 3, "%s: stored %s",
+	    what, is_same ? "once" : "again");
+	is_int(signer_world_count(
+		   &world, "SELECT count(DISTINCT output) FROM rcpt"),
+	    is_same ? 1 : 2, "%s: for whom it is", what);
+	is_int(deliver_all(&world), 2, "%s: each has it once", what);
+	is_int(scene_rows(&world, "msg") + scene_rows(&world, "output"), 0,
+	    "%s: and no row is left", what);
+	ok(!has_output_file(&world), "%s: nor a file", what);
+	signer_world_clear(&world);
+}
+
 /* The one whose output falls short is the only one who waits for it. */
 static void
 test_short_for_one(void)
@@ -410,6 +469,8 @@ main(void)
 	test_many();
 	test_many_alike();
 	test_each_by_himself();
+	test_one_by_one(true);
+	test_one_by_one(false);
 	test_short_for_one();
 	test_all_or_none();
 	test_all_or_none_over();
