@@ -29,14 +29,17 @@ void
 key_work_push(STACK_OF(X509) * list, struct slice certificates, int most)
 {
 	const unsigned char *at = (const unsigned char *)certificates.p;
-	const unsigned char *end = at + certificates.n;
+	size_t left = certificates.n; /* 0: at may be NULL */
 
-	while (at < end && sk_X509_num(list) < most) {
-		X509 *certificate = d2i_X509(NULL, &at, (long)(end - at));
+	while (left > 0 && sk_X509_num(list) < most) {
+		const unsigned char *next = at;
+		X509 *certificate = d2i_X509(NULL, &next, (long)left);
 
 		if (certificate == NULL)
 			break;
 		push(list, certificate);
+		left -= (size_t)(next - at);
+		at = next;
 	}
 	ERR_clear_error();
 }
