@@ -247,14 +247,22 @@ make_dir(const char *parent, char *path_r, size_t size, struct err *err)
 int
 pgp_home_scratch(const char *parent, char *path_r, size_t size, struct err *err)
 {
-	int lock;
+	/* One at a time, so that none sweeps what has no lock yet. */
+	int turn = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int lock = -1;
 
+	if (turn == -1 || flock(turn, LOCK_EX) == -1) {
+		(void)err_set(
+		    err, "cannot lock %s: %s", parent, strerror(errno));
+		goto out;
+	}
 	sweep(parent, HOME_DEPTH + 1);
-	if (make_dir(parent, path_r, size, err) == -1)
-		return -1;
-	if ((lock = lock_home(AT_FDCWD, path_r)) == -1)
-		return err_set(
+	if (make_dir(parent, path_r, size, err) == 0 &&
+	    (lock = lock_home(AT_FDCWD, path_r)) == -1)
+		(void)err_set(
 		    err, "cannot lock %s: %s", path_r, strerror(errno));
+out:
+	close_if_open(&turn);
 	return lock;
 }
 
