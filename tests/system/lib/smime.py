@@ -209,18 +209,21 @@ class World:
         self.fingerprints[name] = self._openssl(
             "x509", "-in", stem + ".pem", "-noout", "-fingerprint",
             "-sha1").stdout.decode().split("=")[1].strip().replace(":", "")
+        if kind == "rsa":
+            self._give_to_gpgsm(stem, name)
+        else:
+            self._export(stem, name)
+            # gpgsm 2.2 crashes over the key of an EC certificate.
+            self._gpgsm("--import", stem + ".pem")
+        self.run(["pk12util", "-i", stem + ".p12", "-d", self._nss, "-W",
+                  PASSPHRASE, "-K", ""])
+
+    def _export(self, stem, name):
         self._openssl("pkcs12", "-export", "-in", stem + ".pem", "-inkey",
                       stem + ".key", "-out", stem + ".p12", "-name", name,
                       "-certpbe", "PBE-SHA1-3DES", "-keypbe",
                       "PBE-SHA1-3DES", "-macalg", "sha1", "-passout",
                       "pass:" + PASSPHRASE)
-        if kind == "rsa":
-            self._give_to_gpgsm(stem)
-        else:
-            # gpgsm 2.2 crashes over the key of an EC certificate.
-            self._gpgsm("--import", stem + ".pem")
-        self.run(["pk12util", "-i", stem + ".p12", "-d", self._nss, "-W",
-                  PASSPHRASE, "-K", ""])
 
     # ---- our worker ----
 
@@ -311,14 +314,15 @@ class World:
                            "0", *words, data=PASSPHRASE.encode() + b"\n",
                            ok=ok)
 
-    def _give_to_gpgsm(self, stem):
-        # gpgsm 2.2 finds one such file in fifty damaged, and takes it when
-        # asked again.
-        for _ in range(4):
-            if self._secret("--import", stem + ".p12",
-                            ok=False).returncode == 0:
+    def _give_to_gpgsm(self, stem, name):
+        # gpgsm 2.2 derives a wrong key from one salt in fifty and calls that
+        # file damaged; another export has another salt.
+        for _ in range(9):
+            self._export(stem, name)
+            result = self._secret("--import", stem + ".p12", ok=False)
+            if result.returncode == 0:
                 return
-        self._secret("--import", stem + ".p12")
+        raise RuntimeError(result.stderr.decode(errors="replace"))
 
     def gpgsm_verifies(self, entity, der):
         result = self._gpgsm("--verify", self.file(der), self.file(entity),
