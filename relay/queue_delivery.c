@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alerts.h"
@@ -244,13 +245,30 @@ send_inline(struct queued *queued, const struct delivery *delivery,
 	return channel_send(queued->relay, MSG_RELAY_JOB, &job, NULL);
 }
 
+/*
+ * relayd takes a file of another size for a breach, and ends the channel with
+ * all that is on its way: one damaged file would stop all mail.
+ */
+static int
+open_content(struct queued *queued, const struct delivery *delivery,
+    const struct content *content)
+{
+	struct stat st;
+	int fd = queue_spool_open(
+	    queued->spool, delivery->message->id, content->output);
+
+	if (fd != -1 && (fstat(fd, &st) == -1 || st.st_size < 0 ||
+			    (uint64_t)st.st_size != content->size))
+		close_if_open(&fd);
+	return fd;
+}
+
 static int
 send_file(struct queued *queued, const struct delivery *delivery,
     const struct content *content, uint32_t attempt, struct ipc_list recipients)
 {
 	struct ipc_relay_file job;
-	int fd = queue_spool_open(
-	    queued->spool, delivery->message->id, content->output);
+	int fd = open_content(queued, delivery, content);
 	int rc;
 
 	if (fd == -1)
@@ -346,7 +364,8 @@ hand_over(struct queued *queued, struct delivery *delivery)
 	else if (send_job(queued, delivery) == -1)
 		set_aside(queued, delivery,
 		    content_of(delivery).is_file
-			? "its spool file cannot be opened"
+			? "its spool file cannot be opened, or has another "
+			  "size"
 			: "it does not fit into a frame");
 }
 

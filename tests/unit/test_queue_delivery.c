@@ -8,6 +8,7 @@
 
 #include "relay/queue_refill.h"
 #include "relay/queue_store.h"
+#include "relay/spool_stream.h"
 #include "tests/unit/queued_world.h"
 #include "tests/unit/tap.h"
 
@@ -57,7 +58,8 @@ close_relayd(struct world *world)
 }
 
 static const struct channel_handler relayd_takes[] = {
-    {ROLE_QUEUED, MSG_RELAY_JOB, on_job}, {ROLE_NONE, MSG_HELLO, NULL}};
+    {ROLE_QUEUED, MSG_RELAY_JOB, on_job}, {ROLE_QUEUED, MSG_RELAY_FILE, on_job},
+    {ROLE_NONE, MSG_HELLO, NULL}};
 
 static const struct channel_handler queued_takes[] = {
     {ROLE_RELAYD, MSG_RELAY_READY, queue_delivery_ready},
@@ -153,6 +155,39 @@ test_no_frame(struct world *world)
 	close_relayd(world);
 }
 
+/* A disk that lost the end of a file: relayd would break off over it. */
+static void
+test_short_file(struct world *world)
+{
+	struct queued *queued = &world->queued;
+	unsigned before = jobs;
+	unsigned alerts = world->alerts;
+	int fd;
+
+	world_sql(world, "DELETE FROM rcpt; DELETE FROM output;"
+			 "DELETE FROM msg");
+	(void)dispatch_remove(queued->dispatch, 2001);
+	fd = spool_file_create(&queued->spool->folders, 2500, 0);
+	(void)spool_file_write(fd, "Subject: x\r\n", 12);
+	(void)close(fd);
+	world_insert(world, 2500, 1, away, 1);
+	world_settle(world);
+	world_sql(world, "UPDATE output SET is_file=1, content=NULL,"
+			 " size=70000; UPDATE msg SET size=70000");
+	queue_refill_tick(queued->refill);
+	WORLD_WAIT(world, dispatch_waiting(queued->dispatch) == 1);
+	load(world, 2501);
+	WORLD_WAIT(world, dispatch_waiting(queued->dispatch) == 2);
+	connect_relayd(world);
+	WORLD_WAIT(world, jobs == before + 1);
+	is_int(dispatch_active(queued->dispatch), 1,
+	    "a file that is too short does not go out, the next mail does");
+	is_int(world->alerts, (int)alerts + 1, "an alert tells of it");
+	is_int(dispatch_waiting(queued->dispatch), 0, "and it does not wait");
+	close_relayd(world);
+	(void)dispatch_remove(queued->dispatch, 2501);
+}
+
 /* relayd has the job, and says nothing of it. */
 static void
 test_no_answer(struct world *world)
@@ -194,6 +229,7 @@ main(void)
 	world_init(&world);
 	test_relay_goes(&world);
 	test_no_frame(&world);
+	test_short_file(&world);
 	test_no_answer(&world);
 	world_clear(&world);
 	return tap_done();
