@@ -10,6 +10,7 @@
 
 #include "common/err.h"
 #include "common/mailbox_list.h"
+#include "common/mime_word.h"
 #include "smtpd/access.h"
 
 /* ---- entries for clients ---- */
@@ -319,6 +320,15 @@ access_check_recipient(const struct access_subject *subject,
 
 /* ---- the From field ---- */
 
+/* A name in UTF-8, before it becomes A-labels, and more than any has. */
+#define LOOSE_DOMAIN_MAX 1024
+/*
+ * Names are looked at one by one, and a comment once for each "@" before it; a
+ * value that has so many is written to keep us busy, and counts as ours.
+ */
+#define SEARCHED_NAMES_MAX 10000
+#define SEARCHED_COMMENTS_MAX 65536
+
 static bool
 is_our_name(const struct snapshot *snapshot, struct slice name)
 {
@@ -343,25 +353,97 @@ is_skipped_byte(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* A value that is searched, and what it has cost so far. */
+struct from_search {
+	const struct snapshot *snapshot;
+	struct slice text;
+	size_t names;
+	size_t comment_octets;
+};
+
+/* Behind blanks and comments that begin at `at`. */
+static size_t
+skip_blanks(struct from_search *search, size_t at)
+{
+	const struct slice text = search->text;
+	size_t depth = 0;
+
+	for (; at < text.n; at++) {
+		if (text.p[at] == '(')
+			depth++;
+		else if (text.p[at] == ')' && depth > 0)
+			depth--;
+		else if (depth == 0 && !is_skipped_byte(text.p[at]))
+			break;
+		else if (text.p[at] == '\\')
+			at++;
+		if (depth > 0)
+			search->comment_octets++;
+	}
+	return at < text.n ? at : text.n;
+}
+
+/*
+ * Is it one of our domains that begins at `at`?  Blanks and comments may stand
+ * around each of its dots (RFC 5322 section 4.4), and readers take them out.
+ */
+static bool
+is_ours_at(struct from_search *search, size_t at)
+{
+	const struct slice text = search->text;
+	struct buf name;
+	bool is_ours = false;
+
+	buf_init(&name, LOOSE_DOMAIN_MAX);
+	for (bool is_first = true; !is_ours; is_first = false) {
+		size_t end = at = skip_blanks(search, at);
+
+		while (end < text.n && is_domain_byte(text.p[end]))
+			end++;
+		/* Two words with no dot between them are no longer one name. */
+		if (end == at || (!is_first && name.p[name.n - 1] != '.' &&
+				     text.p[at] != '.'))
+			break;
+		if (buf_add(&name, text.p + at, end - at) == -1)
+			break;
+		/* Others read no further than to the first blank. */
+		is_ours =
+		    is_first && is_our_name(search->snapshot, buf_slice(&name));
+		at = end;
+	}
+	is_ours = is_ours || (name.n > 0 && is_our_name(search->snapshot,
+						buf_slice(&name)));
+	buf_clear(&name);
+	return is_ours;
+}
+
 /* Whatever follows an "@" and might be read as a domain. */
 static bool
 search_ours(const struct snapshot *snapshot, struct slice text)
 {
-	for (size_t at = slice_find(text, '@', 0); at < text.n;
-	     at = slice_find(text, '@', at + 1)) {
-		size_t start = at + 1;
-		size_t end;
+	struct from_search search = {.snapshot = snapshot, .text = text};
 
-		while (start < text.n && is_skipped_byte(text.p[start]))
-			start++;
-		end = start;
-		while (end < text.n && is_domain_byte(text.p[end]))
-			end++;
-		if (is_our_name(
-			snapshot, (struct slice){text.p + start, end - start}))
+	for (size_t at = slice_find(text, '@', 0); at < text.n;
+	     at = slice_find(text, '@', at + 1))
+		if (is_ours_at(&search, at + 1) ||
+		    ++search.names > SEARCHED_NAMES_MAX ||
+		    search.comment_octets > SEARCHED_COMMENTS_MAX)
 			return true;
-	}
 	return false;
+}
+
+/* Some programs decode the whole field before they look for an address. */
+static bool
+search_decoded(const struct snapshot *snapshot, struct slice text)
+{
+	struct buf decoded;
+	bool is_ours;
+
+	buf_init(&decoded, text.n * 3);
+	is_ours = mime_word_read(text, &decoded) == -1 ||
+		  search_ours(snapshot, buf_slice(&decoded));
+	buf_clear(&decoded);
+	return is_ours;
 }
 
 bool
@@ -376,5 +458,6 @@ access_from_names_ours(const struct snapshot *snapshot, struct slice from_value)
 	while ((rc = mailbox_list_next(&list, &mailbox)) == 1)
 		if (is_our_name(snapshot, mailbox.domain))
 			return true;
-	return rc == -1 && search_ours(snapshot, from_value);
+	return rc == -1 && (search_ours(snapshot, from_value) ||
+			       search_decoded(snapshot, from_value));
 }

@@ -306,10 +306,38 @@ static const struct from_row from_rows[] = {
     {" a@\r\n\tours.example", true},
     {" (a@ours.example", true},
     {" a@ours.example.", true},
+    {" <a@(x)ours.example>", true},
+    {" a@ (x (y\\)) z) ours.example", true},
+    {" <a@ours . example>", true},
+    {" <a@ours(.away).example>", true},
+    {" <a@ours.\r\n example (x)>", true},
+    {" =?utf-8?q?a=40ours=2eexample?=", true},
+    {" =?utf-8?b?YUBvdXJzLmV4YW1wbGU=?==?utf-8?Q?=00?=@away.example", true},
+    {" <=?utf-8?q?a=40ours=2eexample=3e?= x@away.example>", true},
+    {" a@away.example (a@ours.example)", false},
+    {" <a@away.example> (at ours . example)", false},
+    {" <a.@away.example> (a@ours.example)", true},
+    {" a@(x", false},
+    {" a@(x\\", false},
     {" a@", false},
     {" @", false},
     {"", false},
 };
+
+/* One that would keep us busy is not read to its end. */
+static void
+test_endless_from(const struct snapshot *snapshot, const char *piece)
+{
+	struct buf value;
+
+	buf_init(&value, 1 << 20);
+	(void)buf_add_text(&value, "<");
+	while (buf_add_text(&value, piece) == 0)
+		continue;
+	ok(access_from_names_ours(snapshot, buf_slice(&value)),
+	    "From: a megabyte of \"%s\" counts as ours", piece);
+	buf_clear(&value);
+}
 
 static void
 test_from(void)
@@ -321,6 +349,8 @@ test_from(void)
 		       slice_of(from_rows[i].value)) == from_rows[i].is_ours,
 		    "From:%s names %s domain", from_rows[i].value,
 		    from_rows[i].is_ours ? "our" : "another's");
+	test_endless_from(&snapshot, "@(");
+	test_endless_from(&snapshot, "@\xc3\xa9.");
 	settings_clear(&snapshot.settings);
 }
 
