@@ -10,6 +10,7 @@
 
 #include "common/from_header.h"
 #include "common/token.h"
+#include "common/xtext.h"
 #include "relay/submission.h"
 
 /* The domain part by which a recipient is routed: "" for a literal. */
@@ -101,8 +102,8 @@ take_recipients(const struct submission *submission,
 			return smtp_status_set(refusal_r, 501, "5.1.3",
 			    "A recipient address is malformed");
 		if (record.notify > DSN_NOTIFY_ALL)
-			return smtp_status_set(refusal_r, 501, "5.5.4",
-			    "An impossible envelope");
+			return smtp_status_set(
+			    refusal_r, 501, "5.5.4", "An impossible envelope");
 		recipient->number = (uint32_t)i++;
 		recipient->notify = record.notify;
 		recipient->address = xstrdup(text);
@@ -242,8 +243,10 @@ check_shape(const struct submission_rules *rules,
 	    submission->recipients.count > settings->smtp_max_recipients)
 		return smtp_status_set(
 		    refusal_r, 452, "4.5.3", "Too many recipients, or none");
+	/* relayd would break off over another ENVID, again and again. */
 	if (submission->ret >= DSN_RET_COUNT ||
-	    submission->listener_kind >= LISTENER_KIND_COUNT)
+	    submission->listener_kind >= LISTENER_KIND_COUNT ||
+	    (submission->envid.n > 0 && !xtext_is_valid(submission->envid)))
 		return smtp_status_set(
 		    refusal_r, 501, "5.5.4", "An impossible envelope");
 	memset(sender_r, 0, sizeof(*sender_r));

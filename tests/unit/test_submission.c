@@ -119,8 +119,9 @@ make_token(const struct row *row, struct buf *out)
 }
 
 static int
-check(const struct snapshot *snapshot, const struct row *row,
-    struct queue_message **message_r, struct smtp_status *refusal_r)
+check_with_envid(const struct snapshot *snapshot, const struct row *row,
+    const char *envid, struct queue_message **message_r,
+    struct smtp_status *refusal_r)
 {
 	struct submission_rules rules = {.snapshot = snapshot,
 	    .token_key = {(const char *)key, sizeof(key)},
@@ -129,7 +130,8 @@ check(const struct snapshot *snapshot, const struct row *row,
 	    .session_id = 77,
 	    .client = slice_of(row->client),
 	    .is_trusted = row->who == TRUSTED,
-	    .reverse_path = slice_of(row->from)};
+	    .reverse_path = slice_of(row->from),
+	    .envid = slice_of(envid)};
 	struct ipc_list_writer list;
 	struct buf token;
 	int rc;
@@ -151,6 +153,32 @@ check(const struct snapshot *snapshot, const struct row *row,
 	ipc_list_writer_clear(&list);
 	buf_clear(&token);
 	return rc;
+}
+
+static int
+check(const struct snapshot *snapshot, const struct row *row,
+    struct queue_message **message_r, struct smtp_status *refusal_r)
+{
+	return check_with_envid(snapshot, row, "", message_r, refusal_r);
+}
+
+/* relayd would break off all mail over a job with such a one. */
+static void
+test_envid(const struct snapshot *snapshot)
+{
+	struct queue_message *message = NULL;
+	struct smtp_status refusal = {0};
+
+	is_int(
+	    check_with_envid(snapshot, &rows[0], "QQ+2B1", &message, &refusal),
+	    0, "an envelope id is taken");
+	is_str(message->envid, "QQ+2B1", "as it is");
+	queue_message_unref(message);
+	is_int(check_with_envid(
+		   snapshot, &rows[0], "a> SIZE=1", &message, &refusal),
+	    -1, "one that is not xtext is not");
+	is_int(refusal.code, 501, "and that is said");
+	queue_message_unref(message);
 }
 
 static void
@@ -251,6 +279,7 @@ main(void)
 	struct snapshot *snapshot = make_snapshot();
 
 	test_rows(snapshot);
+	test_envid(snapshot);
 	test_message(snapshot);
 	test_no_key(snapshot);
 	test_aliases(snapshot);
