@@ -275,6 +275,34 @@ refuse(struct auth_session *session, enum auth_verdict verdict)
 	finish(session, &outcome);
 }
 
+/*
+ * A password is hashed for a while, a client may take minutes between SCRAM's
+ * messages, and an administrator changes the account meanwhile.  What was read
+ * at the beginning then lets nobody in: it would be remembered, too, after all
+ * that is remembered was dropped.  -1: refused, or not to be known now.
+ */
+static int
+check_unchanged(struct auth_session *session)
+{
+	struct account now;
+	struct err err;
+
+	switch (accounts_still_valid(session->env->accounts,
+	    session->account.name, session->account.revision,
+	    session->credential.app_id, now_s(), &now, &err)) {
+	case 1:
+		return 0;
+	case 0:
+		session->credential.refusal = "changed meanwhile";
+		break;
+	default:
+		session->is_unavailable = true;
+		break;
+	}
+	session->is_verified = false;
+	return -1;
+}
+
 /* The library's yes counts only together with ours. */
 static void
 accept_login(struct auth_session *session)
@@ -288,7 +316,8 @@ accept_login(struct auth_session *session)
 
 	if (!session->is_verified ||
 	    !slice_equals(sasl_exchange_user(session->exchange),
-		slice_of(session->login_text))) {
+		slice_of(session->login_text)) ||
+	    check_unchanged(session) == -1) {
 		refuse(session, AUTH_FAILED);
 		return;
 	}

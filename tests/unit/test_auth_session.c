@@ -268,6 +268,59 @@ test_cache(struct auth_fixture *f)
 	f->env.cache_ms = 60000;
 }
 
+/* What an administrator does while a login is under way. */
+static void
+change_password(struct auth_fixture *f, const char *name, const char *password)
+{
+	struct account account;
+	struct scram_verifier verifier;
+
+	(void)accounts_find(f->env.accounts, name, &account, NULL);
+	auth_make_verifier(f, name, password, &verifier);
+	(void)accounts_set_password(f->env.accounts, name, &verifier, 2, NULL);
+	password_cache_drop(f->env.cache, account.id);
+}
+
+static void
+test_change_under_way(struct auth_fixture *f)
+{
+	static const struct slice heidi = {"\0heidi\0the old one", 18};
+	struct auth_seen seen = {.is_there = false};
+	struct scram_client c = {
+	    .user = "heidi", .password = "the new one", .gs2 = "n,,"};
+	struct auth_session *session;
+
+	auth_add_user(f, "heidi", "the old one");
+	session = auth_begin(f, "PLAIN", NULL, &auth_all_bindings, &seen);
+	(void)auth_session_step(session, &heidi);
+	change_password(f, "heidi", "the new one");
+	while (!seen.is_there)
+		(void)event_base_loop(loop_base(f->loop), EVLOOP_ONCE);
+	auth_session_free(session);
+	is_int(seen.verdict, AUTH_FAILED,
+	    "PLAIN: a password that was changed while it was hashed");
+	is_str(seen.reason, "changed meanwhile", "is refused for that");
+	auth_plain(f, NULL, &seen, "heidi", "the old one");
+	is_int(seen.verdict, AUTH_FAILED, "and it is not remembered");
+	auth_plain(f, NULL, &seen, "heidi", "the new one");
+	is_int(seen.verdict, AUTH_OK, "the new one is taken");
+
+	session =
+	    auth_begin(f, "SCRAM-SHA-256", NULL, &auth_all_bindings, &seen);
+	auth_step(f, session, &seen, "n,,n=heidi,r=clientnonce", 24);
+	(void)snprintf(c.first, sizeof(c.first), "n,,n=heidi,r=clientnonce");
+	memcpy(c.server_first, seen.challenge, sizeof(c.server_first));
+	auth_write_final(&c);
+	(void)accounts_set_disabled(f->env.accounts, "heidi", true, NULL);
+	auth_step(f, session, &seen, c.final, strlen(c.final));
+	if (seen.verdict == AUTH_CHALLENGE)
+		auth_step(f, session, &seen, "", 0);
+	is_int(seen.verdict, AUTH_FAILED,
+	    "SCRAM: an account that was disabled between its two messages");
+	ok(seen.account[0] == '\0', "lets nobody in");
+	auth_session_free(session);
+}
+
 static void
 test_throttle(struct auth_fixture *f)
 {
@@ -422,6 +475,8 @@ main(void)
 	test_disabled(&f);
 	auth_forgive(&f);
 	test_cache(&f);
+	auth_forgive(&f);
+	test_change_under_way(&f);
 	auth_forgive(&f);
 	test_throttle(&f);
 	auth_forgive(&f);
