@@ -349,8 +349,8 @@ client_early_reply(struct client *c, const struct smtp_reply *reply)
 		return;
 	if (reply->code / 100 != 2)
 		settle_accepted(c, reply);
-	client_end_with(c, reply->code, "4.5.0",
-	    "the server answered before the message was sent");
+	client_end_with(
+	    c, 0, "4.5.0", "the server answered before the message was sent");
 }
 
 /* LMTP answers for each recipient that it took (RFC 2033 §4.2). */
@@ -361,9 +361,13 @@ client_dot_reply(struct client *c, const struct smtp_reply *reply)
 
 	/* What came along with the 354 is no answer to what is still here. */
 	if (stream_output_pending(c->stream) > 0) {
+		mail->was_dot_sent = false;
 		client_early_reply(c, reply);
 		return;
 	}
+	/* It leaves, and has said first that it did not take the message. */
+	if (reply->code == 421)
+		settle_accepted(c, reply);
 	if (!is_answer(c, reply))
 		return;
 	if (c->config.is_lmtp && c->at < mail->recipient_count) {

@@ -22,6 +22,8 @@ struct session {
 	struct smtp_data data;
 	bool is_in_data;
 	bool is_lmtp;
+	bool is_leaving;     /* it said 421, and says no more */
+	unsigned mails;      /* begun */
 	unsigned recipients; /* taken by RCPT */
 };
 
@@ -48,7 +50,9 @@ hello(struct session *s)
 		      (s->server->last == 5 && stream_ssl(s->stream) == NULL);
 
 	say(s, "250-fake\r\n250-PIPELINING\r\n250-8BITMIME\r\n");
-	say(s, offers ? "250 STARTTLS\r\n" : "250 DSN\r\n");
+	say(s, offers                 ? "250 STARTTLS\r\n"
+	       : s->server->last == 9 ? "250 HELP\r\n"
+				      : "250 DSN\r\n");
 }
 
 static void
@@ -67,17 +71,30 @@ starttls(struct session *s)
 }
 
 static void
+leave(struct session *s, const char *words)
+{
+	say(s, words);
+	s->is_leaving = true;
+}
+
+static void
 take_line(struct session *s, struct slice line)
 {
 	unsigned last = s->server->last;
 
-	if (slice_starts_nocase(line, "EHLO") ||
-	    slice_starts_nocase(line, "LHLO")) {
+	if (s->is_leaving)
+		return;
+	if (slice_starts_nocase(line, "MAIL") && ++s->mails > 1 && last == 9) {
+		leave(s, "421 4.3.2 no more over this connection\r\n");
+	} else if (slice_starts_nocase(line, "EHLO") ||
+		   slice_starts_nocase(line, "LHLO")) {
 		s->is_lmtp = line.p[0] == 'L';
 		hello(s);
 	} else if (slice_starts_nocase(line, "STARTTLS")) {
 		starttls(s);
-	} else if (slice_starts_nocase(line, "RCPT") && last == 3) {
+	} else if (slice_starts_nocase(line, "RCPT") &&
+		   (last == 3 || (last == 9 && slice_starts_nocase(
+						   line, "RCPT TO:<later@")))) {
 		say(s, "450 4.2.0 later\r\n");
 	} else if (slice_starts_nocase(line, "RCPT") && last == 6) {
 		say(s, "550 5.1.1 nobody\r\n");
@@ -118,6 +135,10 @@ server_input(void *arg)
 			s->server->mails++;
 			if (s->server->last == 7)
 				continue;
+			if (s->server->last == 8) {
+				leave(s, "421 4.7.28 too much of you\r\n");
+				continue;
+			}
 			for (unsigned i = s->is_lmtp ? s->recipients : 1; i > 0;
 			     i--)
 				say(s, "250 2.0.0 taken\r\n");
@@ -251,6 +272,12 @@ static const struct {
     {"later.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx3.test"},
     {"later.test", DNS_TYPE_MX, DNS_OK, false, 20, "mx1.test"},
     {"grey.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx3.test"},
+    {"leaves.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx8.test"},
+    {"leaves-then.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx8.test"},
+    {"leaves-then.test", DNS_TYPE_MX, DNS_OK, false, 20, "mx1.test"},
+    {"single.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx9.test"},
+    {"no-dsn.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx9.test"},
+    {"no-dsn.test", DNS_TYPE_MX, DNS_OK, false, 20, "mx1.test"},
     {"null.test", DNS_TYPE_MX, DNS_OK, false, 0, "."},
     {"loop.test", DNS_TYPE_MX, DNS_OK, false, 0, "gw.example.test"},
     {"servfail.test", DNS_TYPE_MX, DNS_TEMPORARY, false, 0, ""},
@@ -266,6 +293,8 @@ static const struct {
     {"mx3.test", DNS_TYPE_A, DNS_OK, false, 0, "3"},
     {"mx4.test", DNS_TYPE_A, DNS_OK, false, 0, "4"},
     {"mx5.test", DNS_TYPE_A, DNS_OK, true, 0, "5"},
+    {"mx8.test", DNS_TYPE_A, DNS_OK, false, 0, "8"},
+    {"mx9.test", DNS_TYPE_A, DNS_OK, false, 0, "9"},
     {"mx5bad.test", DNS_TYPE_A, DNS_OK, true, 0, "5"},
     {"mx5bogus.test", DNS_TYPE_A, DNS_OK, true, 0, "5"},
     {"mx5.test", DNS_TYPE_TLSA, DNS_OK, true, 0, "good"},

@@ -10,6 +10,9 @@
  *	127.0.0.5	has STARTTLS, with a certificate of its own
  *	127.0.0.6	knows no recipients
  *	127.0.0.7	takes a message and never answers to its dot
+ *	127.0.0.8	leaves with 421 after the dot
+ *	127.0.0.9	takes one mail a connection and leaves with 421 at the
+ *			next; has no DSN; puts off who is named "later"
  */
 #ifndef TESTS_UNIT_RELAY_WORLD_H
 #define TESTS_UNIT_RELAY_WORLD_H
@@ -18,7 +21,7 @@
 #include "common/loop.h"
 #include "common/tls.h"
 
-#define WORLD_SERVERS 7
+#define WORLD_SERVERS 9
 
 struct world;
 
