@@ -241,6 +241,11 @@ client_mail_reply(struct client *c, const struct smtp_reply *reply)
 {
 	struct client_mail *mail = c->mail;
 
+	/* Of the session, and perhaps sent before the mail began. */
+	if (reply->code == 421) {
+		client_end_by_reply(c, reply);
+		return;
+	}
 	if (!is_answer(c, reply))
 		return;
 	c->is_mail_refused = reply->code / 100 != 2;

@@ -438,6 +438,21 @@ test_reuse(void)
 	is_u64(t.result.results[0].outcome, OUTCOME_DELIVERED, "and delivers");
 }
 
+/* What a server says to the second mail is about the connection. */
+static void
+test_one_a_connection(void)
+{
+	unsigned before = t.world.servers[8].connections;
+
+	deliver("single.test");
+	is_u64(t.result.results[0].outcome, OUTCOME_DELIVERED, "the first");
+	deliver("single.test");
+	is_u64(t.result.results[0].outcome, OUTCOME_DELIVERED,
+	    "the next is delivered, too: %s", t.result.results[0].reply);
+	is_u64(t.world.servers[8].connections, before + 2,
+	    "over another connection");
+}
+
 static void
 test_split(void)
 {
@@ -689,6 +704,7 @@ main(void)
 	is_u64(t.ready_jobs, 200, "relayd is ready for its jobs");
 	test_deliveries();
 	test_reuse();
+	test_one_a_connection();
 	test_split();
 	test_file();
 	test_callouts();
