@@ -80,9 +80,10 @@ struct client_mail {
 	size_t recipient_count;
 
 	/* Results besides those of the recipients: */
-	bool was_answered;   /* the server said something about this mail */
-	bool was_dot_sent;   /* so it may have arrived */
-	bool was_dsn_passed; /* ORCPT, NOTIFY... went along */
+	bool was_answered; /* the server said something about this mail */
+	bool was_dot_sent; /* so it may have arrived */
+	/* Some recipient's, of any server: ORCPT, NOTIFY... did not go along */
+	bool was_dsn_lost;
 };
 
 struct client_events {

@@ -206,7 +206,6 @@ client_mail_begin(struct client *c)
 		finish(c);
 		return;
 	}
-	mail->was_dsn_passed = c->ehlo.has_dsn;
 	c->at = next_sent(mail, 0);
 	c->is_pipelined = c->ehlo.has_pipelining && !mail->is_callout;
 	out = stream_output(c->stream);
@@ -375,6 +374,8 @@ client_dot_reply(struct client *c, const struct smtp_reply *reply)
 		settle_accepted(c, reply);
 	if (!is_answer(c, reply))
 		return;
+	if (reply->code / 100 == 2 && !c->ehlo.has_dsn)
+		mail->was_dsn_lost = true;
 	if (c->config.is_lmtp && c->at < mail->recipient_count) {
 		settle_by_reply(&mail->recipients[c->at], reply);
 		c->at = next_accepted(mail, c->at + 1);

@@ -378,7 +378,7 @@ job_answer(const struct job *job, struct channel *queued)
 		/* Where not all do, we tell of success ourselves. */
 		result.is_dsn_passed =
 		    result.is_dsn_passed &&
-		    job->parts[i].pool_job.mail.was_dsn_passed;
+		    !job->parts[i].pool_job.mail.was_dsn_lost;
 	}
 	result.results = ipc_list_of(&results);
 	if (rc == 0)

@@ -31,6 +31,7 @@ struct result {
 	char address[64];
 	char tls[256];
 	bool is_host_down;
+	bool is_dsn_passed;
 	unsigned count;
 	struct {
 		uint64_t id;
@@ -171,8 +172,9 @@ on_result(struct channel *channel, const struct channel_frame *frame)
 	struct result *r = &t.result;
 
 	(void)channel;
-	*r = (struct result){
-	    .job_id = m->job_id, .is_host_down = m->is_host_down};
+	*r = (struct result){.job_id = m->job_id,
+	    .is_host_down = m->is_host_down,
+	    .is_dsn_passed = m->is_dsn_passed};
 	(void)slice_copy(m->host, r->host, sizeof(r->host));
 	(void)slice_copy(m->address, r->address, sizeof(r->address));
 	(void)slice_copy(m->tls, r->tls, sizeof(r->tls));
@@ -453,6 +455,27 @@ test_one_a_connection(void)
 	    "over another connection");
 }
 
+/* One went to a server with DSN, another had gone to one without. */
+static void
+test_dsn_passed(void)
+{
+	const char *const addresses[] = {"a@no-dsn.test", "later@no-dsn.test"};
+	struct ipc_list_writer recipients;
+	struct ipc_relay_job job =
+	    job_for("no-dsn.test", &recipients, addresses, 2);
+
+	(void)channel_send(t.queued, MSG_RELAY_JOB, &job, NULL);
+	ipc_list_writer_clear(&recipients);
+	wait_for_result();
+	is_u64(t.result.results[0].outcome, OUTCOME_DELIVERED,
+	    "one is delivered by a server without DSN");
+	is_u64(t.result.results[1].outcome, OUTCOME_DELIVERED,
+	    "one by the next, which has it");
+	ok(!t.result.is_dsn_passed, "who answers for the first is not they");
+	deliver("one.test");
+	ok(t.result.is_dsn_passed, "a server with DSN does for its own");
+}
+
 static void
 test_split(void)
 {
@@ -705,6 +728,7 @@ main(void)
 	test_deliveries();
 	test_reuse();
 	test_one_a_connection();
+	test_dsn_passed();
 	test_split();
 	test_file();
 	test_callouts();
