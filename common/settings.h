@@ -188,7 +188,9 @@
 	S(relay_command_timeout, "relay.command_timeout", SECONDS(1, 3600), \
 	    "5m", READS(RELAYD), "Wait for a reply to a command", "") \
 	S(relay_dot_timeout, "relay.dot_timeout", SECONDS(1, 3600), "10m", \
-	    READS(RELAYD), "Wait for the reply after a message", "") \
+	    READS(RELAYD) | READS(QUEUED), \
+	    "Wait for the reply after a message", \
+	    "All of it, also when relay.deadline is over meanwhile.") \
 	S(relay_deadline, "relay.deadline", SECONDS(10, 86400), "30m", \
 	    READS(RELAYD) | READS(QUEUED), "Longest time for one attempt", "") \
 	S(queue_lifetime, "queue.lifetime", SECONDS(1, 2592000), "4d", \

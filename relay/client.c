@@ -68,8 +68,9 @@ client_enter(struct client *c, enum client_state state)
 		return;
 	if (wait != 0 && c->mail != NULL) {
 		uint64_t now = clock_monotonic_ms();
-		uint64_t left =
-		    c->mail->deadline_ms > now ? c->mail->deadline_ms - now : 1;
+		uint64_t until = state == CLIENT_DOT ? c->dot_until_ms
+						     : c->mail->deadline_ms;
+		uint64_t left = until > now ? until - now : 1;
 
 		wait = left < wait ? left : wait;
 	}

@@ -316,6 +316,20 @@ client_rcpt_reply(struct client *c, const struct smtp_reply *reply)
 	client_enter(c, CLIENT_RCPT);
 }
 
+/*
+ * Whoever hangs up now may have delivered, and gets the mail again: so all of
+ * the time that an answer may take is given (RFC 5321 section 4.5.3.2.6),
+ * however little of the mail's own is left.
+ */
+static void
+wait_for_dot(struct client *c)
+{
+	c->dot_until_ms = clock_monotonic_ms() + c->config.dot_ms;
+	if (c->dot_until_ms < c->mail->deadline_ms)
+		c->dot_until_ms = c->mail->deadline_ms;
+	client_enter(c, CLIENT_DOT);
+}
+
 void
 client_data_reply(struct client *c, const struct smtp_reply *reply)
 {
@@ -330,7 +344,7 @@ client_data_reply(struct client *c, const struct smtp_reply *reply)
 		/* Nobody is to get it, so nothing is said (T071). */
 		stream_write(c->stream, ".\r\n", 3);
 		c->at = c->mail->recipient_count;
-		client_enter(c, CLIENT_DOT);
+		wait_for_dot(c);
 		return;
 	}
 	if (!is_answer(c, reply))
@@ -413,7 +427,7 @@ send_dot(struct client *c)
 	}
 	c->mail->was_dot_sent = true;
 	c->at = next_accepted(c->mail, 0);
-	client_enter(c, CLIENT_DOT);
+	wait_for_dot(c);
 }
 
 /* -1: it may not leave us, and the session is over without a dot. */

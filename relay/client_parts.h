@@ -51,7 +51,8 @@ struct client {
 	bool is_mail_refused; /* what follows is known */
 	bool is_pipelined;    /* all commands are sent already */
 	struct smtp_stuffer stuffer;
-	uint64_t content_at; /* octets of the content already taken */
+	uint64_t content_at;   /* octets of the content already taken */
+	uint64_t dot_until_ms; /* answers to the dot are waited for */
 };
 
 /* Enters a state and sets its deadline. */

@@ -494,8 +494,8 @@ queue_delivery_init(struct queued *queued)
 /* ---- without an answer ---- */
 
 /*
- * Beyond relay.deadline, to which relayd itself keeps: the queue's clock
- * follows steps of the system's clock of up to an hour.
+ * Beyond the times to which relayd itself keeps: the queue's clock follows
+ * steps of the system's clock of up to an hour.
  */
 #define OVERDUE_MS (3600 * (int64_t)1000)
 
@@ -531,8 +531,11 @@ put_off(struct queued *queued, struct delivery *delivery)
 void
 queue_delivery_give_up(struct queued *queued)
 {
+	const struct settings *settings = queued_settings(queued);
+	/* An attempt may end with the wait for the answer to its dot. */
 	const int64_t deadline_ms =
-	    (int64_t)queued_settings(queued)->relay_deadline * 1000;
+	    (int64_t)(settings->relay_deadline + settings->relay_dot_timeout) *
+	    1000;
 	const int64_t since_ms =
 	    queued_now_ms(queued) - deadline_ms - OVERDUE_MS;
 	struct delivery *delivery;

@@ -23,6 +23,7 @@ struct scene {
 	/* The mail: */
 	unsigned recipients; /* 0: only the session */
 	bool is_deaf; /* what comes after the last step is not looked at */
+	bool is_late; /* the mail's time ends before the dot's answer comes */
 	bool is_lmtp, is_8bit, is_utf8, is_callout, has_dsn;
 	uint64_t size; /* claimed by the mail; 0: what it has */
 	const char *user;
@@ -231,6 +232,14 @@ static const struct scene scenes[] = {
 	.steps = {BARE, {"MAIL", "421 4.3.2 closing\r\n"}},
 	.results = "-",
 	.end = "421 4.3.2 closing"},
+    {.label = "what has arrived is waited for, whatever its time",
+	.recipients = 1,
+	.is_late = true,
+	.steps = {HELLO, {"MAIL", "250 ok\r\n"}, {"RCPT", "250 ok\r\n"},
+	    {"DATA", "354 go\r\n"}, {".", "250 2.0.0 taken\r\n"}},
+	.results = "D",
+	.code = 250,
+	.is_reusable = true},
     {.label = "421 to the dot is an answer",
 	.recipients = 2,
 	.steps = {HELLO, {"MAIL", "250 ok\r\n"}, {"RCPT", "250 ok\r\n"},
@@ -246,8 +255,7 @@ static const struct scene scenes[] = {
 	.steps = {{"", "220 lmtp\r\n"}, {"LHLO", "250 lmtp\r\n"},
 	    {"MAIL", "250 ok\r\n"}, {"RCPT", "250 ok\r\n"},
 	    {"RCPT", "250 ok\r\n"}, {"RCPT", "250 ok\r\n"},
-	    {"DATA", "354 go\r\n"},
-	    {".", "250 one\r\n421 4.3.2 closing\r\n"}},
+	    {"DATA", "354 go\r\n"}, {".", "250 one\r\n421 4.3.2 closing\r\n"}},
 	.results = "DTT",
 	.end = "421 4.3.2 closing"},
     {.label = "no answer to the dot",

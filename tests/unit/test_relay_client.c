@@ -19,6 +19,8 @@
 /* How long a server is waited for: one that says nothing, and any other. */
 #define SILENCE_MS 300
 #define ANSWER_MS 10000
+/* How late an answer comes: more than no time at all. */
+#define LATE_MS 50
 #define BIG ((size_t)1024 * 1024)
 
 struct bench {
@@ -32,6 +34,8 @@ struct bench {
 	struct smtp_data data;
 	struct buf content;
 	bool has_failed;
+	struct event *late;      /* its answer to the dot */
+	const char *late_answer; /* NULL: it answers at once */
 	/* The client: */
 	struct client *client;
 	struct client_mail mail;
@@ -76,6 +80,17 @@ take_content(void *context, const char *p, size_t n)
 }
 
 static void
+on_late(int fd, short what, void *arg)
+{
+	struct bench *b = arg;
+
+	(void)fd;
+	(void)what;
+	if (b->server != NULL)
+		serve(b, b->late_answer);
+}
+
+static void
 take_line(struct bench *b, struct slice line)
 {
 	const struct step *step = &b->scene->steps[b->step];
@@ -95,6 +110,13 @@ take_line(struct bench *b, struct slice line)
 	if (step->answer != NULL && strncmp(step->answer, "354", 3) == 0) {
 		b->is_in_content = true;
 		smtp_data_init(&b->data);
+		if (b->scene->is_late)
+			b->mail.deadline_ms = 1;
+	}
+	if (b->scene->is_late && line.n == 1 && line.p[0] == '.') {
+		b->late_answer = step->answer;
+		loop_arm(b->late, LATE_MS);
+		return;
 	}
 	serve(b, step->answer);
 }
@@ -293,6 +315,7 @@ play(const struct scene *scene)
 		fatal("no socketpair");
 	b.loop = loop_new();
 	b.patience = event_new(loop_base(b.loop), -1, 0, on_patience, &b);
+	b.late = event_new(loop_base(b.loop), -1, 0, on_late, &b);
 	loop_arm(b.patience, PATIENCE_MS);
 	buf_init(&b.content, 4 * BIG);
 	set_mail(&b, scene);
@@ -313,6 +336,7 @@ play(const struct scene *scene)
 	client_quit(b.client);
 	stream_close(b.server);
 	event_free(b.patience);
+	event_free(b.late);
 	loop_free(b.loop);
 	buf_clear(&b.content);
 	for (unsigned i = 0; i < 3; i++)
@@ -380,6 +404,7 @@ test_file(void)
 		fatal("no file or sockets");
 	b.loop = loop_new();
 	b.patience = event_new(loop_base(b.loop), -1, 0, on_patience, &b);
+	b.late = event_new(loop_base(b.loop), -1, 0, on_late, &b);
 	loop_arm(b.patience, PATIENCE_MS);
 	buf_init(&b.content, 4 * BIG);
 	set_mail(&b, &scene);
@@ -397,6 +422,7 @@ test_file(void)
 	client_free(b.client);
 	stream_close(b.server);
 	event_free(b.patience);
+	event_free(b.late);
 	loop_free(b.loop);
 	buf_clear(&b.content);
 	buf_clear(&all);
