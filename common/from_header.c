@@ -189,3 +189,58 @@ from_header_check(
 		    "The From field has a blank before its colon");
 	return check_value(header_field_value(h, field), with_utf8, from_r);
 }
+
+/* ---- the other fields ---- */
+
+static int
+refuse_other(
+    enum header_name name, const char *why, struct from_header *refusal)
+{
+	return refuse(refusal, FROM_HEADER_OTHER, "The %s field %s",
+	    header_name_text(name), why);
+}
+
+static int
+check_other(enum header_name name, struct slice value, bool with_utf8,
+    from_header_own_fn *is_own, const void *arg, struct from_header *refusal)
+{
+	struct mailbox_list list;
+	struct mailbox m;
+	int rc;
+
+	mailbox_list_init(&list, value, with_utf8 ? MAILBOX_LIST_UTF8 : 0);
+	while ((rc = mailbox_list_next(&list, &m)) == 1) {
+		struct address address;
+
+		if (address_parse(m.address,
+			with_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, &address,
+			NULL) == -1)
+			return refuse_other(
+			    name, "holds a malformed address", refusal);
+		if (!is_own(arg, &address))
+			return refuse_other(name,
+			    "names an address that is not yours", refusal);
+	}
+	return rc == 0
+		   ? 0
+		   : refuse(refusal, FROM_HEADER_OTHER,
+			 "The %s field is unusable: %s", header_name_text(name),
+			 mailbox_problem_text(list.problem));
+}
+
+int
+from_header_check_others(const struct header *h, bool with_utf8,
+    from_header_own_fn *is_own, const void *arg, struct from_header *refusal_r)
+{
+	static const enum header_name names[] = {
+	    HDR_SENDER, HDR_RESENT_FROM, HDR_RESENT_SENDER};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		for (const struct header_field *field =
+			 header_first(h, names[i]);
+		     field != NULL; field = header_next(h, field))
+			if (check_other(names[i], header_field_value(h, field),
+				with_utf8, is_own, arg, refusal_r) == -1)
+				return -1;
+	return 0;
+}

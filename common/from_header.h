@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "common/address.h"
 #include "common/buf.h"
 #include "common/header.h"
 #include "common/mailbox_list.h"
@@ -29,6 +30,7 @@ enum from_header_problem {
 	FROM_HEADER_CONTROL,   /* also hidden in an encoded word */
 	FROM_HEADER_AMBIGUOUS, /* well formed, but shown in two ways */
 	FROM_HEADER_MALFORMED,
+	FROM_HEADER_OTHER, /* another field is unusable or names another */
 	FROM_HEADER_PROBLEM_COUNT,
 };
 
@@ -46,5 +48,15 @@ struct from_header {
  */
 int from_header_check(
     const struct header *h, bool with_utf8, struct from_header *from_r);
+
+typedef bool from_header_own_fn(const void *arg, const struct address *address);
+
+/*
+ * Fields beside From that mail programs show as who sent it ("boss on behalf
+ * of alice"): Sender, Resent-From and Resent-Sender.  Each mailbox in them has
+ * to be one that is_own() takes.  0, or -1 and problem and reason as above.
+ */
+int from_header_check_others(const struct header *h, bool with_utf8,
+    from_header_own_fn *is_own, const void *arg, struct from_header *refusal_r);
 
 #endif

@@ -122,10 +122,20 @@ is_our_domain(const struct snapshot *snapshot, const struct address *address)
 	       snapshot_domain(snapshot, &address->domain) != NULL;
 }
 
-/* The address in the header's only From, or -1 and why it is refused. */
+static bool
+is_own(const void *arg, const struct address *address)
+{
+	return token_allows(arg, address);
+}
+
+/*
+ * The address in the header's only From, or -1 and why it is refused.  token:
+ * who has to own what the fields beside From name, or NULL.
+ */
 static int
 read_from(struct slice content, bool is_utf8, uint64_t header_limit,
-    struct address *from_r, struct smtp_status *refusal_r)
+    const struct token *token, struct address *from_r,
+    struct smtp_status *refusal_r)
 {
 	struct header header;
 	struct from_header from;
@@ -142,6 +152,10 @@ read_from(struct slice content, bool is_utf8, uint64_t header_limit,
 		     is_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, from_r, NULL) == -1)
 		(void)smtp_status_set(refusal_r, 550, "5.7.1",
 		    "The address in From is malformed");
+	else if (token != NULL && from_header_check_others(&header, is_utf8,
+				      is_own, token, &from) == -1)
+		(void)smtp_status_set(
+		    refusal_r, 550, "5.7.1", "%s", from.reason);
 	else
 		rc = 0;
 	header_clear(&header);
@@ -171,7 +185,7 @@ check_login(const struct submission_rules *rules,
 		    "This sender address is not yours");
 	if (read_from(content, submission->is_utf8,
 		rules->snapshot->settings.smtp_max_header_size + IPC_TRACE_MAX,
-		&from, refusal_r) == -1)
+		&token, &from, refusal_r) == -1)
 		return -1;
 	if (!token_allows(&token, &from))
 		return smtp_status_set(refusal_r, 550, "5.7.1",
@@ -224,7 +238,7 @@ check_stranger(const struct submission_rules *rules,
 		    "Mail in the name of this domain needs a login");
 	/* A From that cannot be read names nobody of ours for sure. */
 	if (read_from(content, submission->is_utf8,
-		settings->smtp_max_header_size + IPC_TRACE_MAX, &from,
+		settings->smtp_max_header_size + IPC_TRACE_MAX, NULL, &from,
 		&ignored) == 0 &&
 	    is_our_domain(rules->snapshot, &from))
 		return smtp_status_set(refusal_r, 550, "5.7.1",

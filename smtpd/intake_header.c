@@ -83,7 +83,18 @@ check_shape(const struct session *session, const struct header *header,
 	return 0;
 }
 
-/* The one mailbox in From must be one of the sender's own. */
+static bool
+is_own(const void *arg, const struct address *address)
+{
+	const struct login *login = arg;
+
+	return token_allows(&login->token, address);
+}
+
+/*
+ * The one mailbox in From must be one of the sender's own, and so must be
+ * whoever else is said to have sent it.
+ */
 static int
 check_own_from(const struct session *session, const struct header *header,
     struct smtp_status *status)
@@ -102,6 +113,9 @@ check_own_from(const struct session *session, const struct header *header,
 	if (!token_allows(&session->login->token, &address))
 		return smtp_status_set(status, 550, "5.7.1",
 		    "The address in From is not one of yours");
+	if (from_header_check_others(header, transaction->is_utf8, is_own,
+		session->login, &from) == -1)
+		return smtp_status_set(status, 550, "5.7.1", "%s", from.reason);
 	return 0;
 }
 

@@ -494,6 +494,9 @@ static const struct data_row from_rows[] = {
     {"another's address, one's own as name",
 	"From: \"alice@any.example\" <bob@any.example>\r\n\r\n.\r\n",
 	"550 5.7.1", NULL},
+    {"another's address in Sender",
+	"From: alice@any.example\r\nSender: bob@any.example\r\n\r\n.\r\n",
+	"550 5.7.1 The Sender field names an address that is not yours", NULL},
     {"one's own in capitals", "From: A <ALICE@ANY.EXAMPLE>\r\n\r\n.\r\n", "250",
 	"\r\n\r\n"},
 };
