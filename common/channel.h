@@ -89,9 +89,9 @@ void channel_set_context(struct channel *channel, void *context);
 void *channel_context(const struct channel *channel);
 
 /*
- * Sends a message that asks nothing.  Descriptors (row's count) are
- * duplicated, the caller keeps his.  -1 when the message breaks its row or the
- * output is full; nothing is sent then.
+ * Sends a message that asks nothing; NULL for one without fields.  Descriptors
+ * (row's count) are duplicated, the caller keeps his.  -1 when the message
+ * breaks its row or the output is full; nothing is sent then.
  */
 int channel_send(struct channel *channel, enum ipc_type type,
     const void *message, const int *fds);

@@ -9,6 +9,7 @@
  *   TEXT                   UTF-8 without control characters, <= limit octets
  *   BYTES                  any octets, <= limit
  * A list is L(record, name, limit): at most limit records of that kind.
+ * A message without any is its type alone, and is sent with NULL.
  *
  * A message is M(NAME, name, sender, receiver, descriptors, FIELDS).  ANY
  * stands for every pair that has a channel; which handler a program registers
@@ -226,7 +227,7 @@
 	F(U64, revision, 0) \
 	F(TEXT, error, 512)
 
-#define IPC_STATUS_ASK(F, L) F(BOOL, is_detailed, 0)
+#define IPC_STATUS_ASK(F, L)
 
 #define IPC_STATUS(F, L) \
 	F(BOOL, is_ready, 0) \

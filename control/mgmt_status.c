@@ -92,14 +92,12 @@ ask_program(struct mgmt_ask *ask, enum role role, json_t *program,
     void (*done)(struct mgmt_ask *ask))
 {
 	const struct confd_peer *peer = confd_find_peer(ask->confd, role);
-	const struct ipc_status_ask question = {
-	    .is_detailed = mgmt_flag(ask, "detailed")};
 	struct status_part *part = xcalloc(1, sizeof(*part));
 
 	*part =
 	    (struct status_part){.ask = ask, .program = program, .done = done};
 	if (peer != NULL &&
-	    channel_request(peer->channel, MSG_STATUS_ASK, &question, NULL,
+	    channel_request(peer->channel, MSG_STATUS_ASK, NULL, NULL,
 		MSG_STATUS, STATUS_LIMIT_MS, on_status, part) != 0) {
 		ask->waiting++;
 		(void)json_object_set_new(program, "revision",

@@ -168,7 +168,9 @@ test_rows(void)
 		check_round(&row->shape, true);
 		check_cuts(&row->shape);
 		ok(row->fds <= IPC_FDS_MAX, "its descriptors fit a frame");
-		ok(ipc_max_size((enum ipc_type)i) > 0, "it has a limit");
+		ok(ipc_max_size((enum ipc_type)i) > 0 ||
+			row->shape.field_count == 0,
+		    "it has a limit");
 	}
 	for (int i = 0; i < IPC_RECORD_KIND_COUNT; i++) {
 		const struct ipc_shape *shape =
