@@ -63,6 +63,7 @@ struct mgmt_ask {
 	json_t *arguments; /* an object */
 	json_t *reply;     /* while it is being made */
 	unsigned waiting;  /* for so many programs */
+	bool is_noted;     /* the log has the change, or there was none */
 	struct mgmt_ask *next;
 };
 
@@ -88,6 +89,12 @@ struct mgmt_ask *mgmt_new_ask(struct confd *confd, struct channel *channel,
 void mgmt_forget(struct mgmt_ask *ask, bool is_done);
 void mgmt_channel_closed(struct confd *confd, struct channel *channel);
 
+/*
+ * Says in the log what was changed, once; mgmt_reply() does it for what is
+ * done.  What is stored is noted at once, whatever becomes of it afterwards.
+ */
+void mgmt_note(struct mgmt_ask *ask);
+
 /* Answer, take result over and free the request. */
 void mgmt_reply(struct mgmt_ask *ask, enum mgmt_code code, json_t *result);
 /* hint: the next command to try, or NULL. */
@@ -107,11 +114,15 @@ struct confd_peer *confd_find_peer(const struct confd *confd, enum role role);
 
 /*
  * Brings the configuration in force to every program that is there.  done is
- * called with each program that did not take it ({"program", "reason"}).
+ * called with each that does not work with it: {"program", "is_pending",
+ * "reason"}.  Pending: it has not answered; the snapshot waits for it, and if
+ * it ends instead, it gets the one of that time when it is back.
  */
 typedef void publish_done_fn(void *arg, json_t *not_applied);
 void publish_all(struct confd *confd, publish_done_fn *done, void *arg);
 void publish_to(struct confd *confd, struct confd_peer *peer);
+/* "postern-relayd has not taken it yet; postern-smtpd refuses it: ..." */
+void publish_tell(const json_t *not_applied, struct buf *text_r);
 /* confd's own. */
 int publish_own(struct confd *confd, struct err *err);
 

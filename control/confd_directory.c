@@ -91,20 +91,33 @@ struct directory_ask {
 	struct mgmt_ask *then; /* answered when all programs know; or NULL */
 };
 
+/* As a change of the configuration is answered. */
 static void
 on_published(void *arg, json_t *not_applied)
 {
 	struct mgmt_ask *ask = arg;
 	json_t *result = ask->reply;
+	struct buf text;
 
 	ask->reply = NULL;
 	if (!json_is_object(result)) {
 		json_decref(result);
 		result = json_object();
 	}
-	if (json_array_size(not_applied) > 0)
-		(void)json_object_set(result, "not_applied", not_applied);
-	mgmt_reply(ask, MGMT_DONE, result);
+	if (json_array_size(not_applied) == 0) {
+		mgmt_reply(ask, MGMT_DONE, result);
+		return;
+	}
+	buf_init(&text, 8192);
+	(void)buf_add_text(&text, "the change of aliases is stored, but ");
+	publish_tell(not_applied, &text);
+	(void)json_object_set_new(
+	    result, "error", json_string(buf_text(&text)));
+	(void)json_object_set_new(
+	    result, "hint", json_string("postern status"));
+	(void)json_object_set(result, "not_applied", not_applied);
+	buf_clear(&text);
+	mgmt_reply(ask, MGMT_FAILED, result);
 }
 
 static void

@@ -253,13 +253,34 @@ finish_round(struct round *round)
 }
 
 static void
-note_failure(struct round *round, enum role role, struct slice reason)
+note_failure(
+    struct round *round, enum role role, bool is_pending, struct slice reason)
 {
 	json_t *text = json_stringn(reason.p, reason.n);
 
 	(void)json_array_append_new(round->not_applied,
-	    json_pack("{s:s, s:o}", "program", role_name(role), "reason",
+	    json_pack("{s:s, s:b, s:o}", "program", role_name(role),
+		"is_pending", is_pending, "reason",
 		text != NULL ? text : json_string("?")));
+}
+
+void
+publish_tell(const json_t *not_applied, struct buf *text_r)
+{
+	size_t i;
+	const json_t *row;
+
+	json_array_foreach(not_applied, i, row) {
+		(void)buf_addf(text_r, "%spostern-%s ", i > 0 ? "; " : "",
+		    json_string_value(json_object_get(row, "program")));
+		if (json_is_true(json_object_get(row, "is_pending")))
+			(void)buf_add_text(text_r,
+			    "has not taken it yet and works with what it had "
+			    "until it does");
+		else
+			(void)buf_addf(text_r, "refuses it: %s",
+			    json_string_value(json_object_get(row, "reason")));
+	}
 }
 
 static void
@@ -271,13 +292,13 @@ on_applied(void *arg, const struct channel_frame *frame)
 	const struct ipc_conf_applied *applied;
 
 	if (frame == NULL) {
-		note_failure(delivery->round, delivery->role,
+		note_failure(delivery->round, delivery->role, true,
 		    SLICE("it has not answered"));
 	} else {
 		applied = &frame->message->conf_applied;
 		if (applied->error.n > 0) {
-			note_failure(
-			    delivery->round, delivery->role, applied->error);
+			note_failure(delivery->round, delivery->role, false,
+			    applied->error);
 			log_notice("%s refused revision %llu: %.*s",
 			    role_name(delivery->role),
 			    (unsigned long long)applied->revision,
@@ -303,7 +324,8 @@ deliver(struct confd *confd, struct confd_peer *peer, struct round *round)
 	round->waiting++;
 	if (channel_request(peer->channel, MSG_CONF_SNAPSHOT, &message, NULL,
 		MSG_CONF_APPLIED, APPLY_LIMIT_MS, on_applied, delivery) == 0) {
-		note_failure(round, peer->role, SLICE("it cannot be reached"));
+		note_failure(
+		    round, peer->role, true, SLICE("it cannot be reached"));
 		round->waiting--;
 		free(delivery);
 	}
@@ -339,7 +361,7 @@ publish_all(struct confd *confd, publish_done_fn *done, void *arg)
 	struct err err;
 
 	if (publish_own(confd, &err) == -1)
-		note_failure(round, ROLE_CONFD, slice_of(err.text));
+		note_failure(round, ROLE_CONFD, false, slice_of(err.text));
 	for (struct confd_peer *peer = confd->peers; peer != NULL;
 	     peer = peer->next)
 		deliver(confd, peer, round);

@@ -217,14 +217,17 @@ is_change(const struct mgmt_ask *ask)
 	return ask->verb->right >= RIGHT_CHANGE && !mgmt_flag(ask, "dry_run");
 }
 
-static void
-note_change(const struct mgmt_ask *ask)
+void
+mgmt_note(struct mgmt_ask *ask)
 {
 	char what[CHANGE_TEXT_MAX];
 	struct event_change event = {.actor = slice_of(ask->actor),
 	    .verb = slice_of(ask->verb->name),
 	    .revision = config_store_revision(ask->confd->store)};
 
+	if (ask->is_noted || !is_change(ask))
+		return;
+	ask->is_noted = true;
 	describe(ask, what, sizeof(what));
 	event.what = slice_of(what);
 	log_event(daemon_log(ask->confd->daemon), (struct log_context){0, 0},
@@ -236,8 +239,8 @@ mgmt_reply(struct mgmt_ask *ask, enum mgmt_code code, json_t *result)
 {
 	char *body = json_dumps(result, JSON_COMPACT);
 
-	if (code == MGMT_DONE && is_change(ask))
-		note_change(ask);
+	if (code == MGMT_DONE)
+		mgmt_note(ask);
 	send_reply(ask, code, body != NULL ? slice_of(body) : SLICE("{}"));
 	if (body != NULL)
 		explicit_bzero(body, strlen(body));
@@ -287,13 +290,13 @@ on_owner_reply(void *arg, const struct channel_frame *frame)
 		return;
 	}
 	reply = &frame->message->mgmt_reply;
+	if (reply->code == MGMT_DONE)
+		mgmt_note(ask);
 	if (reply->code == MGMT_DONE && ask->verb->handle != NULL) {
 		ask->reply = json_loadb(reply->body.p, reply->body.n, 0, NULL);
 		ask->verb->handle(ask);
 		return;
 	}
-	if (reply->code == MGMT_DONE && is_change(ask))
-		note_change(ask);
 	send_reply(ask, (enum mgmt_code)reply->code, reply->body);
 	free_ask(ask);
 }
@@ -371,7 +374,7 @@ void
 mgmt_forget(struct mgmt_ask *ask, bool is_done)
 {
 	if (is_done)
-		note_change(ask);
+		mgmt_note(ask);
 	free_ask(ask);
 }
 

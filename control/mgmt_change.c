@@ -49,19 +49,6 @@ mgmt_changes_json(const struct config_changes *changes)
 	return list;
 }
 
-/* "smtpd (it has not answered), relayd (...)" */
-static void
-list_failures(const json_t *not_applied, struct buf *text)
-{
-	size_t index;
-	const json_t *row;
-
-	json_array_foreach(not_applied, index, row)
-		(void)buf_addf(text, "%spostern-%s (%s)", index > 0 ? ", " : "",
-		    json_string_value(json_object_get(row, "program")),
-		    json_string_value(json_object_get(row, "reason")));
-}
-
 static void
 on_published(void *arg, json_t *not_applied)
 {
@@ -74,12 +61,10 @@ on_published(void *arg, json_t *not_applied)
 		mgmt_reply(ask, MGMT_DONE, result);
 		return;
 	}
-	buf_init(&text, 4096);
-	(void)buf_addf(&text,
-	    "revision %lld is stored, but not all programs "
-	    "work with it: ",
+	buf_init(&text, 8192);
+	(void)buf_addf(&text, "revision %lld is stored, but ",
 	    (long long)json_integer_value(json_object_get(result, "revision")));
-	list_failures(not_applied, &text);
+	publish_tell(not_applied, &text);
 	(void)json_object_set_new(
 	    result, "error", json_string(buf_text(&text)));
 	(void)json_object_set_new(
@@ -104,9 +89,22 @@ commit(struct mgmt_ask *ask, const struct config_changes *changes,
 		    "nothing was changed: %s", err.text);
 		return;
 	}
+	mgmt_note(ask);
 	ask->reply = json_pack("{s:I, s:o}", "revision", (json_int_t)revision,
 	    "changes", mgmt_changes_json(changes));
 	publish_all(confd, on_published, ask);
+}
+
+/* What would change, or that nothing does: neither is a change to note. */
+static void
+tell_changes(struct mgmt_ask *ask, const struct config_changes *changes)
+{
+	ask->is_noted = true;
+	mgmt_reply(ask, MGMT_DONE,
+	    json_pack("{s:I, s:o, s:b}", "revision",
+		(json_int_t)config_store_revision(ask->confd->store), "changes",
+		mgmt_changes_json(changes), "dry_run",
+		mgmt_flag(ask, "dry_run")));
 }
 
 void
@@ -137,11 +135,7 @@ mgmt_change_to(
 	else if (config_items_check(wanted, &err) == -1)
 		mgmt_fail(ask, MGMT_FAILED, NULL, "%s", err.text);
 	else if (mgmt_flag(ask, "dry_run") || changes.count == 0)
-		mgmt_reply(ask, MGMT_DONE,
-		    json_pack("{s:I, s:o, s:b}", "revision",
-			(json_int_t)revision, "changes",
-			mgmt_changes_json(&changes), "dry_run",
-			mgmt_flag(ask, "dry_run")));
+		tell_changes(ask, &changes);
 	else
 		commit(ask, &changes, note);
 	config_changes_clear(&changes);

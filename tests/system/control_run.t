@@ -4,6 +4,7 @@
 """The supervisor: users, sockets, restarts, order of the stop, checks; and
 changes in a running gateway."""
 
+import json
 import os
 import resource
 import signal
@@ -125,7 +126,8 @@ with tap.group("a program that does not take a change is named"):
     took = time.monotonic() - began
     os.kill(pid, signal.SIGCONT)
     tap.equal(r.returncode, 1, "the command has failed in part")
-    tap.contains(r.stderr, "postern-checkd", "and names it")
+    tap.contains(r.stderr, "is stored, but postern-checkd has not taken it "
+                 "yet", "and says what is stored, and who has not taken it")
     # And not after any other of the limits around it.
     tap.ok(4 < took < 25, f"after 5 seconds: {took:.1f}")
     tap.equal(gw.cli("config", "get", "dns.timeout"), "7s\n", "it is stored")
@@ -133,6 +135,32 @@ with tap.group("a program that does not take a change is named"):
                    [p["revision"] for p in gw.status()["programs"]
                     if p["program"] == "checkd"] == [gw.status()["revision"]],
                    what="and taken later")
+
+with tap.group("what is stored is in the log, taken or not"):
+    def changes():
+        return [(e["verb"], e["revision"]) for e in gw.json(
+            "log", "event=change", "--limit", "1000")["events"]]
+
+    revision = gw.status()["revision"]
+    gw.cli("config", "set", "dns.timeout=7s")
+    gw.cli("config", "set", "dns.timeout=8s", "--dry-run")
+    gw.cli("config", "set", "dns.timeout=9s")
+    tap.wait_until(lambda: ("config.set", revision + 1) in changes(),
+                   what="the change in the log")
+    tap.equal([v for v in changes() if v[1] >= revision],
+              [("config.set", revision), ("config.set", revision + 1)],
+              "also the one that waited; nothing that changed nothing")
+    gw.cli("domain", "add", "example.org", "--to", "127.0.0.1:9")
+    with gateway.Held([main_pid("queued")]):
+        r = gw.run_cli("alias", "add", "a@example.org", "b@example.org",
+                       "--json")
+    tap.equal(r.returncode, 1, "so with an alias that a program has not taken")
+    tap.contains(r.stderr, "stored, but postern-queued has not", "it says")
+    tap.equal([(p["program"], p["is_pending"])
+               for p in json.loads(r.stdout)["not_applied"]],
+              [("queued", True)], "also to programs")
+    tap.wait_until(lambda: ("alias.add", revision + 2) in changes(),
+                   what="that change in the log")
 
 with tap.group("whatever is killed is back"):
     limit = 5 if SANITIZED else 1
