@@ -10,7 +10,11 @@
 
 #include "smtpd/authd.h"
 
-/* Attempts at once; each costs about 10 KB, most of it Cyrus SASL's. */
+/*
+ * Attempts at once; each costs about 10 KB, most of it Cyrus SASL's.  Beyond
+ * them the one that has waited for its client for longest is given up: whoever
+ * begins logins and leaves them keeps nobody from theirs.
+ */
 #define LOGINS_MAX 2048
 #define BUCKETS 1024
 /* A client has five minutes for a step (RFC 5321 section 4.5.3.2). */
@@ -25,6 +29,7 @@ struct login_attempt {
 	uint64_t session_id;
 	uint64_t request_id; /* of the step that waits for its outcome */
 	uint64_t begun_ms;
+	uint64_t challenged; /* counts challenges; 0: its client's step came */
 	struct auth_session *session;
 	struct authd *authd;
 	char client[NETADDR_TEXT_MAX];
@@ -34,6 +39,7 @@ struct login_attempt {
 struct authd_logins {
 	struct login_attempt *buckets[BUCKETS];
 	size_t count;
+	uint64_t challenges;
 };
 
 struct authd_logins *
@@ -101,6 +107,26 @@ authd_logins_drop_old(struct authd *authd, uint64_t now_ms)
 			else
 				at = &(*at)->next;
 	}
+}
+
+/* Is there room for one more, or can some be made? */
+static bool
+make_room(struct authd *authd)
+{
+	struct login_attempt **longest = NULL;
+
+	if (authd->logins->count < LOGINS_MAX)
+		return true;
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct login_attempt **at = &authd->logins->buckets[i];
+		     *at != NULL; at = &(*at)->next)
+			if ((*at)->challenged != 0 &&
+			    (longest == NULL ||
+				(*at)->challenged < (*longest)->challenged))
+				longest = at;
+	if (longest != NULL)
+		remove_attempt(authd, longest);
+	return longest != NULL;
 }
 
 /* ---- tokens ---- */
@@ -210,7 +236,9 @@ on_outcome(void *arg, const struct auth_outcome *outcome)
 	else
 		(void)channel_answer(attempt->channel, attempt->request_id,
 		    MSG_AUTH_RESULT, &result);
-	if (outcome->verdict != AUTH_CHALLENGE)
+	if (outcome->verdict == AUTH_CHALLENGE)
+		attempt->challenged = ++authd->logins->challenges;
+	else
 		remove_attempt(authd,
 		    find_attempt(authd, attempt->channel, attempt->session_id));
 }
@@ -263,7 +291,7 @@ authd_on_start(struct channel *channel, const struct channel_frame *frame)
 	if (!message->is_tls)
 		return answer(channel, frame->request_id, message->session_id,
 		    AUTH_FAILED);
-	if (authd->logins->count >= LOGINS_MAX)
+	if (!make_room(authd))
 		return answer(channel, frame->request_id, message->session_id,
 		    AUTH_TEMPORARY);
 	attempt = new_attempt(authd, channel, frame, &client);
@@ -289,6 +317,7 @@ authd_on_step(struct channel *channel, const struct channel_frame *frame)
 		    AUTH_TEMPORARY);
 	earlier = attempt->request_id;
 	attempt->request_id = frame->request_id;
+	attempt->challenged = 0;
 	if (auth_session_step(attempt->session, &message->response) == 0)
 		return 0;
 	/* Two steps at once: only this one is answered with a refusal. */

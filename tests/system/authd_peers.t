@@ -143,6 +143,19 @@ with tap.group("out of order"):
         "no password in plain text, even the right one")
     tap.equal(worker.take(start(worker, 6, b"x", "GSSAPI"))["verdict"], BAD,
               "no other mechanism")
+    # Nobody who begins logins and leaves them keeps others from theirs.
+    idle = p.connect("smtpd")
+    for first in range(100, 2500, 100):
+        for frame in idle.post_all(*(("AUTH_START", attempt(n, None, "LOGIN"))
+                                     for n in range(first, first + 100))):
+            last = idle.take(frame)
+    tap.equal((login(worker, 9)["verdict"], last["challenge"]),
+              (OK, b"Username:"), "2,400 begun logins leave room for more")
+    tap.equal(step(idle, 100, b"bob")["verdict"], TEMPORARY,
+              "the one that waited for longest is given up")
+    tap.equal(step(idle, 2499, b"bob")["challenge"], b"Password:",
+              "the latest goes on")
+    idle.close()
     left = p.connect("smtpd")
     start(left, 7, plain("alice@example.org", "guess three"),
           client="10.1.3.1")
