@@ -51,8 +51,9 @@ key_admin_SOURCES = signer/crl_points.c signer/crls.c signer/key_admin.c \
 	signer/pgp_wkd.c
 
 # ---- entities and S/MIME ----
-smime_SOURCES = signer/canon.c signer/canon_scan.c signer/delivery.c \
-	signer/der_walk.c signer/entity.c signer/legacy_display.c \
+smime_SOURCES = signer/canon.c signer/canon_body.c signer/canon_scan.c \
+	signer/canon_walk.c signer/delivery.c signer/der_walk.c \
+	signer/entity.c signer/legacy_display.c \
 	signer/line_sink.c signer/smime_memo.c \
 	signer/pgp_armor.c signer/pgp_packets.c signer/shape_sealed.c \
 	signer/removals.c signer/shape.c signer/sink.c signer/sink_bio.c \
