@@ -19,6 +19,7 @@ on_answer(void *arg, const struct channel_frame *frame)
 	struct dns_question *question = arg;
 
 	question->request_id = 0;
+	question->was_lost = frame == NULL;
 	if (frame == NULL ||
 	    frame->message->dns_answer.status >= DNS_STATUS_COUNT)
 		question->answer(question->arg, &away);
@@ -36,12 +37,12 @@ dns_client_ask(struct link *checkd, struct dns_question *question,
 
 	*question = (struct dns_question){
 	    .channel = link_channel(checkd), .answer = answer, .arg = arg};
-	if (question->channel == NULL)
-		return -1;
-	question->request_id =
-	    channel_request(question->channel, MSG_DNS_QUERY, &query, NULL,
-		MSG_DNS_ANSWER, ANSWER_DEADLINE_MS, on_answer, question);
-	return question->request_id == 0 ? -1 : 0;
+	if (question->channel != NULL)
+		question->request_id = channel_request(question->channel,
+		    MSG_DNS_QUERY, &query, NULL, MSG_DNS_ANSWER,
+		    ANSWER_DEADLINE_MS, on_answer, question);
+	question->was_lost = question->request_id == 0;
+	return question->was_lost ? -1 : 0;
 }
 
 void

@@ -22,6 +22,7 @@ enum dns_type {
 struct dns_question {
 	struct channel *channel;
 	uint64_t request_id; /* 0: not under way */
+	bool was_lost;       /* checkd said nothing: DNS did not fail */
 	void (*answer)(void *arg, const struct ipc_dns_answer *answer);
 	void *arg;
 };

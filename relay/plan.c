@@ -15,6 +15,8 @@
 /* How long an answer is used: short enough that a change is soon seen. */
 #define PLAN_TTL_MIN_S 5
 #define PLAN_TTL_MAX_S 60
+/* checkd is soon back. */
+#define PLAN_TTL_LOST_S 1
 /* MX records that are read; the best MX_HOSTS_MAX of them count. */
 #define MX_RECORDS_MAX 256
 #define ADDRESSES_MAX 64
@@ -53,6 +55,7 @@ struct plan_making {
 	uint32_t ttl_s;
 	char why[256]; /* the latest temporary reason */
 	bool had_temporary;
+	bool had_lost; /* a question that checkd did not answer */
 	bool had_self;
 	bool had_private;
 	bool is_starting; /* within plan_make() */
@@ -104,6 +107,9 @@ finish(struct plan_making *m)
 
 	if (ttl < PLAN_TTL_MIN_S || plan->verdict != PLAN_OK)
 		ttl = PLAN_TTL_MIN_S;
+	plan->is_our_fault = plan->verdict == PLAN_DEFER && m->had_lost;
+	if (plan->is_our_fault)
+		ttl = PLAN_TTL_LOST_S;
 	plan->expires_ms = clock_monotonic_ms() + (uint64_t)ttl * 1000;
 	m->is_over = true;
 	m->done(m->arg, plan);
@@ -132,10 +138,11 @@ finish_without(struct plan_making *m, enum plan_verdict verdict, unsigned code,
 }
 
 static void
-note_temporary(struct plan_making *m, const char *name,
-    const struct ipc_dns_answer *answer)
+note_temporary(struct plan_making *m, const struct dns_question *question,
+    const char *name, const struct ipc_dns_answer *answer)
 {
 	m->had_temporary = true;
+	m->had_lost = m->had_lost || question->was_lost;
 	(void)snprintf(m->why, sizeof(m->why), "%s: %s%s%.*s", name,
 	    answer->status == DNS_BOGUS ? "DNSSEC validation failed"
 					: "DNS gives no answer",
@@ -265,6 +272,7 @@ tlsa_answered(void *arg, const struct ipc_dns_answer *answer)
 	struct host_query *q = arg;
 	struct tls_facts *facts = &q->host.facts;
 
+	q->making->had_lost = q->making->had_lost || q->tlsa.was_lost;
 	facts->tlsa_status = (enum dns_status)answer->status;
 	facts->is_tlsa_secure = answer->is_secure;
 	if (answer->status == DNS_OK && answer->is_secure) {
@@ -356,8 +364,8 @@ addresses_known(struct host_query *q)
 }
 
 static void
-address_answered(struct host_query *q, const struct ipc_dns_answer *answer,
-    struct netaddr *found, size_t *count)
+address_answered(struct host_query *q, const struct dns_question *question,
+    const struct ipc_dns_answer *answer, struct netaddr *found, size_t *count)
 {
 	struct plan_making *m = q->making;
 
@@ -369,7 +377,7 @@ address_answered(struct host_query *q, const struct ipc_dns_answer *answer,
 		    answer->canonical_name, q->canonical, sizeof(q->canonical));
 	} else if (answer->status == DNS_TEMPORARY ||
 		   answer->status == DNS_BOGUS) {
-		note_temporary(m, q->host.name, answer);
+		note_temporary(m, question, q->host.name, answer);
 	}
 	if (--q->waiting == 0)
 		addresses_known(q);
@@ -380,7 +388,7 @@ ipv6_answered(void *arg, const struct ipc_dns_answer *answer)
 {
 	struct host_query *q = arg;
 
-	address_answered(q, answer, q->found6, &q->found6_count);
+	address_answered(q, &q->ipv6, answer, q->found6, &q->found6_count);
 }
 
 static void
@@ -388,7 +396,7 @@ ipv4_answered(void *arg, const struct ipc_dns_answer *answer)
 {
 	struct host_query *q = arg;
 
-	address_answered(q, answer, q->found4, &q->found4_count);
+	address_answered(q, &q->ipv4, answer, q->found4, &q->found4_count);
 }
 
 static void
@@ -496,7 +504,7 @@ mx_answered(void *arg, const struct ipc_dns_answer *answer)
 		    "the domain %s does not exist", domain);
 		return;
 	default:
-		note_temporary(m, domain, answer);
+		note_temporary(m, &m->mx, domain, answer);
 		finish_without(m, PLAN_DEFER, 0, "4.4.3", "%s", m->why);
 	}
 }

@@ -56,6 +56,7 @@ struct plan {
 	struct plan_candidate candidates[PLAN_CANDIDATES_MAX];
 	size_t candidate_count;
 	uint64_t expires_ms; /* monotonic */
+	bool is_our_fault;   /* deferred, as checkd gave no answer */
 };
 
 struct plan *plan_keep(struct plan *plan);

@@ -254,6 +254,8 @@ static void
 fail_by_plan(struct pool_job *job, const struct plan *plan)
 {
 	pool_set_reason(job, plan->code, plan->enhanced, plan->text);
+	/* Then nobody knows whether the destination is down. */
+	job->was_reached = job->was_reached || plan->is_our_fault;
 	pool_complete(job,
 	    plan->verdict == PLAN_FAIL ? OUTCOME_FAILED : OUTCOME_DEFERRED);
 }

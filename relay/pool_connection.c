@@ -304,6 +304,14 @@ prepare_tls(struct pool_connection *c, SSL **ssl_r, struct err *err)
 	return 0;
 }
 
+/* This host has not what a connection takes. */
+static bool
+is_our_fault(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM ||
+	       error == ENOBUFS;
+}
+
 void
 pool_connection_open(struct pool_job *job, size_t candidate)
 {
@@ -318,10 +326,14 @@ pool_connection_open(struct pool_job *job, size_t candidate)
 	c->destination = d;
 	c->plan = plan_keep(job->plan);
 	c->candidate = candidate;
-	if (prepare_tls(c, &ssl, &err) == 0 &&
-	    (fd = start_connect(c->plan, &c->plan->candidates[candidate],
-		 pool->settings.mx_port)) == -1)
+	if (prepare_tls(c, &ssl, &err) == -1) {
+		job->was_reached = true; /* it is not the destination's */
+	} else if ((fd = start_connect(c->plan, &c->plan->candidates[candidate],
+			pool->settings.mx_port)) == -1) {
+		if (is_our_fault(errno))
+			job->was_reached = true;
 		err_set(&err, "connect: %s", strerror(errno));
+	}
 	if (fd == -1) {
 		SSL_free(ssl);
 		describe(job, c);

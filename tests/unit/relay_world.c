@@ -275,6 +275,7 @@ static const struct {
     {"leaves.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx8.test"},
     {"leaves-then.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx8.test"},
     {"leaves-then.test", DNS_TYPE_MX, DNS_OK, false, 20, "mx1.test"},
+    {"unasked.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx1.test"},
     {"single.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx9.test"},
     {"no-dsn.test", DNS_TYPE_MX, DNS_OK, false, 10, "mx9.test"},
     {"no-dsn.test", DNS_TYPE_MX, DNS_OK, false, 20, "mx1.test"},

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -51,6 +52,8 @@ static struct {
 	struct channel *confd;
 	struct channel *queued;
 	struct channel *authd;
+	bool is_checkd_up;
+	bool is_checkd_leaving; /* at its next question */
 	unsigned ready_jobs;
 	unsigned applied;
 	bool was_queued_closed;
@@ -66,6 +69,11 @@ static struct {
 static int
 on_dns(struct channel *channel, const struct channel_frame *frame)
 {
+	if (t.is_checkd_leaving) {
+		t.is_checkd_leaving = t.is_checkd_up = false;
+		channel_close(channel);
+		return 0;
+	}
 	world_answer(&t.world, channel, frame);
 	return 0;
 }
@@ -203,6 +211,13 @@ confd_up(struct channel *channel)
 {
 	t.confd = channel;
 	send_settings(1, true);
+}
+
+static void
+checkd_up(struct channel *channel)
+{
+	(void)channel;
+	t.is_checkd_up = true;
 }
 
 static void
@@ -476,6 +491,32 @@ test_dsn_passed(void)
 	ok(t.result.is_dsn_passed, "a server with DSN does for its own");
 }
 
+/* What is wrong here is no word about a destination. */
+static void
+test_own_faults(void)
+{
+	struct rlimit before;
+	struct rlimit none;
+
+	t.is_checkd_leaving = true;
+	deliver("unasked.test");
+	is_u64(t.result.results[0].outcome, OUTCOME_DEFERRED, "checkd left: %s",
+	    t.result.results[0].reply);
+	ok(!t.result.is_host_down, "which does not block a destination");
+	begin_waiting();
+	while (!t.is_checkd_up)
+		turn();
+	if (prlimit(t.pid, RLIMIT_NOFILE, NULL, &before) == -1)
+		fatal("prlimit: %s", strerror(errno));
+	none = (struct rlimit){0, before.rlim_max};
+	(void)prlimit(t.pid, RLIMIT_NOFILE, &none, NULL);
+	deliver("silent.test");
+	(void)prlimit(t.pid, RLIMIT_NOFILE, &before, NULL);
+	is_u64(t.result.results[0].outcome, OUTCOME_DEFERRED,
+	    "no descriptor was left: %s", t.result.results[0].reply);
+	ok(!t.result.is_host_down, "which does not, either");
+}
+
 static void
 test_split(void)
 {
@@ -718,7 +759,7 @@ main(void)
 	world_open(&t.world, t.loop);
 	open_door(ROLE_CONFD, confd_up, NULL);
 	open_door(ROLE_QUEUED, NULL, queued_closed);
-	open_door(ROLE_CHECKD, NULL, NULL);
+	open_door(ROLE_CHECKD, checkd_up, NULL);
 	open_door(ROLE_AUTHD, authd_up, NULL);
 	start_relayd();
 	begin_waiting();
@@ -729,6 +770,7 @@ main(void)
 	test_reuse();
 	test_one_a_connection();
 	test_dsn_passed();
+	test_own_faults();
 	test_split();
 	test_file();
 	test_callouts();
