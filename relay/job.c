@@ -25,6 +25,7 @@ struct part {
 	uint64_t *ids;
 	struct job *job;
 	bool is_submitted; /* it is the pool's now */
+	bool is_of_domain; /* it goes where the domain's mail goes */
 };
 
 struct job {
@@ -193,6 +194,17 @@ part_done(struct pool_job *pool_job)
 		end_job(part->job);
 }
 
+/* Or does a route for one address lead elsewhere? */
+static bool
+goes_with_domain(const struct job *job, const struct route_match *match)
+{
+	struct route_match general;
+
+	return route_find_domain(
+		   job->context->routes, job->domain, &general, NULL) == 0 &&
+	       general.target == match->target;
+}
+
 /* A job whose recipients are all refused is done without the pool. */
 static void
 submit(struct job *job, const struct routed *all, size_t count)
@@ -205,6 +217,7 @@ submit(struct job *job, const struct routed *all, size_t count)
 		if (all[i].is_refused || part->is_submitted)
 			continue;
 		part->is_submitted = true;
+		part->is_of_domain = goes_with_domain(job, &all[i].match);
 		job->left++;
 		pool_submit(pool, &part->pool_job, &all[i].match, job->domain);
 	}
@@ -343,7 +356,7 @@ add_results(struct ipc_list_writer *results, const struct part *part)
 }
 
 /* The server to name: where parts differ, that of a part with trouble. */
-static const struct pool_job *
+static const struct part *
 speaking_part(const struct job *job)
 {
 	for (size_t i = 0; i < job->part_count; i++) {
@@ -351,23 +364,25 @@ speaking_part(const struct job *job)
 
 		for (size_t k = 0; k < mail->recipient_count; k++) {
 			if (mail->recipients[k].outcome != OUTCOME_DELIVERED)
-				return &job->parts[i].pool_job;
+				return &job->parts[i];
 		}
 	}
-	return &job->parts[0].pool_job;
+	return &job->parts[0];
 }
 
 int
 job_answer(const struct job *job, struct channel *queued)
 {
-	const struct pool_job *from = speaking_part(job);
+	const struct part *part = speaking_part(job);
+	const struct pool_job *from = &part->pool_job;
 	struct ipc_relay_result result = {.job_id = job->job_id,
 	    .message_id = job->message_id,
 	    .host = slice_of(from->host),
 	    .address = slice_of(from->address),
 	    .tls = slice_of(from->tls),
 	    .duration_ms = (uint32_t)(clock_monotonic_ms() - job->start_ms),
-	    .is_host_down = from->is_host_down,
+	    /* To queued, destinations are those of domains. */
+	    .is_host_down = from->is_host_down && part->is_of_domain,
 	    .is_dsn_passed = true};
 	struct ipc_list_writer results;
 	int rc = 0;

@@ -149,6 +149,7 @@ send_settings(uint64_t revision, bool may_be_local)
 	(void)snprintf(
 	    target, sizeof(target), "smtp://127.0.0.2:%u", t.world.port);
 	add_route(&routes, "dead.test", target, "");
+	add_route(&routes, "gone@address.test", target, "");
 	(void)snprintf(
 	    target, sizeof(target), "smtp://127.0.0.7:%u", t.world.port);
 	add_route(&routes, "silent.test", target, "");
@@ -491,6 +492,18 @@ test_dsn_passed(void)
 	ok(t.result.is_dsn_passed, "a server with DSN does for its own");
 }
 
+static void
+deliver_to(const char *domain, const char *address)
+{
+	const char *const addresses[] = {address};
+	struct ipc_list_writer recipients;
+	struct ipc_relay_job job = job_for(domain, &recipients, addresses, 1);
+
+	(void)channel_send(t.queued, MSG_RELAY_JOB, &job, NULL);
+	ipc_list_writer_clear(&recipients);
+	wait_for_result();
+}
+
 /* What is wrong here is no word about a destination. */
 static void
 test_own_faults(void)
@@ -515,6 +528,18 @@ test_own_faults(void)
 	is_u64(t.result.results[0].outcome, OUTCOME_DEFERRED,
 	    "no descriptor was left: %s", t.result.results[0].reply);
 	ok(!t.result.is_host_down, "which does not, either");
+}
+
+/* Some addresses of a domain have a server of their own. */
+static void
+test_address_route(void)
+{
+	deliver_to("address.test", "gone@address.test");
+	is_u64(t.result.results[0].outcome, OUTCOME_DEFERRED,
+	    "the server of one address is down");
+	ok(!t.result.is_host_down, "the domain's is not");
+	deliver_to("dead.test", "gone@dead.test");
+	ok(t.result.is_host_down, "a domain's own is");
 }
 
 static void
@@ -771,6 +796,7 @@ main(void)
 	test_one_a_connection();
 	test_dsn_passed();
 	test_own_faults();
+	test_address_route();
 	test_split();
 	test_file();
 	test_callouts();
