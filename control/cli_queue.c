@@ -5,24 +5,29 @@
  * Runs in: postern.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "control/cli.h"
 
-#define LINE_SIZE 256
-
-/* "-": one id a line from standard input, as "postern queue" prints them. */
+/*
+ * "-": one id a line from standard input, as "postern queue" prints them.  The
+ * rest of a line is what strangers said, of any length: no part of it may be
+ * taken for an id.
+ */
 static int
 read_ids(json_t *arguments)
 {
 	json_t *ids = json_array();
-	char line[LINE_SIZE];
+	char *line = NULL;
+	size_t size = 0;
 
-	while (fgets(line, sizeof(line), stdin) != NULL) {
+	while (getline(&line, &size, stdin) != -1) {
 		line[strcspn(line, "\t\r\n ")] = '\0';
 		if (line[0] != '\0')
 			(void)json_array_append_new(ids, json_string(line));
 	}
+	free(line);
 	if (json_array_size(ids) == 0) {
 		json_decref(ids);
 		return -1;

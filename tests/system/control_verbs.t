@@ -219,6 +219,12 @@ with tap.group("a message in the queue"):
     run("queue", "hold", id_)
     tap.equal(len(rows("queue", "list", "--match", "status=held")), 1, "held")
     run("queue", "release", "--match", "status=held")
+    # What a sender or a server said stands in these lines, too.
+    line = "0000000000001\t".ljust(255, "x") + id_ + "\n"
+    run("queue", "hold", "-", input=line, code=3)
+    tap.equal(run("queue", "hold", "-", "--dry-run",
+                  input=id_ + "\t" + "x" * 1000 + "\n"), id_ + "\n",
+              "of a long line the first word is the id, and nothing else")
     run("queue", "retry", id_, "--dry-run")
     run("queue", "retry", id_)
     run("queue", "retry", code=2)
