@@ -222,7 +222,9 @@ put_filter_word(json_t *object, struct slice word, struct err *err)
 	const size_t equals = slice_find(word, '=', 0);
 	const struct slice value = {
 	    word.p + equals + 1, equals < word.n ? word.n - equals - 1 : 0};
+	bool is_span;
 	uint64_t seconds;
+	const char *key;
 	char name[32];
 	char shown[80];
 
@@ -233,14 +235,21 @@ put_filter_word(json_t *object, struct slice word, struct err *err)
 		    "a filter is written NAME=VALUE, not "
 		    "\"%s\"",
 		    printable(word, shown, sizeof(shown)));
-	if (strcmp(name, "older") != 0)
-		return json_object_set_new(
-		    object, name, json_stringn(value.p, value.n));
-	if (setting_seconds(value, &seconds) == -1 || seconds > INT32_MAX)
+	is_span = strcmp(name, "older") == 0;
+	key = is_span ? "older_than_s" : name;
+	/* The later one would count alone, and others be deleted than meant. */
+	if (json_object_get(object, key) != NULL)
+		return err_set(err, "%s is in the filter twice", name);
+	if (is_span &&
+	    (setting_seconds(value, &seconds) == -1 || seconds > INT32_MAX))
 		return err_set(err, "older is a span such as 2h, not \"%s\"",
 		    printable(value, shown, sizeof(shown)));
-	return json_object_set_new(
-	    object, "older_than_s", json_integer((json_int_t)seconds));
+	if (json_object_set_new(object, key,
+		is_span ? json_integer((json_int_t)seconds)
+			: json_stringn(value.p, value.n)) == -1)
+		return err_set(err, "\"%s\" in the filter is not UTF-8",
+		    printable(word, shown, sizeof(shown)));
+	return 0;
 }
 
 static int
