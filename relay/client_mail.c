@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/utf8.h"
 #include "relay/client_parts.h"
 
 /* Large content leaves in such pieces, and so many are kept waiting. */
@@ -88,6 +89,32 @@ is_answer(struct client *c, const struct smtp_reply *reply)
 /* ---- what the server cannot do ---- */
 
 /*
+ * Some programs name SMTPUTF8 with all they send, where it is offered; that
+ * alone is no reason to refuse (RFC 6531 section 3.4: it is not told where
+ * nothing needs it).  Without 8-bit octets of its own the message may still
+ * have a Received of ours that names an address; it is at the beginning.
+ */
+static bool
+needs_utf8(const struct client_mail *mail)
+{
+	char start[PIECE_SIZE];
+	struct slice seen = mail->content;
+
+	if (!mail->is_utf8)
+		return false;
+	if (mail->is_8bit || !utf8_is_ascii(slice_of(mail->reverse_path)))
+		return true;
+	if (mail->fd != -1) {
+		ssize_t n = pread(mail->fd, start, sizeof(start), 0);
+
+		if (n == -1)
+			return true;
+		seen = (struct slice){start, (size_t)n};
+	}
+	return !utf8_is_ascii(seen);
+}
+
+/*
  * Picks the recipients to send to.  -1: nobody is left whom this server could
  * take it for.
  */
@@ -99,7 +126,7 @@ check_abilities(const struct client *c, struct client_mail *mail)
 	if (e->has_size && e->size_bytes > 0 && mail->size > e->size_bytes)
 		settle_all(mail, OUTCOME_FAILED, 552, "5.3.4",
 		    "the message is larger than the server takes");
-	if (mail->is_utf8 && !e->has_smtputf8)
+	if (!e->has_smtputf8 && needs_utf8(mail))
 		settle_all(mail, OUTCOME_FAILED, 553, "5.6.7",
 		    "the server does not take SMTPUTF8, which this message "
 		    "needs");
@@ -133,7 +160,7 @@ add_mail(struct client *c, struct buf *out)
 		(void)buf_addf(out, " SIZE=%" PRIu64, mail->size);
 	if (mail->is_8bit)
 		(void)buf_add_text(out, " BODY=8BITMIME");
-	if (mail->is_utf8)
+	if (mail->is_utf8 && c->ehlo.has_smtputf8)
 		(void)buf_add_text(out, " SMTPUTF8");
 	if (c->ehlo.has_dsn && rets[mail->ret] != NULL)
 		(void)buf_add_text(out, rets[mail->ret]);
