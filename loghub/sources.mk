@@ -18,6 +18,7 @@ postern-loghub_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 MANUALS += loghub/postern-loghub.8
 log_cost_SOURCES = $(loghub_STORE) $(loghub_INDEX)
 test_segment_SOURCES = $(loghub_STORE)
+test_segment_names_SOURCES = $(loghub_STORE)
 test_log_writers_SOURCES = $(loghub_STORE) loghub/writers.c loghub/life_seen.c
 test_log_index_SOURCES = $(loghub_STORE) $(loghub_INDEX)
 test_log_query_SOURCES = $(loghub_STORE) $(loghub_INDEX) $(loghub_QUERY)

@@ -74,20 +74,19 @@ check_opening(struct verify *v, const struct record *record)
 	if (record_opening_read(record, &opening) == -1)
 		return problem(v, VERIFY_ALTERED, segment, record->number,
 		    "the segment does not begin as one");
-	if (v->is_first) {
-		/* Its own claim; what comes before was deleted with time. */
-		chain_set(&v->chain, opening.previous);
-		v->expected = record->number;
-		v->is_first = false;
-		return 0;
-	}
-	if (record->number > v->expected)
+	if (!v->is_first && record->number > v->expected)
 		return problem(v, VERIFY_TRUNCATED, segment - 1, v->expected,
 		    "the segment ended here, but the next one says that more "
 		    "was written");
 	if (opening.segment != segment)
 		return problem(v, VERIFY_REORDERED, segment, record->number,
 		    "the file is another segment under this name");
+	if (v->is_first) {
+		/* Its own claim; what comes before was deleted with time. */
+		chain_set(&v->chain, opening.previous);
+		v->expected = record->number;
+		v->is_first = false;
+	}
 	return 0;
 }
 

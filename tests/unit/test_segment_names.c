@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Segments and their names: one that has the name of another.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "loghub/segment.h"
+#include "loghub/verify.h"
+#include "tests/unit/tap.h"
+
+static const uint64_t day_us = (uint64_t)86400 * 1000000;
+/* 2026-01-31 12:00 UTC. */
+static const uint64_t noon_us = (uint64_t)1769860800 * 1000000;
+
+static char folder[64];
+
+/* The path of a segment of that day, the first day being 0. */
+static void
+path_of(uint32_t number, int32_t day, char path_r[128])
+{
+	const struct segment_name name = {
+	    .number = number, .day = day_of_us(noon_us) + day};
+	char file[SEGMENT_FILE_NAME_SIZE];
+
+	segment_file_name(&name, file);
+	(void)snprintf(path_r, 128, "%s/%s", folder, file);
+}
+
+static void
+begin(void)
+{
+	(void)snprintf(
+	    folder, sizeof(folder), "/tmp/test_segment_names.XXXXXX");
+	if (mkdtemp(folder) == NULL)
+		fatal("mkdtemp: %s", strerror(errno));
+}
+
+static void
+end(void)
+{
+	char path[128];
+
+	for (uint32_t number = 1; number <= 3; number++)
+		for (int32_t day = 0; day <= 3; day++) {
+			path_of(number, day, path);
+			(void)unlink(path);
+		}
+	(void)snprintf(path, sizeof(path), "%s/head", folder);
+	(void)unlink(path);
+	if (rmdir(folder) == -1)
+		fatal("rmdir: %s", strerror(errno));
+}
+
+static struct segment_recovery
+open_log(struct segment_writer *writer)
+{
+	struct segment_recovery recovery;
+	struct err err;
+
+	if (segment_writer_open(writer, folder, NULL, NULL, &recovery, &err) ==
+	    -1)
+		fatal("%s", err.text);
+	return recovery;
+}
+
+static void
+add(struct segment_writer *writer, uint64_t day)
+{
+	const struct event_program_notice notice = {
+	    .program = SLICE("test"), .text = SLICE("an event")};
+	struct buf event;
+
+	buf_init(&event, 4096);
+	(void)log_encode(&event, (struct log_context){0, 0},
+	    noon_us + day * day_us, EV_PROGRAM_NOTICE, &notice);
+	if (segment_append(writer, ROLE_CONFD, noon_us + day * day_us, 0,
+		buf_slice(&event), NULL) == -1)
+		bug("an event that is not taken");
+	buf_clear(&event);
+}
+
+static void
+sync_log(struct segment_writer *writer)
+{
+	struct segment_sync sync;
+
+	if (!segment_sync_take(writer, &sync))
+		bug("nothing to sync");
+	segment_sync_run(&sync);
+}
+
+/* A day later the log goes on, and is verified. */
+static const char *
+problem_after_one_more(struct segment_writer *writer, uint64_t day)
+{
+	static const atomic_bool is_never;
+	struct verify_result result;
+
+	add(writer, day);
+	(void)segment_flush(writer, NULL);
+	sync_log(writer);
+	verify_run(writer->dir_fd, &writer->written, &is_never, &result);
+	return verify_problem_names[result.problem];
+}
+
+/* What is left of a log, under the name that the log began with. */
+static void
+test_renamed_to_first(void)
+{
+	char one[128];
+	char two[128];
+	struct segment_writer writer;
+
+	begin();
+	(void)open_log(&writer);
+	add(&writer, 0);
+	add(&writer, 1);
+	(void)segment_flush(&writer, NULL);
+	sync_log(&writer);
+	segment_writer_clear(&writer);
+	path_of(1, 0, one);
+	(void)unlink(one);
+	path_of(1, 1, one);
+	path_of(2, 1, two);
+	if (rename(two, one) == -1)
+		bug("there is no %s", two);
+	(void)open_log(&writer);
+	is_str(problem_after_one_more(&writer, 2),
+	    verify_problem_names[VERIFY_REORDERED],
+	    "the first segment is gone, and the next has its name: found");
+	segment_writer_clear(&writer);
+	end();
+}
+
+int
+main(void)
+{
+	test_renamed_to_first();
+	return tap_done();
+}
