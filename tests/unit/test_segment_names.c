@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Segments and their names: one that has the name of another.
+ * Segments and their names: one that was begun and no more, and one that has
+ * the name of another.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -109,6 +110,42 @@ problem_after_one_more(struct segment_writer *writer, uint64_t day)
 	return verify_problem_names[result.problem];
 }
 
+/*
+ * A sync may begin when a segment was begun in the same turn and nothing of it
+ * is written yet; then the hub is killed, with so many octets of its opening.
+ */
+static void
+test_begun_at_sync(off_t octets)
+{
+	char file[128];
+	struct segment_writer writer;
+	struct segment_recovery recovery;
+	uint64_t number;
+
+	begin();
+	(void)open_log(&writer);
+	add(&writer, 0);
+	(void)segment_flush(&writer, NULL);
+	number = writer.number;
+	add(&writer, 1);
+	sync_log(&writer);
+	segment_writer_clear(&writer);
+	path_of(2, 1, file);
+	if (truncate(file, octets) == -1)
+		bug("there is no %s", file);
+	recovery = open_log(&writer);
+	is_str(segment_end_names[recovery.end],
+	    segment_end_names[octets > 0 ? SEGMENT_END_TORN
+					 : SEGMENT_END_WHOLE],
+	    "%d octets of a segment that was begun when a sync began",
+	    (int)octets);
+	is_u64(writer.number, number, "nothing that was synced is missing");
+	is_str(
+	    problem_after_one_more(&writer, 1), "none", "and the log verifies");
+	segment_writer_clear(&writer);
+	end();
+}
+
 /* What is left of a log, under the name that the log began with. */
 static void
 test_renamed_to_first(void)
@@ -141,6 +178,8 @@ test_renamed_to_first(void)
 int
 main(void)
 {
+	test_begun_at_sync(0);
+	test_begun_at_sync(3);
 	test_renamed_to_first();
 	return tap_done();
 }
