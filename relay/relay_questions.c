@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
 #include "relay/relayd.h"
 
 /* authd's client waits for the answer to its RCPT. */
@@ -119,6 +120,7 @@ relay_on_callout(struct channel *channel, const struct channel_frame *frame)
 {
 	struct relay_question *q = new_question(channel, frame->request_id);
 	struct err err;
+	bool is_utf8;
 
 	if (read_domain(frame->message->callout.address, q->domain, q->address,
 		&err) == -1 ||
@@ -133,13 +135,16 @@ relay_on_callout(struct channel *channel, const struct channel_frame *frame)
 		    "no inner server is set for this domain");
 		return 0;
 	}
-	q->recipient =
-	    (struct client_recipient){.address = q->address, .orcpt = ""};
+	/* An address outside ASCII is asked about as its mail would name it. */
+	is_utf8 = !utf8_is_ascii(slice_of(q->address));
+	q->recipient = (struct client_recipient){
+	    .address = q->address, .orcpt = "", .is_utf8 = is_utf8};
 	q->job.owner = q;
 	q->job.done = callout_done;
 	q->job.mail = (struct client_mail){.reverse_path = "",
 	    .envid = "",
 	    .is_callout = true,
+	    .is_utf8 = is_utf8,
 	    .fd = -1,
 	    .deadline_ms = clock_monotonic_ms() + CALLOUT_DEADLINE_MS,
 	    .recipients = &q->recipient,

@@ -12,6 +12,7 @@
 
 #include "common/smtp_data.h"
 #include "common/stream.h"
+#include "common/utf8.h"
 #include "relay/dns_client.h"
 #include "tests/unit/relay_world.h"
 
@@ -22,12 +23,21 @@ struct session {
 	struct smtp_data data;
 	bool is_in_data;
 	bool is_lmtp;
+	bool is_utf8;        /* the mail came with SMTPUTF8 */
 	bool is_leaving;     /* it said 421, and says no more */
 	unsigned mails;      /* begun */
 	unsigned recipients; /* taken by RCPT */
 };
 
 /* ---- the servers ---- */
+
+static bool
+ends_with(struct slice line, const char *end)
+{
+	const size_t n = strlen(end);
+
+	return line.n >= n && memcmp(line.p + line.n - n, end, n) == 0;
+}
 
 static void
 say(struct session *s, const char *text)
@@ -50,6 +60,8 @@ hello(struct session *s)
 		      (s->server->last == 5 && stream_ssl(s->stream) == NULL);
 
 	say(s, "250-fake\r\n250-PIPELINING\r\n250-8BITMIME\r\n");
+	if (s->server->last == 1)
+		say(s, "250-SMTPUTF8\r\n");
 	say(s, offers                 ? "250 STARTTLS\r\n"
 	       : s->server->last == 9 ? "250 HELP\r\n"
 				      : "250 DSN\r\n");
@@ -84,6 +96,8 @@ take_line(struct session *s, struct slice line)
 
 	if (s->is_leaving)
 		return;
+	if (slice_starts_nocase(line, "MAIL"))
+		s->is_utf8 = ends_with(line, " SMTPUTF8\r");
 	if (slice_starts_nocase(line, "MAIL") && ++s->mails > 1 && last == 9) {
 		leave(s, "421 4.3.2 no more over this connection\r\n");
 	} else if (slice_starts_nocase(line, "EHLO") ||
@@ -106,6 +120,9 @@ take_line(struct session *s, struct slice line)
 		s->is_in_data = true;
 		buf_reset(&s->world->content);
 		smtp_data_init(&s->data);
+	} else if (slice_starts_nocase(line, "RCPT") && !s->is_utf8 &&
+		   !utf8_is_ascii(line)) {
+		say(s, "553 5.6.7 without SMTPUTF8?\r\n");
 	} else if (!slice_starts_nocase(line, "QUIT")) {
 		s->recipients += slice_starts_nocase(line, "RCPT");
 		say(s, "250 2.0.0 ok\r\n");

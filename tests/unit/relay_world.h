@@ -3,7 +3,7 @@
  * The world as test_relayd.c plays it for postern-relayd: mail servers on
  * 127.0.0.x, all at one port, and checkd with a small zone.
  *
- *	127.0.0.1	takes everything
+ *	127.0.0.1	takes everything, also SMTPUTF8 where it is named
  *	127.0.0.2	listens not
  *	127.0.0.3	puts every recipient off
  *	127.0.0.4	offers STARTTLS and then refuses it

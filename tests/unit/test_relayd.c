@@ -616,6 +616,7 @@ test_callouts(void)
 		enum rcpt_verdict verdict;
 	} rows[] = {
 	    {"a@inner.test", RCPT_EXISTS},
+	    {"j\303\274rgen@inner.test", RCPT_EXISTS},
 	    {"a@unknown.test", RCPT_UNKNOWN},
 	    {"a@dead.test", RCPT_TEMPORARY},
 	    {"a@one.test", RCPT_TEMPORARY},
