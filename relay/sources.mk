@@ -46,5 +46,5 @@ postern-relayd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(IDN2_LIBS) \
 test_route_SOURCES = relay/route.c
 test_mx_SOURCES = relay/mx.c
 test_tls_policy_SOURCES = relay/tls_policy.c
-test_relay_client_SOURCES = $(relay_client_SOURCES)
-test_relayd_SOURCES = tests/unit/relay_world.c
+test_relay_client_SOURCES = tests/unit/tls_own.c $(relay_client_SOURCES)
+test_relayd_SOURCES = tests/unit/relay_world.c tests/unit/tls_own.c

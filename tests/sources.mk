@@ -6,6 +6,7 @@ test_channel_SOURCES = tests/unit/channel_pair.c
 test_channel_breach_SOURCES = tests/unit/channel_pair.c
 test_secrets_SOURCES = tests/unit/channel_pair.c
 test_spawner_SOURCES = tests/unit/nest.c tests/unit/channel_pair.c
+test_stream_SOURCES = tests/unit/tls_own.c
 
 # queued without its main(), in a world of its own.
 queued_world_SOURCES = tests/unit/queued_world.c tests/unit/channel_pair.c \

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/smtp_data.h"
@@ -15,6 +14,7 @@
 #include "common/utf8.h"
 #include "relay/dns_client.h"
 #include "tests/unit/relay_world.h"
+#include "tests/unit/tls_own.h"
 
 struct session {
 	struct world *world;
@@ -249,27 +249,16 @@ open_servers(struct world *world)
 static void
 make_tls(struct world *world)
 {
-	struct buf chain;
-	struct buf key;
-	struct err err = {""};
 	unsigned char *der = NULL;
 	unsigned n;
 	int size;
 
-	buf_init(&chain, 65536);
-	buf_init(&key, 65536);
-	if (tls_self_signed(
-		"dane.test", (int64_t)time(NULL), &chain, &key, &err) == -1 ||
-	    (world->tls = tls_server_new(buf_slice(&chain), buf_slice(&key),
-		 "a", (struct slice){NULL, 0}, &err)) == NULL)
-		fatal("%s", err.text);
+	world->tls = tls_own_server("dane.test");
 	size = i2d_X509_PUBKEY(
 	    X509_get_X509_PUBKEY(SSL_CTX_get0_certificate(world->tls)), &der);
 	(void)EVP_Digest(
 	    der, (size_t)size, world->key_hash, &n, EVP_sha256(), NULL);
 	OPENSSL_free(der);
-	buf_clear(&chain);
-	buf_clear(&key);
 }
 
 /* ---- checkd ---- */

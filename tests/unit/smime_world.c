@@ -383,3 +383,15 @@ world_result(struct world_task *task)
 		return (struct slice){NULL, 0};
 	return task->result.memory;
 }
+
+bool
+world_has_bare_line_end(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\n' && (i == 0 || s.p[i - 1] != '\r'))
+			return true;
+		if (s.p[i] == '\r' && (i + 1 == s.n || s.p[i + 1] != '\n'))
+			return true;
+	}
+	return false;
+}

@@ -88,4 +88,7 @@ void world_open(struct world_task *task);
 /* What was written, in memory. */
 struct slice world_result(struct world_task *task);
 
+/* A CR or LF without the other, which SMTP does not have. */
+bool world_has_bare_line_end(struct slice s);
+
 #endif

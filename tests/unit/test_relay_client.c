@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/smtp_data.h"
 #include "relay/client.h"
 #include "tests/unit/relay_scenes.h"
 #include "tests/unit/tap.h"
+#include "tests/unit/tls_own.h"
 
 #define PATIENCE_MS 60000
 /* How long a server is waited for: one that says nothing, and any other. */
@@ -430,33 +430,13 @@ test_file(void)
 	(void)close(file);
 }
 
-static void
-make_contexts(void)
-{
-	struct buf chain;
-	struct buf key;
-	struct err err;
-
-	buf_init(&chain, 65536);
-	buf_init(&key, 65536);
-	if (tls_self_signed("mx.example.test", (int64_t)time(NULL), &chain,
-		&key, &err) == -1)
-		fatal("%s", err.text);
-	contexts.server = tls_server_new(buf_slice(&chain), buf_slice(&key),
-	    "smtp", (struct slice){NULL, 0}, &err);
-	contexts.client = tls_client_new(NULL, &err);
-	if (contexts.server == NULL || contexts.client == NULL)
-		fatal("%s", err.text);
-	buf_clear(&chain);
-	buf_clear(&key);
-}
-
 int
 main(void)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
 	tls_prepare();
-	make_contexts();
+	contexts.server = tls_own_server("mx.example.test");
+	contexts.client = tls_own_client();
 	for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++)
 		play(&scenes[i]);
 	test_floods();

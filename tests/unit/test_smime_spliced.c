@@ -309,18 +309,6 @@ deliver(struct forge_people *p, struct slice inside, struct forge_answer *a_r)
 	buf_clear(&der);
 }
 
-static bool
-has_bare_line_end(struct slice s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\n' && (i == 0 || s.p[i - 1] != '\r'))
-			return true;
-		if (s.p[i] == '\r' && (i + 1 == s.n || s.p[i + 1] != '\n'))
-			return true;
-	}
-	return false;
-}
-
 static void
 test_inside(struct forge_people *p)
 {
@@ -329,7 +317,7 @@ test_inside(struct forge_people *p)
 	deliver(p,
 	    SLICE("Content-Type: text/plain\r\n\r\na\n.\nMAIL FROM:<x>\r\nb\r"),
 	    &a);
-	ok(a.outcome == SIGNED_DONE && !has_bare_line_end(a.got) &&
+	ok(a.outcome == SIGNED_DONE && !world_has_bare_line_end(a.got) &&
 		forge_has(a.got, "\r\nContent-Transfer-Encoding: base64\r\n"),
 	    "a bare LF that was encrypted does not end lines further on");
 	free(a.text);
@@ -338,7 +326,7 @@ test_inside(struct forge_people *p)
 	    SLICE("Content-Type: multipart/signed; boundary=b\r\n\r\n"
 		  "--b\r\n\r\na\n.\nMAIL FROM:<x>\r\n--b\r\n\r\n--b--\r\n"),
 	    &a);
-	ok(a.outcome == SIGNED_DONE && !has_bare_line_end(a.got),
+	ok(a.outcome == SIGNED_DONE && !world_has_bare_line_end(a.got),
 	    "not even within what must not be touched");
 	free(a.text);
 

@@ -10,12 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/stream.h"
-#include "common/tls.h"
 #include "tests/unit/tap.h"
+#include "tests/unit/tls_own.h"
 
 /* A test that waits longer has failed. */
 #define PATIENCE_MS 60000
@@ -719,33 +718,13 @@ test_idle_memory(void)
 	loop_free(bench.loop);
 }
 
-static void
-make_contexts(void)
-{
-	struct buf chain;
-	struct buf key;
-	struct err err;
-
-	buf_init(&chain, BLOCK);
-	buf_init(&key, BLOCK);
-	if (tls_self_signed("gw.example.test", (int64_t)time(NULL), &chain,
-		&key, &err) == -1)
-		fatal("%s", err.text);
-	bench.server = tls_server_new(buf_slice(&chain), buf_slice(&key),
-	    "smtp", (struct slice){NULL, 0}, &err);
-	bench.client = tls_client_new(NULL, &err);
-	if (bench.server == NULL || bench.client == NULL)
-		fatal("%s", err.text);
-	buf_clear(&chain);
-	buf_clear(&key);
-}
-
 int
 main(void)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
 	tls_prepare();
-	make_contexts();
+	bench.server = tls_own_server("gw.example.test");
+	bench.client = tls_own_client();
 	test_plain();
 	test_half_close();
 	test_input_before_end();
