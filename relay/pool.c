@@ -260,6 +260,27 @@ fail_by_plan(struct pool_job *job, const struct plan *plan)
 	    plan->verdict == PLAN_FAIL ? OUTCOME_FAILED : OUTCOME_DEFERRED);
 }
 
+/*
+ * Whether the destination may have one more connection.  Those that are idle
+ * led to servers that the job was at: they make room, or it and all mail
+ * behind it would wait until they are old.
+ */
+static bool
+has_room(struct pool_destination *d)
+{
+	const unsigned most = d->pool->settings.connections;
+	struct pool_connection *c;
+	struct pool_connection *next;
+
+	for (c = TAILQ_FIRST(&d->connections);
+	     c != NULL && d->connection_count >= most; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->is_idle)
+			pool_connection_free(c, true);
+	}
+	return d->connection_count < most;
+}
+
 /* A new connection for the job; false: it has to wait. */
 static bool
 start_opening(struct pool_job *job)
@@ -278,7 +299,7 @@ start_opening(struct pool_job *job)
 			return true;
 		}
 	}
-	if (d->connection_count >= d->pool->settings.connections)
+	if (!has_room(d))
 		return false;
 	if (job->plan == NULL)
 		job->plan = plan_keep(d->plan);

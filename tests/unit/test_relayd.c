@@ -52,6 +52,7 @@ static struct {
 	struct channel *confd;
 	struct channel *queued;
 	struct channel *authd;
+	bool is_narrow; /* one connection each, kept for minutes */
 	bool is_checkd_up;
 	bool is_checkd_leaving; /* at its next question */
 	unsigned ready_jobs;
@@ -132,6 +133,10 @@ send_settings(uint64_t revision, bool may_be_local)
 	(void)snprintf(port, sizeof(port), "%u", t.world.port);
 	add_setting(&settings, SET_smtp_hostname, 0, "gw.example.test");
 	add_setting(&settings, SET_relay_mx_port, t.world.port, port);
+	if (t.is_narrow) {
+		add_setting(&settings, SET_relay_connections, 1, "1");
+		add_setting(&settings, SET_relay_idle, 300, "300");
+	}
 	if (may_be_local)
 		add_setting(&settings, SET_relay_allow_loopback, 1, "on");
 	(void)snprintf(
@@ -684,12 +689,26 @@ test_route_tests(void)
 	test_route("nobody", "error=address has no domain");
 }
 
+/* The only connection is idle, and leads to who has put the mail off. */
+static void
+test_narrow(void)
+{
+	t.is_narrow = true;
+	send_settings(2, true);
+	begin_waiting();
+	while (t.applied != 2)
+		turn();
+	expect(&(struct expected){"later.test", OUTCOME_DELIVERED, "",
+	    "mx1.test", "taken", "", false});
+	t.is_narrow = false;
+}
+
 static void
 test_loopback(void)
 {
-	send_settings(2, false);
+	send_settings(3, false);
 	begin_waiting();
-	while (t.applied != 2)
+	while (t.applied != 3)
 		turn();
 	expect(&(struct expected){
 	    "one.test", OUTCOME_FAILED, "5.4.6", "", "loops", "", false});
@@ -802,6 +821,7 @@ main(void)
 	test_file();
 	test_callouts();
 	test_route_tests();
+	test_narrow();
 	test_loopback();
 	test_breach();
 	test_stop();
