@@ -148,6 +148,18 @@ check_abilities(const struct client *c, struct client_mail *mail)
 
 /* ---- commands ---- */
 
+/* The message came so, or an alias leads to an address outside ASCII. */
+static bool
+names_utf8(const struct client_mail *mail)
+{
+	bool is_utf8 = mail->is_utf8;
+
+	for (size_t i = next_sent(mail, 0);
+	     i < mail->recipient_count && !is_utf8; i = next_sent(mail, i + 1))
+		is_utf8 = mail->recipients[i].is_utf8;
+	return is_utf8;
+}
+
 static void
 add_mail(struct client *c, struct buf *out)
 {
@@ -160,7 +172,7 @@ add_mail(struct client *c, struct buf *out)
 		(void)buf_addf(out, " SIZE=%" PRIu64, mail->size);
 	if (mail->is_8bit)
 		(void)buf_add_text(out, " BODY=8BITMIME");
-	if (mail->is_utf8 && c->ehlo.has_smtputf8)
+	if (c->ehlo.has_smtputf8 && names_utf8(mail))
 		(void)buf_add_text(out, " SMTPUTF8");
 	if (c->ehlo.has_dsn && rets[mail->ret] != NULL)
 		(void)buf_add_text(out, rets[mail->ret]);

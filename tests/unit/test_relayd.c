@@ -547,6 +547,18 @@ test_address_route(void)
 	ok(t.result.is_host_down, "a domain's own is");
 }
 
+/* An alias leads there; the mail itself came without SMTPUTF8. */
+static void
+test_utf8_recipient(void)
+{
+	deliver_to("inner.test", "j\303\274rgen@inner.test");
+	is_u64(t.result.results[0].outcome, OUTCOME_DELIVERED,
+	    "a recipient outside ASCII: %s", t.result.results[0].reply);
+	deliver_to("silent.test", "j\303\274rgen@silent.test");
+	is_str(t.result.results[0].enhanced, "5.6.7",
+	    "where the server has no SMTPUTF8: %s", t.result.results[0].reply);
+}
+
 static void
 test_split(void)
 {
@@ -817,6 +829,7 @@ main(void)
 	test_dsn_passed();
 	test_own_faults();
 	test_address_route();
+	test_utf8_recipient();
 	test_split();
 	test_file();
 	test_callouts();
