@@ -125,6 +125,8 @@ int cli_ask(struct cli *cli, const char *request, const json_t *arguments,
 
 /* Asks the verb's request and shows the answer. */
 int cli_run_asked(struct cli *cli);
+/* The same for a file of lines, of which some may be refused. */
+int cli_run_import(struct cli *cli);
 
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* hint: the next command to try, or NULL.  Returns code. */

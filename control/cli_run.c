@@ -219,6 +219,27 @@ cli_run_asked(struct cli *cli)
 	return code;
 }
 
+/* Lines that were not taken are a part that failed. */
+int
+cli_run_import(struct cli *cli)
+{
+	json_t *reply;
+	size_t failed;
+	int code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
+
+	if (code != CLI_DONE)
+		return code;
+	cli_show(cli, reply);
+	failed = json_array_size(json_object_get(reply, "failed"));
+	if (failed > 0)
+		code = cli_fail(cli, CLI_FAILED, NULL,
+		    "%zu line%s of %s %s refused; the others are good", failed,
+		    failed == 1 ? "" : "s", cli->file,
+		    failed == 1 ? "is" : "are");
+	json_decref(reply);
+	return code;
+}
+
 int
 cli_run(struct cli *cli)
 {

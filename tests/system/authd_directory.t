@@ -91,12 +91,12 @@ with tap.group("a CSV file of users"):
                  "x y,password,\n"
                  "anna@list.test,changed password,also@list.test\n"
                  "dora,tiny,\n")
-    trial = gw.json("user", "import", path, "--dry-run")
+    trial = gw.json("user", "import", path, "--dry-run", code=1)
     tap.equal((trial["added"], trial["changed"],
                [f["line"] for f in trial["failed"]]), (2, 1, [4, 6]),
               "a trial says what would be")
     tap.equal(len(gw.json("user", "list")["users"]), 2, "and does nothing")
-    done = gw.json("user", "import", path)
+    done = gw.json("user", "import", path, code=1)
     tap.equal((done["added"], done["changed"]), (2, 1), "then it is done")
     tap.equal(gw.json("user", "show", "ben@list.test")["addresses"],
               ["ben@list.test", "ben2@list.test"], "with addresses")
@@ -120,7 +120,7 @@ with tap.group("recipients"):
               "not in a domain of others")
     path = write("recipients", "# ours\nr1@list.test\n\nr2@list.test\n"
                  "r3@foreign.test\nwho@list.test\n")
-    done = gw.json("recipient", "import", path)
+    done = gw.json("recipient", "import", path, code=1)
     tap.equal((done["added"], done["unchanged"],
                [f["line"] for f in done["failed"]]), (2, 1, [5]), "a file")
     tap.equal([r["address"] for r in
@@ -160,9 +160,12 @@ with tap.group("aliases"):
     path = write("aliases", "f1@list.test r1@list.test r2@list.test\n"
                  "f2@list.test: r1@list.test, r2@list.test # no comment\n"
                  "f3@list.test\n# nothing\nf4@list.test: r1@list.test\n")
-    done = gw.json("alias", "import", path)
+    done = gw.json("alias", "import", path, code=1)
     tap.equal((done["added"], [f["line"] for f in done["failed"]]),
               (2, [2, 3]), "a file")
+    r = gw.run_cli("alias", "import", path)
+    tap.equal(r.returncode, 1, "lines that were refused are a failure")
+    tap.contains(r.stderr, f"2 lines of {path} are refused", "and counted")
     gw.cli("alias", "remove", "team@list.test", "r1@list.test")
     tap.equal(deliver("team@list.test"), ["r2@list.test"], "a target less")
     gw.cli("alias", "remove", "team@list.test")
