@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,6 +132,22 @@ stop_manager(struct client *client)
 		continue;
 	client->manager = 0;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : CODE_FAILED;
+}
+
+/*
+ * The stores belong to the user that made the instance, or, made by root, to
+ * the programs' users: nobody else can start programs that open them.
+ */
+static bool
+may_start(const struct instance *instance)
+{
+	char path[INSTANCE_PATH_MAX];
+	struct stat status;
+
+	instance_store(instance, ROLE_CONFD, path);
+	if (lstat(path, &status) == -1)
+		return errno != EACCES;
+	return geteuid() == 0 || status.st_uid == geteuid();
 }
 
 static int
@@ -254,7 +271,12 @@ client_open(const struct instance *instance, unsigned owners,
 	client->loop = loop_new();
 	(void)signal(SIGPIPE, SIG_IGN);
 	code = connect_running(instance, false, &fd, err);
-	if (code == CODE_AWAY) {
+	if (code == CODE_AWAY && !may_start(instance)) {
+		(void)err_set(err,
+		    "the gateway is stopped, and its programs can be started "
+		    "by root or the user that made the instance alone");
+		code = CODE_FORBIDDEN;
+	} else if (code == CODE_AWAY) {
 		code = start_manager(client, instance, owners, err);
 		if (code == 0)
 			code = connect_running(instance, true, &fd, err);

@@ -198,6 +198,19 @@ with tap.group("owners that are not there"):
     tap.equal(os.listdir(os.path.join(gw.root, "run/postern")), ["run.lock"],
               "no socket is left when a command has ended")
 
+with tap.group("a stopped gateway of somebody else"):
+    words = [os.path.join(gateway.BUILD, "postern"), "--root", gw.root,
+             "config", "get", "smtp.hostname"]
+    try:
+        r = subprocess.run(words, capture_output=True, text=True, check=False,
+                           user=65534, group=65534, extra_groups=[])
+        tap.equal(r.returncode, 4, "is not for others")
+        tap.contains(r.stderr, "by root or the user that made the instance",
+                     "which is said")
+        tap.ok("chown" not in r.stderr, "and no way to take it from him")
+    except PermissionError:
+        tap.skip("not for others", "another user cannot be tried here")
+
 with tap.group("usage"):
     refused([], 2, "a verb is missing", " help")
     refused(["config", "frobnicate"], 2, "there is no verb")
