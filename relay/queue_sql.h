@@ -172,7 +172,7 @@ static const char *const queue_migrations[] = {
 	Q(RCPT_ANY, "SELECT 1 FROM rcpt WHERE msg=?1 LIMIT 1") \
 	Q(MSG_DELETE, "DELETE FROM msg WHERE id=?1") \
 	Q(OUTPUT_DELETE, "DELETE FROM output WHERE msg=?1") \
-	Q(MSG_EVENTS, "UPDATE msg SET events=?2 WHERE id=?1") \
+	Q(MSG_EVENTS, "UPDATE msg SET events=max(events, ?2) WHERE id=?1") \
 	Q(CLOCK_GET, "SELECT seen_ms FROM clock") \
 	Q(CLOCK_SET, "UPDATE clock SET seen_ms=?1") \
 	Q(CLOCK_MSG, "UPDATE msg SET created_ms=created_ms+?1") \

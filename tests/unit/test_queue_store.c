@@ -95,6 +95,8 @@ test_round_trip(struct sql *store, struct sql *reader)
 	is_int(
 	    queue_store_delete_recipient(store, 10, 0, &err), 0, "delivered");
 	is_int(queue_store_update(store, 10, 6, &err), 0, "updated");
+	is_int(queue_store_update(store, 10, 5, &err), 0,
+	    "and by a job that had to wait for space");
 	queue_message_unref(message);
 	is_int(queue_store_read(reader, 10, &message, &err), 1, "read again");
 	is_u64(message->recipient_count, 2, "one recipient less");
