@@ -143,16 +143,23 @@ intake_stream_pump(struct intake *intake)
 
 /* ---- opening ---- */
 
-/* The stream ended at queued before it ended here. */
+/*
+ * The stream was refused at queued before it ended here.  Its number is kept
+ * there for what is still on the way, until it is told that nothing is.
+ */
 static void
 on_open_answer(void *arg, const struct channel_frame *frame)
 {
 	struct intake *intake = arg;
+	struct ipc_queue_abort message = {.stream = intake->stream};
 	struct smtp_status status;
 
 	(void)smtp_status_set(&status, 451, "4.3.0", "%s", QUEUE_GONE);
-	if (frame != NULL)
+	if (frame != NULL) {
 		intake_status(&frame->message->queue_answer, &status);
+		(void)channel_send(
+		    intake->queued, MSG_QUEUE_ABORT, &message, NULL);
+	}
 	if (status.code < 400)
 		(void)smtp_status_set(
 		    &status, 451, "4.3.0", "The queue gave no answer");

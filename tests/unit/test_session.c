@@ -343,6 +343,8 @@ test_large_refused(struct smtp_host *host)
 	    "a stream that queued refuses is read to its end");
 	ok(starts(smtp_say(&client, "NOOP\r\n"), "250"),
 	    "and the session goes on");
+	is_u64(mail->aborts - aborts, 1, "queued may forget that stream");
+	aborts = mail->aborts;
 	smtp_host_queue(host, 250, 262144);
 	(void)smtp_say(&client, MAIL RCPT "DATA\r\n");
 	(void)smtp_say_octets(&client, text, 200000);
