@@ -14,6 +14,8 @@
 /* How long -f waits before it asks again. */
 #define FOLLOW_PAUSE_MS 500
 #define DEFAULT_ROWS 100
+/* All filters of one command, some of the longest. */
+#define FILTERS_MAX 8192
 
 /* ---- one event, one line ---- */
 
@@ -153,23 +155,41 @@ cli_run_trace(struct cli *cli)
 
 /* ---- log ---- */
 
-/* "from:a@b.example status:deferred": one text, as the web page has it. */
-static void
-join_filters(json_t *arguments)
+/* A text to look for whose blanks the shell has kept: they belong to it. */
+static bool
+is_phrase(const char *word)
 {
-	const json_t *filters = json_object_get(arguments, "filters");
+	return strchr(word, ' ') != NULL && strchr(word, '"') == NULL &&
+	       (strncmp(word, "text=", 5) == 0 ||
+		   strncmp(word, "text:", 5) == 0 ||
+		   strpbrk(word, "=:") == NULL);
+}
+
+/* "from:a@b.example status:deferred": one text, as the web page has it. */
+static int
+join_filters(struct cli *cli)
+{
+	const json_t *filters = json_object_get(cli->arguments, "filters");
 	struct buf text;
 	const json_t *word;
 	size_t i;
+	int code = CLI_DONE;
 
-	buf_init(&text, 8192);
-	json_array_foreach(filters, i, word)
+	buf_init(&text, FILTERS_MAX);
+	json_array_foreach(filters, i, word) {
+		const char *value = json_string_value(word);
+		const char *quote = is_phrase(value) ? "\"" : "";
+
 		(void)buf_addf(
-		    &text, "%s%s", i > 0 ? " " : "", json_string_value(word));
+		    &text, "%s%s%s%s", i > 0 ? " " : "", quote, value, quote);
+	}
+	if (text.overflowed)
+		code = cli_fail(cli, CLI_USAGE, NULL, "the filter is too long");
 	(void)json_object_set_new(
-	    arguments, "filter", json_string(buf_text(&text)));
-	(void)json_object_del(arguments, "filters");
+	    cli->arguments, "filter", json_string(buf_text(&text)));
+	(void)json_object_del(cli->arguments, "filters");
 	buf_clear(&text);
+	return code;
 }
 
 /* Newest come first in the answer; people read downwards. */
@@ -279,9 +299,10 @@ cli_run_log(struct cli *cli)
 	const bool follows =
 	    json_is_true(json_object_get(cli->arguments, "follow"));
 	json_t *position = NULL;
-	int code = CLI_DONE;
+	int code = join_filters(cli);
 
-	join_filters(cli->arguments);
+	if (code != CLI_DONE)
+		return code;
 	(void)json_object_del(cli->arguments, "follow");
 	if (json_object_get(cli->arguments, "limit") == NULL)
 		(void)json_object_set_new(

@@ -37,6 +37,8 @@ struct reading {
 	struct log_filter *filter;
 	uint64_t now_us;
 	struct err *err;
+	unsigned seen; /* a bit for each row of words */
+	bool has_level;
 };
 
 static int
@@ -99,7 +101,8 @@ read_event(struct reading *r, struct slice value)
 		    "them",
 		    SLICE_ARG(value));
 	r->filter->types |= TYPE_BIT(type);
-	r->filter->level = EVENT_DEBUG;
+	if (!r->has_level)
+		r->filter->level = EVENT_DEBUG;
 	return 0;
 }
 
@@ -110,6 +113,7 @@ read_level(struct reading *r, struct slice value)
 		if (slice_equals(value,
 		        slice_of(event_level_name((enum event_level)i)))) {
 			r->filter->level = (enum event_level)i;
+			r->has_level = true;
 			return 0;
 		}
 	return err_set(r->err,
@@ -120,9 +124,14 @@ read_level(struct reading *r, struct slice value)
 static int
 read_text(struct reading *r, struct slice value)
 {
-	if (slice_copy(value, r->filter->text, FILTER_TEXT_MAX) == -1)
+	struct log_filter *filter = r->filter;
+
+	if (value.n == 0)
+		return 0;
+	if (slice_copy(value, filter->texts + filter->texts_n,
+	        FILTER_TEXT_MAX - filter->texts_n) == -1)
 		return err_set(r->err, "the text to look for is too long");
-	r->filter->has_text = value.n > 0;
+	filter->texts_n += value.n + 1;
 	return 0;
 }
 
@@ -170,20 +179,32 @@ read_until(struct reading *r, struct slice value)
 static const struct {
 	const char *name;
 	int (*read)(struct reading *r, struct slice value);
+	bool may_repeat;
 } words[] = {
-	{"from", read_from},
-	{"to", read_to},
-	{"client", read_client},
-	{"account", read_account},
-	{"status", read_status},
-	{"event", read_event},
-	{"level", read_level},
-	{"text", read_text},
-	{"id", read_id},
-	{"session", read_session},
-	{"since", read_since},
-	{"until", read_until},
+	{"from", read_from, false},
+	{"to", read_to, false},
+	{"client", read_client, false},
+	{"account", read_account, false},
+	{"status", read_status, true},
+	{"event", read_event, true},
+	{"level", read_level, false},
+	{"text", read_text, true},
+	{"id", read_id, false},
+	{"session", read_session, false},
+	{"since", read_since, false},
+	{"until", read_until, false},
 };
+
+/* The later one alone would count, and more be shown than was asked for. */
+static int
+read_value(struct reading *r, size_t word, struct slice value)
+{
+	if (!words[word].may_repeat && (r->seen & 1u << word) != 0)
+		return err_set(
+		    r->err, "%s is in the filter twice", words[word].name);
+	r->seen |= 1u << word;
+	return words[word].read(r, value);
+}
 
 /* "name=value" or "name:value"; the first of both parts them. */
 static int
@@ -200,7 +221,7 @@ read_word(struct reading *r, struct slice word)
 	value = (struct slice){word.p + end + 1, word.n - end - 1};
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
 		if (slice_equals(name, slice_of(words[i].name)))
-			return words[i].read(r, value);
+			return read_value(r, i, value);
 	return err_set(r->err,
 	    "%.*s: no such filter; there are from, to, client, account, "
 	    "status, event, level, text, id, session, since and until",
@@ -247,13 +268,13 @@ read_member(struct reading *r, size_t word, const json_t *value)
 	if (json_is_null(value))
 		return 0;
 	if (json_is_string(value))
-		return words[word].read(r, json_slice(value));
+		return read_value(r, word, json_slice(value));
 	if (!json_is_integer(value) || json_integer_value(value) < 0)
 		return err_set(r->err, "%s: a text or a number is needed",
 		    words[word].name);
 	(void)snprintf(number, sizeof(number), "%lld",
 	    (long long)json_integer_value(value));
-	return words[word].read(r, slice_of(number));
+	return read_value(r, word, slice_of(number));
 }
 
 int
@@ -372,6 +393,20 @@ event_holds_text(const struct log_event_view *view, struct slice wanted)
 	return false;
 }
 
+static bool
+event_holds_all(
+    const struct log_event_view *view, const struct log_filter *filter)
+{
+	struct slice text;
+
+	for (size_t i = 0; i < filter->texts_n; i += text.n + 1) {
+		text = slice_of(filter->texts + i);
+		if (!event_holds_text(view, text))
+			return false;
+	}
+	return true;
+}
+
 bool
 log_filter_matches(const struct log_filter *filter,
     const struct number_list *sets, const struct log_event_view *view)
@@ -393,6 +428,5 @@ log_filter_matches(const struct log_filter *filter,
 		    !heir_matches(filter, (enum heir)i,
 		        sets != NULL ? &sets[i] : NULL, view))
 			return false;
-	return !filter->has_text ||
-	    event_holds_text(view, slice_of(filter->text));
+	return event_holds_all(view, filter);
 }

@@ -28,8 +28,8 @@ struct log_filter {
 	bool has[HEIR_COUNT];
 	char values[HEIR_COUNT][FILTER_TEXT_MAX];
 	uint64_t types; /* a bit for each event type; 0: all */
-	bool has_text;
-	char text[FILTER_TEXT_MAX];
+	char texts[FILTER_TEXT_MAX]; /* each ends in NUL; all must be there */
+	size_t texts_n;
 	uint64_t message_id; /* 0: any */
 	uint64_t session_id;
 	uint64_t since_us;
@@ -40,7 +40,8 @@ struct log_filter {
 /*
  * From the arguments of a request: members of these names, and "filter", a
  * text or list of words "name=value" or "name:value"; any other word is a text
- * to look for.  -1: err says which value is wrong.
+ * to look for.  All of them must fit, but for events and statuses, of which one
+ * is enough; no other name may be there twice.  -1: err says what is wrong.
  */
 int log_filter_read(struct log_filter *filter, const json_t *arguments,
     uint64_t now_us, struct err *err);

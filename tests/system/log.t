@@ -101,6 +101,16 @@ with tap.group("what programs say of themselves"):
 
     tap.ok(tap.wait_until(told, what="the notice"),
            "and that one started without confd")
+    for words, count in ((("text=confd is silent",), True),
+                         (("confd is silent",), True),
+                         (("confd", "silent"), True),
+                         (("silent confd",), False),
+                         (("text=silent confd",), False),
+                         (("text=confd is silent silent=",), False)):
+        tap.equal(bool(log(*words, "event=program.notice")), count,
+                  f"{words}: a text has its blanks, of words each must fit")
+    tap.equal(s.gw.run_cli("log", "x" * 9000).returncode, 2,
+              "and a filter that is too long is not cut")
 
 with tap.group("a hub that is killed stops no mail"):
     ids = []

@@ -384,6 +384,12 @@ test_filters(struct box *box)
 		{"{\"status\": \"refused\"}", 1, "refusals"},
 		{"{\"text\": \"no such USER\"}", 1, "a text"},
 		{"{\"filter\": \"451\"}", 1, "a bare word is a text"},
+		{"{\"filter\": \"user such\"}", 1, "two of them: both"},
+		{"{\"filter\": \"451 such\"}", 0, "not the last one alone"},
+		{"{\"filter\": \"\\\"text=no such user\\\"\"}", 1,
+		    "a text with blanks"},
+		{"{\"filter\": \"level=warning event=log.writer\"}", 0,
+		    "an event of a level, whichever comes first"},
 		{"{\"from\": \"<>\"}", 2, "the null sender"},
 		{"{\"since\": \"2026-02-01\"}", 7, "since a day"},
 		{"{\"until\": \"2026-01-31T12:00:00Z\"}", 2, "until a second"},
@@ -402,6 +408,10 @@ test_filters(struct box *box)
 	}
 	json_decref(ask(box, log_query, "{\"event\": \"nonsense\"}", 2));
 	json_decref(ask(box, log_query, "{\"filter\": \"colour=red\"}", 2));
+	json_decref(ask(box, log_query,
+	    "{\"filter\": \"from=ann@example.test from=<>\"}", 2));
+	json_decref(ask(
+	    box, log_query, "{\"until\": 1, \"filter\": \"until=2\"}", 2));
 	json_decref(ask(box, log_query, "{\"since\": \"yesterday-ish\"}", 2));
 	json_decref(ask(box, log_query, "{\"cursor\": \"x\"}", 2));
 	json_decref(
