@@ -47,4 +47,5 @@ test_route_SOURCES = relay/route.c
 test_mx_SOURCES = relay/mx.c
 test_tls_policy_SOURCES = relay/tls_policy.c
 test_relay_client_SOURCES = tests/unit/tls_own.c $(relay_client_SOURCES)
-test_relayd_SOURCES = tests/unit/relay_world.c tests/unit/tls_own.c
+test_relayd_SOURCES = tests/unit/relayd_host.c tests/unit/relay_world.c \
+	tests/unit/tls_own.c
