@@ -599,6 +599,8 @@ test_breaches(struct world *world)
 	}
 	WORLD_WAIT(world, count_files(world) == 0);
 	is_u64(count_files(world), 0, "breaches leave no file");
+	/* The place comes back when the loop hears of that. */
+	WORLD_WAIT(world, queue_spool_streams(world->queued.spool) == 0);
 	is_u64(queue_spool_streams(world->queued.spool), 0, "and no stream");
 }
 
