@@ -22,6 +22,10 @@
 #define MEMORY_PART 4
 /* A stream waits this long for a place. */
 #define PLACE_WAIT_MS 30000
+/* And this long for one that is being given back. */
+#define PLACE_SOON_MS 1000
+/* IPv6 networks count as at the flood shield: a site has many /64. */
+#define IPV6_SITE_BITS 48
 
 /* ---- small things ---- */
 
@@ -165,7 +169,7 @@ start_waiting(struct queue_spool *spool)
 	       spool->places_taken < places(spool)) {
 		leave_waiting(stream);
 		spool->places_taken++;
-		stream->has_place = true;
+		stream->place = ++spool->places_given;
 		stream->state = STREAM_HEADER;
 		give_credit(stream, STREAM_CREDIT);
 	}
@@ -176,9 +180,9 @@ start_waiting(struct queue_spool *spool)
 static void
 give_place_back(struct stream *stream)
 {
-	if (!stream->has_place)
+	if (stream->place == 0)
 		return;
-	stream->has_place = false;
+	stream->place = 0;
 	stream->spool->places_taken--;
 	if (!stream->spool->is_ending)
 		start_waiting(stream->spool);
@@ -529,6 +533,23 @@ copy_envelope(struct stream *stream, const struct ipc_queue_open *open)
 	return 0;
 }
 
+static struct netprefix
+network_of(struct slice client)
+{
+	struct netprefix network = {.bits = 0};
+	struct netaddr address;
+
+	if (netaddr_parse(client, &address) == -1)
+		return network;
+	network = netaddr_network(&address);
+	if (address.family == NETADDR_IPV6) {
+		memset(network.address.bytes + IPV6_SITE_BITS / 8, 0,
+		    sizeof(network.address.bytes) - IPV6_SITE_BITS / 8);
+		network.bits = IPV6_SITE_BITS;
+	}
+	return network;
+}
+
 struct stream *
 spool_stream_new(struct queue_spool *spool, struct smtp_peer *peer,
     const struct ipc_queue_open *open, uint64_t request_id)
@@ -547,6 +568,7 @@ spool_stream_new(struct queue_spool *spool, struct smtp_peer *peer,
 	stream->number = open->stream;
 	stream->open_request = request_id;
 	stream->message_id = open->message_id;
+	stream->network = network_of(open->client);
 	if (copy_envelope(stream, open) == -1) {
 		spool_stream_drop(stream);
 		return NULL;
@@ -567,16 +589,93 @@ spool_stream_wait(struct stream *stream)
 	start_waiting(spool);
 }
 
+static size_t
+count_places(const struct queue_spool *spool, const struct netprefix *network)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < QUEUED_PEER_SLOTS; i++)
+		for (const struct stream *at = spool->peers[i]; at != NULL;
+		     at = at->next)
+			if (at->place != 0 &&
+			    netprefix_equals(&at->network, network))
+				count++;
+	return count;
+}
+
+static bool
+is_being_given_back(const struct queue_spool *spool)
+{
+	for (size_t i = 0; i < QUEUED_PEER_SLOTS; i++)
+		for (const struct stream *at = spool->peers[i]; at != NULL;
+		     at = at->next)
+			if (at->place != 0 && at->state == STREAM_REFUSED)
+				return true;
+	return false;
+}
+
+/*
+ * Of the network that has the most places, and more than that one, the stream
+ * that has its for longest; NULL: none has more.
+ */
+static struct stream *
+find_greediest(const struct queue_spool *spool, const struct netprefix *network)
+{
+	size_t most = count_places(spool, network) + 1;
+	struct stream *found = NULL;
+
+	for (size_t i = 0; i < QUEUED_PEER_SLOTS; i++)
+		for (struct stream *at = spool->peers[i]; at != NULL;
+		     at = at->next) {
+			size_t count;
+
+			if (at->place == 0 || (at->state != STREAM_HEADER &&
+						  at->state != STREAM_WRITING))
+				continue;
+			count = count_places(spool, &at->network);
+			if (count < most || (count == most && found != NULL &&
+						at->place > found->place))
+				continue;
+			most = count;
+			found = at;
+		}
+	return found;
+}
+
+/*
+ * A client may take an hour for its message.  A few slow ones would hold all
+ * places and keep everybody's large mail out: they stand back for others.
+ */
+static bool
+make_place(struct stream *stream)
+{
+	struct queue_spool *spool = stream->spool;
+	struct stream *greediest;
+
+	stream->waits_until_ms = clock_monotonic_ms() + PLACE_SOON_MS;
+	if (is_being_given_back(spool))
+		return true;
+	if ((greediest = find_greediest(spool, &stream->network)) == NULL)
+		return false;
+	(void)smtp_status_set(&greediest->refusal, 452, "4.3.1",
+	    "Too much large mail from your network; please try again");
+	spool_stream_refuse(greediest);
+	return true;
+}
+
 void
 spool_stream_expire(struct queue_spool *spool)
 {
 	uint64_t now_ms = clock_monotonic_ms();
 	struct stream *stream;
 
-	/* A refusal takes the stream off the list. */
+	/* A refusal takes the stream off the list; or it waits on, at its head.
+	 */
 	/* NOLINTBEGIN(clang-analyzer-unix.Malloc) */
 	while ((stream = spool->waiting_first) != NULL &&
 	       stream->waits_until_ms <= now_ms) {
+		if (make_place(stream))
+			continue;
 		(void)smtp_status_set(&stream->refusal, 452, "4.3.1",
 		    "Too much large mail at once; please try again");
 		spool_stream_refuse(stream);

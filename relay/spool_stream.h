@@ -15,6 +15,7 @@
 #define RELAY_SPOOL_STREAM_H
 
 #include "common/header.h"
+#include "common/netaddr.h"
 #include "common/smtp_reply.h"
 #include "relay/queued.h"
 #include "relay/spool_file.h"
@@ -61,7 +62,8 @@ struct stream {
 	size_t credit;
 	size_t charged; /* in queued->memory_used */
 	uint64_t waits_until_ms;
-	bool has_place;
+	struct netprefix network; /* the client's, as smtpd says */
+	uint64_t place;           /* counts places given; 0: has none */
 	bool is_listed;
 	bool is_busy;
 	/* The pool's while it is busy: */
@@ -82,6 +84,7 @@ struct queue_spool {
 	struct stream **waiting_last;
 	size_t waiting;
 	size_t places_taken;
+	uint64_t places_given;
 	bool is_ending;
 };
 
@@ -98,15 +101,17 @@ struct stream *spool_stream_new(struct queue_spool *spool,
 /* Waits for a place, or has one at once. */
 void spool_stream_wait(struct stream *stream);
 
-/* Refuses those that have waited too long. */
+/*
+ * Of those that have waited too long: gives one the place of a network that
+ * has more of them, or refuses it.
+ */
 void spool_stream_expire(struct queue_spool *spool);
 
 /* A chunk within the credit, of a stream in HEADER or WRITING. */
 void spool_stream_take(struct stream *stream, struct slice content);
 
 /* END of such a stream, which is answered when all is done. */
-void spool_stream_end(
-    struct stream *stream, bool is_8bit, uint64_t request_id);
+void spool_stream_end(struct stream *stream, bool is_8bit, uint64_t request_id);
 
 /* Answers with stream->refusal and lets go what was stored. */
 void spool_stream_refuse(struct stream *stream);

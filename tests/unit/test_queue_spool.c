@@ -16,6 +16,7 @@
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
 #include "relay/spool_file.h"
+#include "relay/spool_stream.h"
 #include "tests/unit/queued_world.h"
 #include "tests/unit/tap.h"
 
@@ -46,14 +47,14 @@ on_answer(void *arg, const struct channel_frame *frame)
 	(void)slice_copy(answer->text, peer->text, sizeof(peer->text));
 }
 
-/* With that id and recipient. */
+/* From that client, with that id and recipient. */
 static struct sending
-open_stream_as(
-    struct world *world, uint32_t number, uint64_t id, const char *to)
+open_stream_of(struct world *world, const char *client, uint32_t number,
+    uint64_t id, const char *to)
 {
 	struct ipc_queue_open open = {.message_id = id,
 	    .session_id = 1,
-	    .client = SLICE("192.0.2.1"),
+	    .client = slice_of(client),
 	    .reverse_path = SLICE("a@away.test"),
 	    .stream = number};
 	struct ipc_record_recipient recipient = {.address = slice_of(to)};
@@ -66,6 +67,13 @@ open_stream_as(
 	    MSG_QUEUE_ANSWER, 600000, on_answer, world);
 	ipc_list_writer_clear(&list);
 	return (struct sending){world, id, number};
+}
+
+static struct sending
+open_stream_as(
+    struct world *world, uint32_t number, uint64_t id, const char *to)
+{
+	return open_stream_of(world, "192.0.2.1", number, id, to);
 }
 
 static struct sending
@@ -501,6 +509,66 @@ test_places(struct world *world)
 	world->snapshot->settings.queue_memory = 64 << 20;
 }
 
+/* As if all that wait had done so for long. */
+static void
+let_expire(struct world *world)
+{
+	struct queue_spool *spool = world->queued.spool;
+
+	for (struct stream *at = spool->waiting_first; at != NULL;
+	     at = at->next_waiting)
+		at->waits_until_ms = 0;
+	spool_stream_expire(spool);
+}
+
+static void
+test_greed(struct world *world)
+{
+	struct queue_spool *spool = world->queued.spool;
+	struct world_peer *peer = &world->peer;
+	struct sending slow[9];
+
+	world->snapshot->settings.queue_memory = 8 << 20;
+	world_connect(world);
+	(void)open_stream_of(
+	    world, "198.51.100.1", 1, world_next_id(world), "b@ours.test");
+	for (uint32_t i = 0; i < 9; i++)
+		slow[i] = open_stream(world, i + 2);
+	/* One of them has a file already. */
+	send_chunk(&slow[0], HEADER, sizeof(HEADER) - 1);
+	(void)open_stream_of(
+	    world, "2001:db8:1:2::1", 20, world_next_id(world), "b@ours.test");
+	(void)open_stream_of(
+	    world, "2001:db8:1:3::1", 21, world_next_id(world), "b@ours.test");
+	WORLD_WAIT(world, queue_spool_streams(spool) == 12);
+	world_settle(world);
+	is_u64(spool->waiting, 4, "eight have places, of one network but one");
+	let_expire(world);
+	WORLD_WAIT(world, spool->waiting == 1);
+	WORLD_WAIT(world, peer->answers == 3);
+	is_int(peer->code, 452, "others of that network are put off");
+	ok(spool_stream_find(spool, spool->waiting_first->peer, 2)->state ==
+		STREAM_REFUSED,
+	    "one that has its place for longest gives it to another network's");
+	ok(spool_stream_find(spool, spool->waiting_first->peer, 20)->place != 0,
+	    "which was first in line");
+	is_u64(spool->waiting_first->number, 21, "the next goes on waiting");
+	let_expire(world);
+	WORLD_WAIT(world, spool->waiting == 0);
+	WORLD_WAIT(world, peer->answers == 4);
+	is_u64(queue_spool_streams(spool), 8, "and has a place then, too");
+	(void)open_stream_of(
+	    world, "2001:db8:1:4::1", 22, world_next_id(world), "b@ours.test");
+	WORLD_WAIT(world, spool->waiting == 1);
+	for (int i = 0; i < 3; i++)
+		let_expire(world);
+	WORLD_WAIT(world, spool->waiting == 0);
+	world_disconnect(world);
+	is_u64(queue_spool_streams(spool), 0, "all places are free again");
+	is_u64(world->queued.memory_used, 0, "and so is their memory");
+	world->snapshot->settings.queue_memory = 64 << 20;
+}
+
 /* ---- breaches ---- */
 
 /* A refused stream gets no credit back, so that the sum is certain. */
@@ -719,6 +787,7 @@ main(void)
 	test_double_id(&world);
 	test_write_failure(&world);
 	test_places(&world);
+	test_greed(&world);
 	test_breaches(&world);
 	test_start(&world);
 	test_folders(&world);
