@@ -105,6 +105,12 @@ int store_event(struct hub *hub, enum role role, uint32_t life_number,
 /* An event of the hub itself. */
 void store_own(struct hub *hub, enum event_type type, const void *fields);
 
+/*
+ * That segments are to be deleted: also below log.min_free, for it makes room.
+ * -1: it is not in the log, and nothing may be deleted.
+ */
+int store_expired(struct hub *hub, const struct event_log_expired *expired);
+
 /* Counts events that are not stored; told in the log within a second. */
 void store_lost(
     struct hub *hub, enum role role, enum loss loss, uint64_t count);

@@ -34,7 +34,6 @@ retention_tick(struct hub *hub)
 	struct segment_list list;
 
 	if (hub->is_verifying || hub->expire_number != 0 ||
-	    hub->is_disk_full ||
 	    (hub->expire_checked_ms != 0 &&
 	        now_ms < hub->expire_checked_ms + CHECK_MS))
 		return;
@@ -50,9 +49,10 @@ retention_tick(struct hub *hub)
 
 		day_format(last->day, day);
 		expired.day = slice_of(day);
-		hub->expire_segment = last->number;
-		store_own(hub, EV_LOG_EXPIRED, &expired);
-		hub->expire_number = hub->writer.number;
+		if (store_expired(hub, &expired) == 0) {
+			hub->expire_segment = last->number;
+			hub->expire_number = hub->writer.number;
+		}
 	}
 	segment_list_clear(&list);
 }

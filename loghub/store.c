@@ -165,6 +165,29 @@ store_own(struct hub *hub, enum event_type type, const void *fields)
 	buf_clear(&event);
 }
 
+int
+store_expired(struct hub *hub, const struct event_log_expired *expired)
+{
+	struct buf event;
+	struct err err;
+	int rc = -1;
+
+	buf_init(&event, RECORD_MAX_SIZE - RECORD_MIN_SIZE);
+	if (log_encode(&event, (struct log_context){0, 0}, clock_wall_us(),
+	        EV_LOG_EXPIRED, expired) == 0) {
+		rc = segment_append(&hub->writer, ROLE_LOGHUB,
+		    clock_wall_us(), 0, buf_slice(&event), &err);
+		if (rc == 0)
+			rc = segment_flush(&hub->writer, &err);
+		if (rc == -1)
+			take_failures(hub, err.text);
+		else
+			store_flush(hub);
+	}
+	buf_clear(&event);
+	return rc;
+}
+
 void
 store_flush(struct hub *hub)
 {

@@ -226,9 +226,25 @@ with tap.group("no space"):
     tap.ok("log.lost" in log("event=log.lost"),
            "and what else was lost is said")
 
+def first_segment():
+    return sorted(glob.glob(os.path.join(hub, "segments/*.segment")))[0]
+
+
+with tap.group("what is too old goes, also where there is no space"):
+    s.gw.set(**{"log.min_free": "1024G"})
+    s.gw.stop()
+    old = os.path.join(hub, "segments/00000001.2020-01-01.segment")
+    os.rename(first_segment(), old)
+    s.gw.start()
+    tap.wait_until(lambda: not os.path.exists(old), what="it is deleted")
+    tap.equal(s.gw.json("log", "verify")["ok"], True, "which the log says")
+    s.gw.set(**{"log.min_free": "1M"})
+    tap.ok(tap.wait_until(lambda: log("event=log.expired"),
+                          what="the event"), "in an event")
+
 with tap.group("somebody changes one octet"):
     s.gw.stop()
-    path = sorted(glob.glob(os.path.join(hub, "segments/*.segment")))[0]
+    path = first_segment()
     with open(path, "r+b") as f:
         f.seek(200)
         octet = f.read(1)
@@ -236,7 +252,7 @@ with tap.group("somebody changes one octet"):
         f.write(bytes([octet[0] ^ 1]))
     result = s.gw.run_cli("log", "verify")
     tap.equal(result.returncode, 7, "verify finds it: exit code 7")
-    tap.ok("segment 1, record" in result.stdout + result.stderr,
+    tap.ok("segment 2, record" in result.stdout + result.stderr,
            "and names the place")
 
 tap.done()
