@@ -210,8 +210,12 @@ intake_header_lines(const struct session *session, const struct header *header,
 			(void)buf_addf(lines, "Date: %s\r\n",
 			    rfc5322_date(time(NULL), date));
 	}
-	/* Without it, the first line of text would stand behind our header. */
-	if (header->end == HEADER_END_NOT_A_FIELD && header->field_count == 0)
+	/*
+	 * Without it, the first line of text would stand behind our header; a
+	 * blank at its front would even make it part of our last line.
+	 */
+	if (header->field_count == 0 &&
+	    (header->end == HEADER_END_NOT_A_FIELD || header->block_end > 0))
 		(void)buf_add_text(lines, "\r\n");
 	return lines->overflowed ? -1 : 0;
 }

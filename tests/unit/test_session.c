@@ -200,6 +200,13 @@ static const struct data_row data_rows[] = {
     {"nor does a fold go on with our line",
 	" by evil\r\nSubject: x\r\n\r\nx\r\n.\r\n", "250",
 	" +0000\r\nSubject: x\r\n\r\nx\r\n"},
+    {"nor one that has no field behind it", " by evil\r\n\r\nx\r\n.\r\n", "250",
+	" +0000\r\n\r\n by evil\r\n\r\nx\r\n"},
+    {"nor one that is all there is", " by evil\r\n.\r\n", "250",
+	" +0000\r\n\r\n by evil\r\n"},
+    {"nor does an mbox line without fields stand in our header",
+	"From a@b.c Sun\r\n\r\nx\r\n.\r\n", "250",
+	" +0000\r\n\r\nFrom a@b.c Sun\r\n\r\nx\r\n"},
 };
 
 static void
