@@ -163,7 +163,23 @@ with tap.group("what is stored is in the log, taken or not"):
                    what="that change in the log")
 
 with tap.group("whatever is killed is back"):
-    limit = 5 if SANITIZED else 1
+    def look():
+        """What runs by the status, which a confd that is away does not tell."""
+        r = gw.run_cli("status", "--json")
+        return {} if r.returncode else {
+            p["program"]: p["state"] for p in json.loads(r.stdout)["programs"]}
+
+    def time_to_look():
+        began = time.monotonic()
+        look()
+        return time.monotonic() - began
+
+    def limit():
+        """A second, but where it takes long now to start any program as long
+        as so many starts of the command."""
+        return max(5 if SANITIZED else 1,
+                   40 * min(time_to_look() for _ in range(3)))
+
     # A machine that is busy for a moment is no program that comes back late:
     # that one is late each time.
     tries = 12
@@ -173,16 +189,17 @@ with tap.group("whatever is killed is back"):
         os.kill(old, signal.SIGKILL)
         began = time.monotonic()
         tap.wait_until(lambda: main_pid(name) not in (None, old) and
-                       gw.run_cli("status", "--json").returncode == 0 and
-                       states()[name] == "running", what=f"{name} runs again",
-                       step=0.02)
+                       look().get(name) == "running",
+                       what=f"{name} runs again", step=0.02)
         return time.monotonic() - began
 
     for name in PROGRAMS:
-        took = [time_back(name)]
-        while took[-1] > limit and len(took) < tries:
-            took.append(time_back(name))
-        tap.ok(took[-1] <= limit, f"{name}: back after {took[-1]:.2f} s")
+        for _ in range(tries):
+            took, most = time_back(name), limit()
+            if took <= most:
+                break
+        tap.ok(took <= most,
+               f"{name}: back after {took:.2f} s, at most {most:.1f}")
 
 with tap.group("changes while confd is killed"):
     # Distinct values; each that was acknowledged must be in the history.
