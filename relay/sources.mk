@@ -49,3 +49,5 @@ test_tls_policy_SOURCES = relay/tls_policy.c
 test_relay_client_SOURCES = tests/unit/tls_own.c $(relay_client_SOURCES)
 test_relayd_SOURCES = tests/unit/relayd_host.c tests/unit/relay_world.c \
 	tests/unit/tls_own.c
+# It starts the program.
+tests/unit/test_relayd: | postern-relayd

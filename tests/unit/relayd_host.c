@@ -3,6 +3,7 @@
  * The peers of postern-relayd, and one of it that runs.
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,15 +236,34 @@ make_dir(const char *below)
 		fatal("%s: %s", path, strerror(errno));
 }
 
+/* Two folders above this test's own program. */
+static void
+find_relayd(char path[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char *end = path;
+
+	if (n == -1)
+		fatal("/proc/self/exe: %s", strerror(errno));
+	path[n] = '\0';
+	for (int i = 0; i < 3 && (end = strrchr(path, '/')) != NULL; i++)
+		*end = '\0';
+	n = (ssize_t)strlen(path);
+	(void)snprintf(path + n, PATH_MAX - (size_t)n, "/%s", "postern-relayd");
+}
+
 static void
 start_relayd(void)
 {
+	char path[PATH_MAX];
+
+	find_relayd(path);
 	if ((relayd_host.pid = fork()) == 0) {
 		/* It serves nobody, so no sockets are given to it. */
 		(void)setenv("LISTEN_FDS", "0", 1);
 		(void)setenv("LISTEN_FDNAMES", "", 1);
-		(void)execl("./postern-relayd", "postern-relayd", "--root",
-		    relayd_host.root, (char *)NULL);
+		(void)execl(path, "postern-relayd", "--root", relayd_host.root,
+		    (char *)NULL);
 		_exit(127);
 	}
 }

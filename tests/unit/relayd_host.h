@@ -57,7 +57,7 @@ struct relayd_host {
 
 extern struct relayd_host relayd_host;
 
-/* Starts ./postern-relayd, until it is connected. */
+/* Starts this build's postern-relayd, until it is connected. */
 void relayd_host_start(void);
 /* It has ended: its folder goes. */
 void relayd_host_end(void);
