@@ -135,7 +135,10 @@ const verbs = {
 })();
 """
 
-MAILAUTH = r"""
+# What mailauth fetches with wants it; node 18 has it in a module alone.
+FILE = "globalThis.File ??= require('buffer').File;"
+
+MAILAUTH = FILE + r"""
 const {dkimVerify} = require('mailauth/lib/dkim/verify');
 
 (async () => {
@@ -168,7 +171,7 @@ def _node(script, data=b""):
 
 
 def has(module):
-    return _node(f"import(require.resolve('{module}')).catch(() => "
+    return _node(FILE + f"import(require.resolve('{module}')).catch(() => "
                  "process.exit(1))").returncode == 0
 
 
