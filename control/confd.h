@@ -121,8 +121,12 @@ struct confd_peer *confd_find_peer(const struct confd *confd, enum role role);
 typedef void publish_done_fn(void *arg, json_t *not_applied);
 void publish_all(struct confd *confd, publish_done_fn *done, void *arg);
 void publish_to(struct confd *confd, struct confd_peer *peer);
-/* "postern-relayd has not taken it yet; postern-smtpd refuses it: ..." */
-void publish_tell(const json_t *not_applied, struct buf *text_r);
+/*
+ * Answers with result, which it takes over: done, or that `stored` ("revision
+ * 7") is stored and which programs do not work with it, and why.
+ */
+void publish_reply(struct mgmt_ask *ask, json_t *result, const char *stored,
+    json_t *not_applied);
 /* confd's own. */
 int publish_own(struct confd *confd, struct err *err);
 

@@ -97,27 +97,13 @@ on_published(void *arg, json_t *not_applied)
 {
 	struct mgmt_ask *ask = arg;
 	json_t *result = ask->reply;
-	struct buf text;
 
 	ask->reply = NULL;
 	if (!json_is_object(result)) {
 		json_decref(result);
 		result = json_object();
 	}
-	if (json_array_size(not_applied) == 0) {
-		mgmt_reply(ask, MGMT_DONE, result);
-		return;
-	}
-	buf_init(&text, 8192);
-	(void)buf_add_text(&text, "the change of aliases is stored, but ");
-	publish_tell(not_applied, &text);
-	(void)json_object_set_new(
-	    result, "error", json_string(buf_text(&text)));
-	(void)json_object_set_new(
-	    result, "hint", json_string("postern status"));
-	(void)json_object_set(result, "not_applied", not_applied);
-	buf_clear(&text);
-	mgmt_reply(ask, MGMT_FAILED, result);
+	publish_reply(ask, result, "the change of aliases", not_applied);
 }
 
 static void

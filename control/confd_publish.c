@@ -264,8 +264,8 @@ note_failure(
 		text != NULL ? text : json_string("?")));
 }
 
-void
-publish_tell(const json_t *not_applied, struct buf *text_r)
+static void
+tell_not_applied(const json_t *not_applied, struct buf *text_r)
 {
 	size_t i;
 	const json_t *row;
@@ -281,6 +281,28 @@ publish_tell(const json_t *not_applied, struct buf *text_r)
 			(void)buf_addf(text_r, "refuses it: %s",
 			    json_string_value(json_object_get(row, "reason")));
 	}
+}
+
+void
+publish_reply(struct mgmt_ask *ask, json_t *result, const char *stored,
+    json_t *not_applied)
+{
+	struct buf text;
+
+	if (json_array_size(not_applied) == 0) {
+		mgmt_reply(ask, MGMT_DONE, result);
+		return;
+	}
+	buf_init(&text, 8192);
+	(void)buf_addf(&text, "%s is stored, but ", stored);
+	tell_not_applied(not_applied, &text);
+	(void)json_object_set_new(
+	    result, "error", json_string(buf_text(&text)));
+	(void)json_object_set_new(
+	    result, "hint", json_string("postern status"));
+	(void)json_object_set(result, "not_applied", not_applied);
+	buf_clear(&text);
+	mgmt_reply(ask, MGMT_FAILED, result);
 }
 
 static void

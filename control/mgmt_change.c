@@ -53,25 +53,13 @@ static void
 on_published(void *arg, json_t *not_applied)
 {
 	struct mgmt_ask *ask = arg;
-	struct buf text;
 	json_t *result = ask->reply;
+	char stored[40];
 
 	ask->reply = NULL;
-	if (json_array_size(not_applied) == 0) {
-		mgmt_reply(ask, MGMT_DONE, result);
-		return;
-	}
-	buf_init(&text, 8192);
-	(void)buf_addf(&text, "revision %lld is stored, but ",
+	(void)snprintf(stored, sizeof(stored), "revision %lld",
 	    (long long)json_integer_value(json_object_get(result, "revision")));
-	publish_tell(not_applied, &text);
-	(void)json_object_set_new(
-	    result, "error", json_string(buf_text(&text)));
-	(void)json_object_set_new(
-	    result, "hint", json_string("postern status"));
-	(void)json_object_set(result, "not_applied", not_applied);
-	buf_clear(&text);
-	mgmt_reply(ask, MGMT_FAILED, result);
+	publish_reply(ask, result, stored, not_applied);
 }
 
 static void
