@@ -143,7 +143,7 @@ pool_complete(struct pool_job *job, enum outcome outcome)
 {
 	struct pool_destination *d = job->destination;
 
-	job->is_host_down = !job->was_reached && outcome == OUTCOME_DEFERRED &&
+	job->is_host_down = !job->may_be_up && outcome == OUTCOME_DEFERRED &&
 			    pool_has_open_recipients(job);
 	for (size_t i = 0; i < job->mail.recipient_count; i++)
 		client_settle(&job->mail.recipients[i], outcome, job->code,
@@ -254,10 +254,24 @@ static void
 fail_by_plan(struct pool_job *job, const struct plan *plan)
 {
 	pool_set_reason(job, plan->code, plan->enhanced, plan->text);
-	/* Then nobody knows whether the destination is down. */
-	job->was_reached = job->was_reached || plan->is_our_fault;
+	job->may_be_up = job->may_be_up || plan->is_our_fault;
 	pool_complete(job,
 	    plan->verdict == PLAN_FAIL ? OUTCOME_FAILED : OUTCOME_DEFERRED);
+}
+
+/* Idle connections end until so many are left, or none is idle. */
+static void
+drop_idle(struct pool_destination *d, unsigned left)
+{
+	struct pool_connection *c;
+	struct pool_connection *next;
+
+	for (c = TAILQ_FIRST(&d->connections);
+	     c != NULL && d->connection_count > left; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->is_idle)
+			pool_connection_free(c, true);
+	}
 }
 
 /*
@@ -269,15 +283,8 @@ static bool
 has_room(struct pool_destination *d)
 {
 	const unsigned most = d->pool->settings.connections;
-	struct pool_connection *c;
-	struct pool_connection *next;
 
-	for (c = TAILQ_FIRST(&d->connections);
-	     c != NULL && d->connection_count >= most; c = next) {
-		next = TAILQ_NEXT(c, link);
-		if (c->is_idle)
-			pool_connection_free(c, true);
-	}
+	drop_idle(d, most - 1);
 	return d->connection_count < most;
 }
 
@@ -309,23 +316,10 @@ start_opening(struct pool_job *job)
 		pool_connection_open(job, candidate);
 		return true;
 	}
-	if (!job->was_reached && d->connection_count == 0)
+	if (!job->may_be_up && d->connection_count == 0)
 		complete_waiting(d, job);
 	pool_complete(job, OUTCOME_DEFERRED);
 	return true;
-}
-
-static void
-drop_idle(struct pool_destination *d)
-{
-	struct pool_connection *c;
-	struct pool_connection *next;
-
-	for (c = TAILQ_FIRST(&d->connections); c != NULL; c = next) {
-		next = TAILQ_NEXT(c, link);
-		if (c->is_idle)
-			pool_connection_free(c, true);
-	}
 }
 
 static void
@@ -346,7 +340,7 @@ run_destination(struct pool_destination *d)
 		}
 	}
 	if (d->is_retired || d->pool->settings.idle_ms == 0)
-		drop_idle(d);
+		drop_idle(d, 0);
 }
 
 static bool
@@ -399,7 +393,7 @@ sweep_waiting(struct pool_destination *d, uint64_t now)
 			pool_set_reason(job, 0, "4.4.5",
 			    "no connection was free for too long");
 		/* Others are busy there, so it is not down. */
-		job->was_reached = true;
+		job->may_be_up = true;
 		pool_complete(job, OUTCOME_DEFERRED);
 		next = TAILQ_FIRST(&d->waiting);
 	}
@@ -536,7 +530,7 @@ pool_submit(struct pool *pool, struct pool_job *job,
 	job->connection = NULL;
 	job->plan = NULL;
 	job->tried = 0;
-	job->was_reached = false;
+	job->may_be_up = false;
 	job->host[0] = job->address[0] = job->tls[0] = job->text[0] = '\0';
 	d->job_count++;
 	TAILQ_INSERT_TAIL(&d->waiting, job, link);

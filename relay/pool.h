@@ -39,7 +39,7 @@ struct pool_job {
 	char host[256];
 	char address[NETADDR_TEXT_MAX];
 	char tls[256];
-	bool is_host_down; /* no server of the destination was reached */
+	bool is_host_down; /* no server of the destination can be reached */
 
 	/* Private: */
 	TAILQ_ENTRY(pool_job) link;
@@ -47,8 +47,8 @@ struct pool_job {
 	struct pool_connection *connection;
 	struct plan *plan;
 	uint32_t tried; /* a set of the plan's candidates */
-	bool was_reached;
-	unsigned code; /* why the latest attempt did not succeed */
+	bool may_be_up; /* a server answered, or what failed was ours */
+	unsigned code;  /* why the latest attempt did not succeed */
 	char enhanced[SMTP_ENHANCED_MAX];
 	char text[SMTP_REPLY_SUMMARY_MAX];
 };

@@ -128,7 +128,7 @@ pool_connection_send(struct pool_connection *c, struct pool_job *job)
 	job->connection = c;
 	if (job->plan == NULL)
 		job->plan = plan_keep(c->plan);
-	job->was_reached = true;
+	job->may_be_up = true;
 	describe(job, c);
 	client_send(c->client, &job->mail);
 }
@@ -208,7 +208,7 @@ opening_failed(struct pool_connection *c, const struct client_end *end)
 	}
 	describe(job, c);
 	pool_set_reason(job, end->code, end->enhanced, end->text);
-	job->was_reached = job->was_reached || end->is_reached;
+	job->may_be_up = job->may_be_up || end->is_reached;
 	if (end->is_loop) {
 		pool_complete(job, OUTCOME_FAILED);
 		return;
@@ -327,11 +327,11 @@ pool_connection_open(struct pool_job *job, size_t candidate)
 	c->plan = plan_keep(job->plan);
 	c->candidate = candidate;
 	if (prepare_tls(c, &ssl, &err) == -1) {
-		job->was_reached = true; /* it is not the destination's */
+		job->may_be_up = true;
 	} else if ((fd = start_connect(c->plan, &c->plan->candidates[candidate],
 			pool->settings.mx_port)) == -1) {
 		if (is_our_fault(errno))
-			job->was_reached = true;
+			job->may_be_up = true;
 		err_set(&err, "connect: %s", strerror(errno));
 	}
 	if (fd == -1) {
