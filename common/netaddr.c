@@ -20,6 +20,7 @@
 /* What limits count as one network. */
 #define NETWORK_BITS_IPV4 24
 #define NETWORK_BITS_IPV6 64
+#define SITE_BITS_IPV6 48
 
 static const uint8_t mapped_prefix[12] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -230,17 +231,29 @@ mask(struct netaddr *address, unsigned bits)
 	}
 }
 
-struct netprefix
-netaddr_network(const struct netaddr *address)
+static struct netprefix
+prefix_of(const struct netaddr *address, uint8_t ipv4_bits, uint8_t ipv6_bits)
 {
 	struct netprefix prefix = {.address = *address};
 
 	if (address->family == NETADDR_IPV4)
-		prefix.bits = NETWORK_BITS_IPV4;
+		prefix.bits = ipv4_bits;
 	else if (address->family == NETADDR_IPV6)
-		prefix.bits = NETWORK_BITS_IPV6;
+		prefix.bits = ipv6_bits;
 	mask(&prefix.address, prefix.bits);
 	return prefix;
+}
+
+struct netprefix
+netaddr_network(const struct netaddr *address)
+{
+	return prefix_of(address, NETWORK_BITS_IPV4, NETWORK_BITS_IPV6);
+}
+
+struct netprefix
+netaddr_site(const struct netaddr *address)
+{
+	return prefix_of(address, NETWORK_BITS_IPV4, SITE_BITS_IPV6);
 }
 
 bool

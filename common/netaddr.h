@@ -58,6 +58,8 @@ bool netaddr_equals(const struct netaddr *a, const struct netaddr *b);
 
 /* The network that limits count by: the /24 of IPv4, the /64 of IPv6. */
 struct netprefix netaddr_network(const struct netaddr *address);
+/* That of a site, which has many IPv6 networks: the /24, the /48. */
+struct netprefix netaddr_site(const struct netaddr *address);
 
 /* private: RFC 1918, 6598, 4193; multicast: broadcast too. */
 bool netaddr_is_loopback(const struct netaddr *address);

@@ -24,8 +24,6 @@
 #define PLACE_WAIT_MS 30000
 /* And this long for one that is being given back. */
 #define PLACE_SOON_MS 1000
-/* IPv6 networks count as at the flood shield: a site has many /64. */
-#define IPV6_SITE_BITS 48
 
 /* ---- small things ---- */
 
@@ -533,28 +531,12 @@ copy_envelope(struct stream *stream, const struct ipc_queue_open *open)
 	return 0;
 }
 
-static struct netprefix
-network_of(struct slice client)
-{
-	struct netprefix network = {.bits = 0};
-	struct netaddr address;
-
-	if (netaddr_parse(client, &address) == -1)
-		return network;
-	network = netaddr_network(&address);
-	if (address.family == NETADDR_IPV6) {
-		memset(network.address.bytes + IPV6_SITE_BITS / 8, 0,
-		    sizeof(network.address.bytes) - IPV6_SITE_BITS / 8);
-		network.bits = IPV6_SITE_BITS;
-	}
-	return network;
-}
-
 struct stream *
 spool_stream_new(struct queue_spool *spool, struct smtp_peer *peer,
     const struct ipc_queue_open *open, uint64_t request_id)
 {
 	struct stream *stream = xcalloc(1, sizeof(*stream));
+	struct netaddr client;
 
 	stream->spool = spool;
 	stream->peer = smtp_peer_ref(peer);
@@ -568,7 +550,8 @@ spool_stream_new(struct queue_spool *spool, struct smtp_peer *peer,
 	stream->number = open->stream;
 	stream->open_request = request_id;
 	stream->message_id = open->message_id;
-	stream->network = network_of(open->client);
+	if (netaddr_parse(open->client, &client) == 0)
+		stream->site = netaddr_site(&client);
 	if (copy_envelope(stream, open) == -1) {
 		spool_stream_drop(stream);
 		return NULL;
@@ -590,15 +573,14 @@ spool_stream_wait(struct stream *stream)
 }
 
 static size_t
-count_places(const struct queue_spool *spool, const struct netprefix *network)
+count_places(const struct queue_spool *spool, const struct netprefix *site)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < QUEUED_PEER_SLOTS; i++)
 		for (const struct stream *at = spool->peers[i]; at != NULL;
 		     at = at->next)
-			if (at->place != 0 &&
-			    netprefix_equals(&at->network, network))
+			if (at->place != 0 && netprefix_equals(&at->site, site))
 				count++;
 	return count;
 }
@@ -619,9 +601,9 @@ is_being_given_back(const struct queue_spool *spool)
  * that has its for longest; NULL: none has more.
  */
 static struct stream *
-find_greediest(const struct queue_spool *spool, const struct netprefix *network)
+find_greediest(const struct queue_spool *spool, const struct netprefix *site)
 {
-	size_t most = count_places(spool, network) + 1;
+	size_t most = count_places(spool, site) + 1;
 	struct stream *found = NULL;
 
 	for (size_t i = 0; i < QUEUED_PEER_SLOTS; i++)
@@ -632,7 +614,7 @@ find_greediest(const struct queue_spool *spool, const struct netprefix *network)
 			if (at->place == 0 || (at->state != STREAM_HEADER &&
 						  at->state != STREAM_WRITING))
 				continue;
-			count = count_places(spool, &at->network);
+			count = count_places(spool, &at->site);
 			if (count < most || (count == most && found != NULL &&
 						at->place > found->place))
 				continue;
@@ -655,7 +637,7 @@ make_place(struct stream *stream)
 	stream->waits_until_ms = clock_monotonic_ms() + PLACE_SOON_MS;
 	if (is_being_given_back(spool))
 		return true;
-	if ((greediest = find_greediest(spool, &stream->network)) == NULL)
+	if ((greediest = find_greediest(spool, &stream->site)) == NULL)
 		return false;
 	(void)smtp_status_set(&greediest->refusal, 452, "4.3.1",
 	    "Too much large mail from your network; please try again");

@@ -62,7 +62,7 @@ struct stream {
 	size_t credit;
 	size_t charged; /* in queued->memory_used */
 	uint64_t waits_until_ms;
-	struct netprefix network; /* the client's, as smtpd says */
+	struct netprefix site; /* the client's, as smtpd says */
 	uint64_t place;           /* counts places given; 0: has none */
 	bool is_listed;
 	bool is_busy;

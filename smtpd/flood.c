@@ -25,11 +25,8 @@
 #define CROWD_PERCENT 25
 #define MINUTE_MS 60000
 
-/* What is counted by: a prefix length for each family. */
+/* What is counted by: an IPv4 address or an IPv6 network; a site. */
 enum scope { SCOPE_CLIENT, SCOPE_NETWORK, SCOPE_COUNT };
-
-static const uint8_t scope_bits_ipv4[SCOPE_COUNT] = {32, 24};
-static const uint8_t scope_bits_ipv6[SCOPE_COUNT] = {64, 48};
 
 struct entry {
 	struct entry *next;
@@ -104,12 +101,11 @@ flood_free(struct flood *flood)
 static struct netprefix
 prefix_of(const struct netaddr *client, enum scope scope)
 {
-	bool is_ipv6 = client->family == NETADDR_IPV6;
-	struct netprefix prefix = {.address = {.family = client->family},
-	    .bits = is_ipv6 ? scope_bits_ipv6[scope] : scope_bits_ipv4[scope]};
-
-	memcpy(prefix.address.bytes, client->bytes, prefix.bits / 8);
-	return prefix;
+	if (scope == SCOPE_NETWORK)
+		return netaddr_site(client);
+	if (client->family == NETADDR_IPV6)
+		return netaddr_network(client);
+	return (struct netprefix){.address = *client, .bits = 32};
 }
 
 static struct entry **
