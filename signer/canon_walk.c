@@ -10,8 +10,6 @@
 #include "signer/canon_parts.h"
 #include "signer/canon_scan.h"
 
-#define READ_OCTETS 65536
-
 /* ---- headers ---- */
 
 static bool
@@ -184,28 +182,9 @@ canon_walk(struct canon *c, struct err *err)
 {
 	const struct mime_events events = {on_begin, on_end, c};
 	struct mime *m = mime_new(&events);
-	char piece[READ_OCTETS];
-	int rc = -1;
+	int rc = content_feed(&c->content, m, err);
 
-	if (c->content.fd == -1) {
-		mime_feed(m, c->content.memory);
-	} else {
-		for (uint64_t at = 0; at < c->content.size;) {
-			ssize_t n =
-			    content_read(&c->content, at, piece, sizeof(piece));
-
-			if (n <= 0) {
-				err_set(err, "cannot read a content");
-				goto out;
-			}
-			mime_feed(m, (struct slice){piece, (size_t)n});
-			at += (uint64_t)n;
-		}
-	}
-	mime_finish(m);
 	c->is_full = !mime_is_complete(m);
-	rc = 0;
-out:
 	mime_free(m);
 	return rc;
 }

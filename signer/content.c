@@ -14,6 +14,7 @@
 
 /* The file is written in pieces of this size. */
 #define FLUSH_OCTETS ((size_t)IPC_OUTPUT_MAX)
+#define READ_OCTETS 65536
 
 struct content
 content_of(struct slice memory)
@@ -82,6 +83,25 @@ content_load(const struct content *content, size_t limit, struct slice *all_r,
 		return err_set(err, "cannot read a content");
 	}
 	*all_r = (struct slice){*owned_r, (size_t)content->size};
+	return 0;
+}
+
+int
+content_feed(const struct content *content, struct mime *mime, struct err *err)
+{
+	char piece[READ_OCTETS];
+
+	if (content->fd == -1)
+		mime_feed(mime, content->memory);
+	for (uint64_t at = 0; content->fd != -1 && at < content->size;) {
+		ssize_t n = content_read(content, at, piece, sizeof(piece));
+
+		if (n <= 0)
+			return err_set(err, "cannot read a content");
+		mime_feed(mime, (struct slice){piece, (size_t)n});
+		at += (uint64_t)n;
+	}
+	mime_finish(mime);
 	return 0;
 }
 

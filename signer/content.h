@@ -11,6 +11,7 @@
 #include "common/buf.h"
 #include "common/err.h"
 #include "common/ipc_messages.h"
+#include "common/mime.h"
 
 /* A message to read; whoever made it keeps what it points to. */
 struct content {
@@ -37,6 +38,10 @@ ssize_t content_read(
  */
 int content_load(const struct content *content, size_t limit,
     struct slice *all_r, char **owned_r, struct err *err);
+
+/* Gives the parser all of it, and the end.  -1: it cannot be read. */
+int content_feed(
+    const struct content *content, struct mime *mime, struct err *err);
 
 /*
  * What is written: in memory up to IPC_OUTPUT_MAX, then in the file that was

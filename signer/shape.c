@@ -202,24 +202,8 @@ walk_parts(const struct content *message, struct walk *w, struct err *err)
 {
 	const struct mime_events events = {on_begin, on_end, w};
 	struct mime *m = mime_new(&events);
-	char piece[READ_OCTETS];
-	int rc = -1;
+	int rc = content_feed(message, m, err);
 
-	if (message->fd == -1)
-		mime_feed(m, message->memory);
-	for (uint64_t at = 0; message->fd != -1 && at < message->size;) {
-		ssize_t n = content_read(message, at, piece, sizeof(piece));
-
-		if (n <= 0) {
-			err_set(err, "cannot read a content");
-			goto out;
-		}
-		mime_feed(m, (struct slice){piece, (size_t)n});
-		at += (uint64_t)n;
-	}
-	mime_finish(m);
-	rc = 0;
-out:
 	mime_free(m);
 	return rc;
 }
