@@ -23,6 +23,7 @@
 #define REFERENCES_MAX 10
 /* Each try is refuted by the content only if that was made to do so. */
 #define BOUNDARY_TRIES 1000
+#define BOUNDARY_SIZE 71 /* RFC 2046 §5.1.1 */
 
 /* The parts before they are joined, and how they travel. */
 struct draft {
@@ -35,6 +36,7 @@ struct draft {
 	struct buf words;
 	struct buf status;
 	struct buf header; /* the original's, as it goes back */
+	char boundary[BOUNDARY_SIZE];
 };
 
 static const char *const subject_starts[DSN_ACTION_COUNT] = {
@@ -87,9 +89,7 @@ draft_fill(struct draft *t, const struct dsn *d, size_t limit)
 	(void)header_read(&t->original, d->header);
 	dsn_add_original_header(d, &t->original, &t->header);
 	t->header_shape = dsn_shape_of(buf_slice(&t->header));
-	if (d->body_is_streamed)
-		t->body_shape.is_8bit = d->body_is_8bit;
-	else if (d->returns_body)
+	if (d->returns_body)
 		t->body_shape = dsn_shape_of(d->body);
 	t->holds_body = may_hold_body(t);
 	t->with_utf8 = d->is_smtputf8 &&
@@ -105,8 +105,7 @@ draft_holds(const struct draft *t, const char *text)
 	size_t n = strlen(text);
 	const struct slice pieces[] = {buf_slice(&t->words),
 	    buf_slice(&t->status), buf_slice(&t->header),
-	    t->holds_body && !t->d->body_is_streamed ? t->d->body
-						     : (struct slice){"", 0}};
+	    t->holds_body ? t->d->body : (struct slice){"", 0}};
 
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
 		if (pieces[i].n > 0 &&
@@ -120,7 +119,7 @@ draft_holds(const struct draft *t, const char *text)
  * to whoever wrote the original; searching makes sure.
  */
 static void
-choose_boundary(const struct draft *t, char boundary[DSN_BOUNDARY_SIZE])
+choose_boundary(struct draft *t)
 {
 	char seed[SEED_MAX + 1];
 	size_t n = 0;
@@ -135,8 +134,8 @@ choose_boundary(const struct draft *t, char boundary[DSN_BOUNDARY_SIZE])
 	seed[n] = '\0';
 	for (int try = 0; try < BOUNDARY_TRIES; try++) {
 		(void)snprintf(
-		    boundary, DSN_BOUNDARY_SIZE, "=_postern_%s_%d", seed, try);
-		if (!draft_holds(t, boundary))
+		    t->boundary, BOUNDARY_SIZE, "=_postern_%s_%d", seed, try);
+		if (!draft_holds(t, t->boundary))
 			return;
 	}
 	bug("dsn_build: the seed of the boundary is in the content");
@@ -277,13 +276,13 @@ add_header(
 	    " boundary=\"%s\"\r\n"
 	    "Content-Transfer-Encoding: %s\r\n"
 	    "\r\n",
-	    result->boundary, result->is_8bit ? "8bit" : "7bit");
+	    t->boundary, result->is_8bit ? "8bit" : "7bit");
 }
 
 /* The line that starts a part; its CRLF before belongs to it. */
 static void
-add_delimiter(const struct dsn_result *result, const char *type,
-    const char *description, const char *encoding, struct buf *out)
+add_delimiter(const struct draft *t, const char *type, const char *description,
+    const char *encoding, struct buf *out)
 {
 	(void)buf_addf(out,
 	    "\r\n--%s\r\n"
@@ -291,12 +290,11 @@ add_delimiter(const struct dsn_result *result, const char *type,
 	    "Content-Description: %s\r\n"
 	    "Content-Transfer-Encoding: %s\r\n"
 	    "\r\n",
-	    result->boundary, type, description, encoding);
+	    t->boundary, type, description, encoding);
 }
 
 static void
-add_words_part(
-    const struct draft *t, const struct dsn_result *result, struct buf *out)
+add_words_part(const struct draft *t, struct buf *out)
 {
 	struct slice words = buf_slice(&t->words);
 	bool is_7bit = utf8_is_ascii(words);
@@ -307,7 +305,7 @@ add_words_part(
 	    "Content-Type: text/plain; charset=utf-8\r\n"
 	    "Content-Transfer-Encoding: %s\r\n"
 	    "\r\n",
-	    result->boundary, is_7bit ? "7bit" : "quoted-printable");
+	    t->boundary, is_7bit ? "7bit" : "quoted-printable");
 	if (is_7bit)
 		(void)buf_add_slice(out, words);
 	else
@@ -315,12 +313,11 @@ add_words_part(
 }
 
 static void
-add_status_part(
-    const struct draft *t, const struct dsn_result *result, struct buf *out)
+add_status_part(const struct draft *t, struct buf *out)
 {
 	struct slice status = buf_slice(&t->status);
 
-	add_delimiter(result,
+	add_delimiter(t,
 	    t->with_utf8 ? "message/global-delivery-status"
 			 : "message/delivery-status",
 	    "Delivery report", utf8_is_ascii(status) ? "7bit" : "8bit", out);
@@ -336,12 +333,11 @@ header_needs_qp(const struct draft *t)
 }
 
 static void
-add_header_part(
-    const struct draft *t, const struct dsn_result *result, struct buf *out)
+add_header_part(const struct draft *t, struct buf *out)
 {
 	bool is_qp = header_needs_qp(t);
 
-	add_delimiter(result,
+	add_delimiter(t,
 	    t->with_utf8 ? "message/global-headers" : "text/rfc822-headers",
 	    "Header of your message",
 	    is_qp                     ? "quoted-printable"
@@ -355,19 +351,17 @@ add_header_part(
 }
 
 static void
-add_message_part(
-    const struct draft *t, const struct dsn_result *result, struct buf *out)
+add_message_part(const struct draft *t, struct buf *out)
 {
 	bool is_8bit = t->header_shape.is_8bit || t->body_shape.is_8bit;
 
-	add_delimiter(result,
+	add_delimiter(t,
 	    t->with_utf8 && t->header_shape.is_8bit ? "message/global"
 						    : "message/rfc822",
 	    "Your message", is_8bit ? "8bit" : "7bit", out);
 	(void)buf_add_slice(out, buf_slice(&t->header));
 	(void)buf_add_text(out, "\r\n");
-	if (!t->d->body_is_streamed)
-		(void)buf_add_slice(out, t->d->body);
+	(void)buf_add_slice(out, t->d->body);
 }
 
 static void
@@ -384,13 +378,6 @@ describe(const struct draft *t, struct dsn_result *result)
 	result->is_8bit |= !utf8_is_ascii(buf_slice(&t->status));
 	result->needs_smtputf8 = t->with_utf8 || !utf8_is_ascii(t->d->sender);
 	result->is_8bit |= result->needs_smtputf8;
-	choose_boundary(t, result->boundary);
-}
-
-int
-dsn_end(const struct dsn_result *result, struct buf *out)
-{
-	return buf_addf(out, "\r\n--%s--\r\n", result->boundary);
 }
 
 int
@@ -404,16 +391,16 @@ dsn_build(const struct dsn *d, struct buf *out, struct dsn_result *result_r)
 	if (d->recipient_count == 0)
 		bug("dsn_build: no recipients");
 	draft_fill(&t, d, out->limit);
+	choose_boundary(&t);
 	describe(&t, &result);
 	add_header(&t, &result, out);
-	add_words_part(&t, &result, out);
-	add_status_part(&t, &result, out);
+	add_words_part(&t, out);
+	add_status_part(&t, out);
 	if (t.holds_body)
-		add_message_part(&t, &result, out);
+		add_message_part(&t, out);
 	else
-		add_header_part(&t, &result, out);
-	if (!t.holds_body || !d->body_is_streamed)
-		(void)dsn_end(&result, out);
+		add_header_part(&t, out);
+	(void)buf_addf(out, "\r\n--%s--\r\n", t.boundary);
 	if (t.words.overflowed || t.status.overflowed || t.header.overflowed)
 		out->overflowed = true;
 	draft_clear(&t);

@@ -31,9 +31,6 @@ enum dsn_action {
 	DSN_ACTION_COUNT,
 };
 
-/* RFC 2046 §5.1.1. */
-#define DSN_BOUNDARY_SIZE 71
-
 struct dsn_recipient {
 	enum dsn_action action;
 	struct slice address; /* of the last attempt */
@@ -64,21 +61,13 @@ struct dsn {
 	bool is_smtputf8;   /* the original came with SMTPUTF8 */
 	/* RET=FULL: the whole message goes back, if its lines allow it. */
 	bool returns_body;
-	struct slice body; /* unless it is streamed */
-	/*
-	 * If the result holds a body, the caller appends it himself, then what
-	 * dsn_end() gives.  He answers for its lines (at most 998, CRLF), and
-	 * says here whether it has 8-bit bytes; boundary_seed must be random.
-	 */
-	bool body_is_streamed;
-	bool body_is_8bit;
+	struct slice body;
 };
 
 struct dsn_result {
 	bool is_8bit;        /* send it with BODY=8BITMIME */
 	bool needs_smtputf8; /* send it with SMTPUTF8 */
 	bool holds_body;     /* false: returns_body could not be, or was not */
-	char boundary[DSN_BOUNDARY_SIZE];
 };
 
 /*
@@ -88,9 +77,6 @@ struct dsn_result {
  */
 int dsn_build(
     const struct dsn *d, struct buf *out, struct dsn_result *result_r);
-
-/* Appends what follows a streamed body.  -1 when out is full. */
-int dsn_end(const struct dsn_result *result, struct buf *out);
 
 /* "failed", "delayed", ... (RFC 3464 §2.3.3). */
 const char *dsn_action_text(enum dsn_action action);

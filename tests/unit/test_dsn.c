@@ -351,32 +351,6 @@ test_full(void)
 }
 
 static void
-test_streamed(void)
-{
-	struct dsn_recipient r = failed_recipient();
-	struct dsn d = usual(&r, 1);
-	struct dsn_result result;
-	struct buf out;
-
-	buf_init(&out, 100000);
-	d.returns_body = true;
-	d.body_is_streamed = true;
-	d.body_is_8bit = true;
-	result = build("a streamed body", &d, &out);
-	ok(result.holds_body && result.is_8bit,
-	    "8-bit is taken from the caller");
-	ok(memcmp(out.p + out.n - 4, "\r\n\r\n", 4) == 0,
-	    "ends where the body starts");
-	(void)buf_add_text(&out, "J\xc3\xbc\r\n");
-	is_int(dsn_end(&result, &out), 0, "the end fits");
-	check_structure(
-	    "a streamed body", &out, PARTS "1:message/rfc822 2:text/plain ");
-	ok(holds(&out, "\r\nJ\xc3\xbc\r\n\r\n--=_postern_seed_0--\r\n"),
-	    "ends with the boundary");
-	buf_clear(&out);
-}
-
-static void
 test_utf8(void)
 {
 	struct dsn_recipient r = failed_recipient();
@@ -616,7 +590,6 @@ main(void)
 	test_hostile_reply();
 	test_long_reply();
 	test_full();
-	test_streamed();
 	test_utf8();
 	test_header_shapes();
 	test_many();
