@@ -76,6 +76,16 @@ class Recording:
         self.control.seek(0)
         self.control.write(struct.pack("<q", records))
 
+    def freeze(self):
+        """queued does nothing more, and all that it did is recorded."""
+        self.control.seek(8)
+        self.control.write(struct.pack("<q", 1))
+
+        def is_in_step():
+            self.control.seek(16)
+            return struct.unpack("<q", self.control.read(8))[0] != 0
+        tap.wait_until(lambda: not is_in_step(), what="the end of its step")
+
     def load(self, messages, body, *words):
         """All of them, to the end."""
         load = self.begin(messages, body, *words)
@@ -107,7 +117,9 @@ class Recording:
 
     def end(self):
         if self.hangs:
-            # Asked twice it ends at once, and waits for no destination.
+            # Asked twice it ends at once, and waits for no destination: what
+            # is under way then, such as removing files, is broken off.
+            self.freeze()
             self.gw.process.terminate()
         self.gw.stop()
         self.sink.stop()

@@ -10,7 +10,8 @@
  * its record are one step under a lock; a sync is two records, so that only
  * what was written before it began counts as synced by it.  What is said is
  * recorded before it is sent: what it acknowledges has to be durable by then.
- * With a number in the control block it kills itself after so many records.
+ * Since a kill from outside may come between a change and its record, it kills
+ * itself after so many records, or stands still for one: see the control block.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -67,7 +68,36 @@ static struct known known[FDS_MAX];
 static char folder[PATH_SIZE];
 static size_t folder_n;
 static int log_fd = -1;
-static _Atomic int64_t *lives; /* records until it dies; 0: it does not */
+
+/* The test's control block. */
+static struct {
+	_Atomic int64_t lives;      /* records until it dies; 0: it does not */
+	_Atomic int64_t is_frozen;  /* set by the test: no further step */
+	_Atomic int64_t is_in_step; /* a change may have no record yet */
+} * control;
+
+/* A change and its record.  Frozen, it waits here for its end. */
+static void
+step_begin(void)
+{
+	(void)pthread_mutex_lock(&lock);
+	if (control == NULL)
+		return;
+	atomic_store(&control->is_in_step, 1);
+	if (atomic_load(&control->is_frozen) == 0)
+		return;
+	atomic_store(&control->is_in_step, 0);
+	/* For good, by a call that its confinement allows. */
+	(void)pthread_mutex_lock(&lock);
+}
+
+static void
+step_end(void)
+{
+	if (control != NULL)
+		atomic_store(&control->is_in_step, 0);
+	(void)pthread_mutex_unlock(&lock);
+}
 
 static void
 put(const void *p, size_t n)
@@ -94,8 +124,8 @@ record(const struct record *head, const void *data)
 	put(head, sizeof(*head));
 	if (head->length > 0)
 		put(data, (size_t)head->length);
-	if (lives != NULL && atomic_load(lives) > 0 &&
-	    atomic_fetch_sub(lives, 1) == 1)
+	if (control != NULL && atomic_load(&control->lives) > 0 &&
+	    atomic_fetch_sub(&control->lives, 1) == 1)
 		(void)raise(SIGKILL);
 	errno = saved_errno;
 }
@@ -113,9 +143,18 @@ static void __attribute__((constructor)) begin(void)
 	(void)snprintf(folder, sizeof(folder), "%s", name);
 	folder_n = strlen(folder);
 	log_fd = openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC);
-	lives = shim_map(sizeof(*lives));
+	control = shim_map(sizeof(*control));
+	/* The one before may have died in a step. */
+	if (control != NULL)
+		atomic_store(&control->is_in_step, 0);
 	if (log_fd != -1)
 		record(&head, NULL);
+}
+
+/* Nor does a thread of its own take a step that its exit would cut short. */
+static void __attribute__((destructor)) end(void)
+{
+	step_begin();
 }
 
 static struct known *
@@ -207,12 +246,12 @@ open_at(int at_fd, const char *path, int flags, mode_t mode)
 
 	if (!resolve(at_fd, path, name))
 		return real_openat(at_fd, path, flags, mode);
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	was_there = fstatat(at_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	fd = real_openat(at_fd, path, flags, mode);
 	if (fd != -1)
 		note_open(fd, name, !was_there, (flags & O_TRUNC) != 0);
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 	return fd;
 }
 
@@ -271,10 +310,10 @@ close(int fd)
 	SHIM_REAL(real, "close");
 	if (file == NULL)
 		return real(fd);
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	file->is_used = false;
 	rc = real(fd);
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 	return rc;
 }
 
@@ -310,11 +349,11 @@ unlinkat(int at_fd, const char *path, int flags)
 	SHIM_REAL(real, "unlinkat");
 	if (!resolve(at_fd, path, name))
 		return real(at_fd, path, flags);
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	rc = real(at_fd, path, flags);
 	if (rc == 0)
 		note_name(RECORD_UNLINK, name);
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 	return rc;
 }
 
@@ -334,11 +373,11 @@ mkdirat(int at_fd, const char *path, mode_t mode)
 	SHIM_REAL(real, "mkdirat");
 	if (!resolve(at_fd, path, name))
 		return real(at_fd, path, mode);
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	rc = real(at_fd, path, mode);
 	if (rc == 0)
 		note_name(RECORD_MKDIR, name);
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 	return rc;
 }
 
@@ -364,11 +403,11 @@ rename(const char *from, const char *to)
 	n = strlen(names) + 1;
 	memcpy(names + n, to_name, strlen(to_name));
 	head.length = n + strlen(to_name);
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	rc = real(from, to);
 	if (rc == 0)
 		record(&head, names);
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 	return rc;
 }
 
@@ -386,14 +425,14 @@ write_at(
 
 	SHIM_REAL(real, "pwrite64");
 	SHIM_REAL(real_write, "write");
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	head.offset = (uint64_t)(offset >= 0 ? offset : lseek(fd, 0, SEEK_CUR));
 	done = offset >= 0 ? real(fd, p, n, offset) : real_write(fd, p, n);
 	if (done > 0) {
 		head.length = (uint64_t)done;
 		record(&head, p);
 	}
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 	return done;
 }
 
@@ -437,11 +476,11 @@ ftruncate64(int fd, off_t length)
 	if (file == NULL)
 		return real(fd, length);
 	head.inode = file->inode;
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	rc = real(fd, length);
 	if (rc == 0)
 		record(&head, NULL);
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 	return rc;
 }
 
@@ -459,9 +498,9 @@ note_sync(uint32_t kind, int fd, const struct known *file)
 	    .inode = file->inode,
 	    .length = strlen(file->path)};
 
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	record(&head, file->path);
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 }
 
 static int
@@ -509,7 +548,7 @@ note_message(uint32_t kind, int fd, const struct msghdr *message, size_t n)
 	for (size_t i = 0; i < message->msg_iovlen; i++)
 		all += message->msg_iov[i].iov_len;
 	head.length = all = n < all ? n : all;
-	(void)pthread_mutex_lock(&lock);
+	step_begin();
 	put(&head, sizeof(head));
 	for (size_t i = 0; i < message->msg_iovlen && all > 0; i++) {
 		size_t part = message->msg_iov[i].iov_len;
@@ -518,7 +557,7 @@ note_message(uint32_t kind, int fd, const struct msghdr *message, size_t n)
 		put(message->msg_iov[i].iov_base, part);
 		all -= part;
 	}
-	(void)pthread_mutex_unlock(&lock);
+	step_end();
 }
 
 ssize_t
