@@ -77,7 +77,9 @@
 	S(smtp_worker_memory, "smtp.worker_memory", \
 	    OCTETS(4194304, 4294967296), "64M", READS(SMTPD), \
 	    "Message memory of one worker", \
-	    "Messages being received; above it clients are told 452.") \
+	    "Messages being received; above it clients are told 452. " \
+	    "smtp.reserved_share percent of it are only for people who " \
+	    "logged in and for smtp.trusted_networks.") \
 	S(smtp_max_connections, "smtp.max_connections", NUMBER(10, 100000), \
 	    "2000", READS(SMTPD), "Connections at once", \
 	    "More wait in the kernel or are refused with 421.") \
@@ -96,9 +98,11 @@
 	    READS(SMTPD), "New connections a minute of one network", \
 	    "More are refused with 421.") \
 	S(smtp_reserved_share, "smtp.reserved_share", NUMBER(0, 90), "25", \
-	    READS(SMTPD), "Share kept for known networks, in percent", \
-	    "These slots are only for networks from which somebody logged " \
-	    "in lately, so that a flood does not lock staff out.") \
+	    READS(SMTPD), "Share kept for known clients, in percent", \
+	    "These slots of smtp.max_connections are only for networks from " \
+	    "which somebody logged in lately, this part of " \
+	    "smtp.worker_memory only for who is logged in or trusted, so " \
+	    "that a flood does not lock staff out.") \
 	S(smtp_command_timeout, "smtp.command_timeout", SECONDS(10, 3600), \
 	    "5m", READS(SMTPD), "Wait for a command", \
 	    "RFC 5321 asks for five minutes.") \

@@ -76,11 +76,13 @@ intake_refuse_with(struct intake *intake, unsigned code, const char *enhanced,
 static void
 charge_content(struct intake *intake)
 {
+	const struct session *session = intake->session;
 	size_t capacity = intake->content.capacity;
 
 	if (capacity <= intake->charged)
 		return;
-	if (worker_charge(intake->session->worker, capacity - intake->charged))
+	if (worker_charge(session->worker, capacity - intake->charged,
+		session->transaction->is_known))
 		intake->charged = capacity;
 	else
 		intake_refuse_with(intake, 452, "4.3.1",

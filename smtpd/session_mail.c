@@ -173,7 +173,8 @@ session_mail_command(struct session *session, struct slice argument)
 		session_reply_status(session, &status);
 		return;
 	}
-	session->transaction = transaction_new(session->worker, &mail);
+	session->transaction = transaction_new(session->worker, &mail,
+	    session->login != NULL || session->is_trusted);
 	if (check_offer(session, &mail, &status) == -1)
 		session_mail_refuse(session, &status);
 	else if (session->login != NULL)

@@ -16,7 +16,8 @@
 #define RECIPIENT_SIZE 64
 
 struct transaction *
-transaction_new(struct worker *worker, const struct smtp_mail *mail)
+transaction_new(
+    struct worker *worker, const struct smtp_mail *mail, bool is_known)
 {
 	struct transaction *transaction = xmalloc(sizeof(*transaction));
 
@@ -27,6 +28,7 @@ transaction_new(struct worker *worker, const struct smtp_mail *mail)
 	transaction->size_hint = mail->has_size ? mail->size_bytes : 0;
 	transaction->ret = mail->ret;
 	transaction->is_utf8 = mail->is_smtputf8;
+	transaction->is_known = is_known;
 	ipc_list_writer_init(
 	    &transaction->recipients, TRANSACTION_RECIPIENTS_SIZE);
 	transaction->first_recipient[0] = '\0';
@@ -57,7 +59,7 @@ transaction_add_recipient(struct transaction *transaction, const char *address,
 	    .orcpt = slice_of(orcpt)};
 	size_t size = record.address.n + record.orcpt.n + RECIPIENT_SIZE;
 
-	if (!worker_charge(transaction->worker, size))
+	if (!worker_charge(transaction->worker, size, transaction->is_known))
 		return -1;
 	if (ipc_recipient_add(list, &record, NULL) == -1) {
 		worker_refund(transaction->worker, size);

@@ -23,6 +23,7 @@ struct transaction {
 	uint64_t size_hint; /* SIZE=, or 0 */
 	enum smtp_ret ret;
 	bool is_utf8;
+	bool is_known; /* of who is logged in or trusted */
 	/* As QUEUE_SUBMIT wants them: encoded once, when they come. */
 	struct ipc_list_writer recipients;
 	char first_recipient[ADDRESS_TEXT_MAX];
@@ -31,7 +32,7 @@ struct transaction {
 };
 
 struct transaction *transaction_new(
-    struct worker *worker, const struct smtp_mail *mail);
+    struct worker *worker, const struct smtp_mail *mail, bool is_known);
 void transaction_free(struct transaction *transaction);
 
 /* -1 when it does not fit (452). */

@@ -53,15 +53,21 @@ worker_settings(const struct worker *worker)
 	return &worker->snapshot->settings;
 }
 
-/* What queued has not read yet counts, too: it may be slow. */
+/*
+ * What queued has not read yet counts, too: it may be slow.  Strangers cannot
+ * take all of it with messages that they begin and send slowly.
+ */
 bool
-worker_charge(struct worker *worker, size_t octets)
+worker_charge(struct worker *worker, size_t octets, bool is_known)
 {
+	const struct settings *settings = worker_settings(worker);
 	const struct channel *queued = worker->links[ROLE_QUEUED];
 	uint64_t pending = queued != NULL ? channel_output_pending(queued) : 0;
+	uint64_t room = settings->smtp_worker_memory;
 
-	if (worker->message_memory + pending + octets >
-	    worker_settings(worker)->smtp_worker_memory)
+	if (!is_known)
+		room -= room * settings->smtp_reserved_share / 100;
+	if (worker->message_memory + pending + octets > room)
 		return false;
 	worker->message_memory += octets;
 	return true;

@@ -51,8 +51,12 @@ void worker_free(struct worker *worker);
 
 const struct settings *worker_settings(const struct worker *worker);
 
-/* Takes octets off the budget; false when it has no more. */
-bool worker_charge(struct worker *worker, size_t octets);
+/*
+ * Takes octets off the budget; false when it has no more.  A share of it
+ * (smtp.reserved_share) is only for known clients: those who are logged in or
+ * in a trusted network.
+ */
+bool worker_charge(struct worker *worker, size_t octets, bool is_known);
 void worker_refund(struct worker *worker, size_t octets);
 
 /*

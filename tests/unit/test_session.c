@@ -574,6 +574,46 @@ test_trusted(struct smtp_host *host)
 	smtp_client_close(&client);
 }
 
+/* More than the strangers' share of 4 MiB holds. */
+#define SLOW_CLIENTS 64
+
+static void
+test_memory(struct smtp_host *host)
+{
+	static const char slow[] =
+	    "MAIL FROM:<a@away.example> SIZE=65536\r\n" RCPT "DATA\r\n";
+	struct smtp_client strangers[SLOW_CLIENTS];
+	struct smtp_client alice;
+	struct smtp_client printer;
+	size_t count = 0;
+
+	smtp_host_set(host, SET_smtp_worker_memory, 4194304, NULL);
+	open_login(host, &alice);
+	smtp_client_open(host, &printer, LISTENER_SMTP, true);
+	(void)smtp_say(&printer, "EHLO x\r\n");
+	while (count < SLOW_CLIENTS) {
+		open_client(host, &strangers[count]);
+		(void)smtp_say(&strangers[count++], slow);
+		if (has(strangers[count - 1].reply, "452 4.3.1"))
+			break;
+	}
+	ok(count > 1 && has(strangers[count - 1].reply, "452 4.3.1"),
+	    "messages that strangers began fill their part (%zu)", count);
+	ok(has(smtp_say(&printer, slow), "354"),
+	    "a trusted network has another");
+	ok(has(smtp_say(&alice,
+		   "MAIL FROM:<alice@any.example> SIZE=65536\r\n" RCPT
+		   "DATA\r\n"),
+	       "354"),
+	    "and so has who is logged in");
+	smtp_client_close(&printer);
+	smtp_client_close(&alice);
+	while (count > 0)
+		smtp_client_close(&strangers[--count]);
+	is_u64(smtp_host_memory(host), 0, "all of it comes back");
+	smtp_host_set(host, SET_smtp_worker_memory, 67108864, NULL);
+}
+
 static void
 test_ends(struct smtp_host *host)
 {
@@ -648,6 +688,7 @@ main(void)
 	test_login(host);
 	test_own_from(host);
 	test_trusted(host);
+	test_memory(host);
 	smtp_host_set(host, SET_smtp_max_errors, 20, NULL);
 	test_long_lines(host);
 	smtp_host_set(host, SET_smtp_max_message_size, 100000, NULL);
