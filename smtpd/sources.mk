@@ -14,7 +14,7 @@ smtpd_worker_SOURCES = smtpd/access.c smtpd/intake.c smtpd/intake_header.c \
 	smtpd/transaction.c
 postern-smtpd_SOURCES = smtpd/smtpd.c smtpd/clients.c smtpd/flood.c \
 	smtpd/listeners.c smtpd/refusals.c smtpd/tls_store.c smtpd/worker.c \
-	smtpd/workers.c $(smtpd_worker_SOURCES)
+	smtpd/worker_links.c smtpd/workers.c $(smtpd_worker_SOURCES)
 postern-smtpd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SECCOMP_LIBS) \
 	$(IDN2_LIBS)
 MANUALS += smtpd/postern-bindd.8 smtpd/postern-smtpd.8
@@ -27,6 +27,7 @@ test_flood_SOURCES = smtpd/flood.c
 test_received_SOURCES = smtpd/received.c
 test_refusals_SOURCES = smtpd/refusals.c
 test_session_SOURCES = $(smtp_host_SOURCES)
+test_worker_links_SOURCES = smtpd/worker_links.c
 fuzz_smtp_session_SOURCES = $(smtp_host_SOURCES)
 
 # ---- logins, identities, recipients ----

@@ -4,17 +4,12 @@
  * Runs in: postern-smtpd, the acceptor.  Trusts: nothing that a worker says,
  * since it is the process that strangers talk to.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "common/alerts.h"
 #include "config.h"
 #include "smtpd/smtpd.h"
+#include "smtpd/worker_links.h"
 
 /*
  * A worker that dies is started again after this, doubled each time.  Not for
@@ -34,11 +29,6 @@
 /* Octets of all records of one kind in a snapshot. */
 #define SNAPSHOT_LIST_MAX (32u * 1024 * 1024)
 
-/* The peers that a worker is linked to. */
-static const enum role link_roles[] = {
-    ROLE_LOGHUB, ROLE_QUEUED, ROLE_AUTHD, ROLE_CHECKD};
-#define LINK_ROLES (sizeof(link_roles) / sizeof(link_roles[0]))
-
 struct worker {
 	struct workers *workers;
 	unsigned slot;
@@ -50,7 +40,7 @@ struct worker {
 	unsigned deaths; /* in a row */
 	uint64_t started_ms;
 	uint64_t backoff_ms;
-	bool wants_link[LINK_ROLES];
+	struct worker_links links;
 	struct event *restart;
 	struct event *link_retry;
 };
@@ -64,64 +54,12 @@ struct workers {
 
 /* ---- links ---- */
 
-/* The hub's socket takes datagrams; all others are streams. */
-static int
-connect_log(struct daemon *daemon, struct err *err)
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	char name[ROLE_SOCKET_NAME_MAX];
-	int fd;
-
-	role_event_socket_name(ROLE_SMTPD, name);
-	(void)snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/%s.sock",
-	    daemon_run_dir(daemon), name);
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd == -1)
-		return err_set(err, "socket: %s", strerror(errno));
-	if (connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) == -1) {
-		(void)err_set(err, "%s: %s", sun.sun_path, strerror(errno));
-		close_if_open(&fd);
-	}
-	return fd;
-}
-
-static int
-connect_role(struct daemon *daemon, enum role role, struct err *err)
-{
-	char path[512];
-
-	if (role == ROLE_LOGHUB)
-		return connect_log(daemon, err);
-	daemon_socket_path(daemon, role, path, sizeof(path));
-	return link_connect_fd(path, err);
-}
-
 static void
 give_links(struct worker *worker)
 {
-	bool is_missing = false;
+	const char *run_dir = daemon_run_dir(worker->workers->smtpd->daemon);
 
-	for (size_t i = 0; i < LINK_ROLES; i++) {
-		struct ipc_worker_link message = {
-		    .role = (uint16_t)link_roles[i]};
-		int fd;
-
-		if (!worker->wants_link[i])
-			continue;
-		fd = connect_role(
-		    worker->workers->smtpd->daemon, link_roles[i], NULL);
-		if (fd == -1) {
-			is_missing = true;
-			continue;
-		}
-		if (channel_send(
-			worker->channel, MSG_WORKER_LINK, &message, &fd) == 0)
-			worker->wants_link[i] = false;
-		else
-			is_missing = true;
-		(void)close(fd);
-	}
-	if (is_missing)
+	if (!worker_links_give(&worker->links, run_dir, worker->channel))
 		loop_arm(worker->link_retry, LINK_RETRY_MS);
 }
 
@@ -143,16 +81,12 @@ workers_link_wanted(
 	struct worker *worker = channel_context(channel);
 
 	(void)workers;
-	for (size_t i = 0; i < LINK_ROLES; i++)
-		if (link_roles[i] == role) {
-			worker->wants_link[i] = true;
-			/* Not at once: a peer that refuses is not hammered. */
-			if (!event_pending(
-				worker->link_retry, EV_TIMEOUT, NULL))
-				loop_arm(worker->link_retry, LINK_RETRY_MS / 4);
-			return 0;
-		}
-	return -1;
+	if (worker_links_want(&worker->links, role) == -1)
+		return -1;
+	/* Not at once: a peer that refuses is not hammered. */
+	if (!event_pending(worker->link_retry, EV_TIMEOUT, NULL))
+		loop_arm(worker->link_retry, LINK_RETRY_MS / 4);
+	return 0;
 }
 
 /* ---- settings and certificate ---- */
@@ -327,6 +261,7 @@ workers_new(struct smtpd *smtpd)
 		worker->workers = workers;
 		worker->slot = i;
 		worker->backoff_ms = RESTART_FIRST_MS;
+		worker_links_init(&worker->links);
 		worker->restart = event_new(base, -1, 0, on_restart, worker);
 		worker->link_retry =
 		    event_new(base, -1, 0, on_link_retry, worker);
@@ -362,8 +297,7 @@ workers_up(struct workers *workers, struct channel *channel)
 	(void)channel_send(channel, MSG_WORKER_START, &message, NULL);
 	send_settings(worker);
 	send_tls(worker);
-	for (size_t i = 0; i < LINK_ROLES; i++)
-		worker->wants_link[i] = true;
+	worker_links_want_all(&worker->links);
 	give_links(worker);
 	workers->ready++;
 	if (!worker->is_wanted)
@@ -403,6 +337,7 @@ workers_closed(struct workers *workers, struct channel *channel)
 	worker->channel = NULL;
 	worker->is_up = false;
 	worker->sessions = 0;
+	worker_links_end(&worker->links);
 	(void)event_del(worker->link_retry);
 	if (worker->is_draining) {
 		worker->is_draining = false;
