@@ -29,13 +29,14 @@
 struct draft {
 	const struct dsn *d;
 	struct header original;
-	bool with_utf8; /* message/global types */
+	bool needs_smtputf8; /* for the sender's address */
+	bool with_utf8;      /* message/global types, as they are */
 	bool holds_body;
-	struct dsn_shape body_shape;
 	struct dsn_shape header_shape;
 	struct buf words;
 	struct buf status;
-	struct buf header; /* the original's, as it goes back */
+	struct buf header;  /* the original's, as it goes back */
+	struct buf message; /* the original, likewise, with its body */
 	char boundary[BOUNDARY_SIZE];
 };
 
@@ -54,6 +55,7 @@ draft_clear(struct draft *t)
 	buf_clear(&t->words);
 	buf_clear(&t->status);
 	buf_clear(&t->header);
+	buf_clear(&t->message);
 }
 
 static bool
@@ -66,15 +68,35 @@ has_utf8_recipient(const struct dsn *d)
 	return false;
 }
 
-/* Whether the body can go back as it is. */
+/*
+ * The original of a message with SMTPUTF8 is one itself if its header says so
+ * (RFC 6533 §6.3); only such a message may be encoded as a whole.
+ */
 static bool
-may_hold_body(const struct draft *t)
+is_global_message(const struct draft *t)
 {
-	const struct dsn_shape *body = &t->body_shape;
-	const struct dsn_shape *header = &t->header_shape;
+	return t->d->is_smtputf8 && t->header_shape.is_8bit;
+}
 
-	return t->d->returns_body && !body->is_long && !body->is_binary &&
-	       !header->is_long && !header->is_binary;
+/* The original with its body, if it can go back. */
+static void
+fill_message(struct draft *t)
+{
+	struct dsn_shape shape;
+	struct buf plain;
+
+	(void)buf_add_slice(&t->message, buf_slice(&t->header));
+	(void)buf_add_text(&t->message, "\r\n");
+	(void)buf_add_slice(&t->message, t->d->body);
+	shape = dsn_shape_of(buf_slice(&t->message));
+	t->holds_body = !shape.is_long && !shape.is_binary;
+	if (!t->holds_body || !shape.is_8bit || t->needs_smtputf8 ||
+	    is_global_message(t))
+		return;
+	buf_init(&plain, t->message.limit);
+	t->holds_body = dsn_add_7bit(buf_slice(&t->message), &plain);
+	buf_clear(&t->message);
+	t->message = plain;
 }
 
 static void
@@ -85,15 +107,16 @@ draft_fill(struct draft *t, const struct dsn *d, size_t limit)
 	buf_init(&t->words, limit);
 	buf_init(&t->status, limit);
 	buf_init(&t->header, limit);
+	buf_init(&t->message, limit);
 	/* One over our limits keeps the fields up to there. */
 	(void)header_read(&t->original, d->header);
 	dsn_add_original_header(d, &t->original, &t->header);
 	t->header_shape = dsn_shape_of(buf_slice(&t->header));
-	if (d->returns_body)
-		t->body_shape = dsn_shape_of(d->body);
-	t->holds_body = may_hold_body(t);
-	t->with_utf8 = d->is_smtputf8 &&
+	t->needs_smtputf8 = !utf8_is_ascii(d->sender);
+	t->with_utf8 = t->needs_smtputf8 &&
 		       (t->header_shape.is_8bit || has_utf8_recipient(d));
+	if (d->returns_body)
+		fill_message(t);
 	dsn_add_words(
 	    d, &t->original, d->returns_body && !t->holds_body, &t->words);
 	dsn_add_status(d, t->with_utf8, &t->status);
@@ -105,7 +128,7 @@ draft_holds(const struct draft *t, const char *text)
 	size_t n = strlen(text);
 	const struct slice pieces[] = {buf_slice(&t->words),
 	    buf_slice(&t->status), buf_slice(&t->header),
-	    t->holds_body ? t->d->body : (struct slice){"", 0}};
+	    buf_slice(&t->message)};
 
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
 		if (pieces[i].n > 0 &&
@@ -256,8 +279,7 @@ add_line_field(const char *name, const char *before, struct slice value,
 }
 
 static void
-add_header(
-    const struct draft *t, const struct dsn_result *result, struct buf *out)
+add_header(const struct draft *t, struct buf *out)
 {
 	const struct dsn *d = t->d;
 	char date[RFC5322_DATE_SIZE];
@@ -276,7 +298,7 @@ add_header(
 	    " boundary=\"%s\"\r\n"
 	    "Content-Transfer-Encoding: %s\r\n"
 	    "\r\n",
-	    t->boundary, result->is_8bit ? "8bit" : "7bit");
+	    t->boundary, t->needs_smtputf8 ? "8bit" : "7bit");
 }
 
 /* The line that starts a part; its CRLF before belongs to it. */
@@ -293,11 +315,27 @@ add_delimiter(const struct draft *t, const char *type, const char *description,
 	    t->boundary, type, description, encoding);
 }
 
+/* Text of a part, encoded where it may not be as it is. */
+static void
+add_text(struct buf *out, struct slice text, bool is_qp)
+{
+	if (is_qp)
+		dsn_add_quoted_printable(out, text);
+	else
+		(void)buf_add_slice(out, text);
+}
+
+static const char *
+encoding_of(bool is_qp, bool is_8bit)
+{
+	return is_qp ? "quoted-printable" : is_8bit ? "8bit" : "7bit";
+}
+
 static void
 add_words_part(const struct draft *t, struct buf *out)
 {
 	struct slice words = buf_slice(&t->words);
-	bool is_7bit = utf8_is_ascii(words);
+	bool is_qp = !utf8_is_ascii(words);
 
 	/* The first delimiter needs no CRLF of its own behind the header. */
 	(void)buf_addf(out,
@@ -305,11 +343,8 @@ add_words_part(const struct draft *t, struct buf *out)
 	    "Content-Type: text/plain; charset=utf-8\r\n"
 	    "Content-Transfer-Encoding: %s\r\n"
 	    "\r\n",
-	    t->boundary, is_7bit ? "7bit" : "quoted-printable");
-	if (is_7bit)
-		(void)buf_add_slice(out, words);
-	else
-		dsn_add_quoted_printable(out, words);
+	    t->boundary, encoding_of(is_qp, false));
+	add_text(out, words, is_qp);
 }
 
 static void
@@ -320,64 +355,36 @@ add_status_part(const struct draft *t, struct buf *out)
 	add_delimiter(t,
 	    t->with_utf8 ? "message/global-delivery-status"
 			 : "message/delivery-status",
-	    "Delivery report", utf8_is_ascii(status) ? "7bit" : "8bit", out);
+	    "Delivery report", encoding_of(false, !utf8_is_ascii(status)), out);
 	(void)buf_add_slice(out, status);
 }
 
 /* RFC 6522 §4 has quoted-printable for headers that are not plain lines. */
-static bool
-header_needs_qp(const struct draft *t)
-{
-	return t->header_shape.is_long || t->header_shape.is_binary ||
-	       (t->header_shape.is_8bit && !t->with_utf8);
-}
-
 static void
 add_header_part(const struct draft *t, struct buf *out)
 {
-	bool is_qp = header_needs_qp(t);
+	const struct dsn_shape *shape = &t->header_shape;
+	bool is_qp = shape->is_long || shape->is_binary ||
+		     (shape->is_8bit && !t->with_utf8);
 
 	add_delimiter(t,
-	    t->with_utf8 ? "message/global-headers" : "text/rfc822-headers",
-	    "Header of your message",
-	    is_qp                     ? "quoted-printable"
-	    : t->header_shape.is_8bit ? "8bit"
-				      : "7bit",
-	    out);
-	if (is_qp)
-		dsn_add_quoted_printable(out, buf_slice(&t->header));
-	else
-		(void)buf_add_slice(out, buf_slice(&t->header));
+	    t->with_utf8 || is_global_message(t) ? "message/global-headers"
+						 : "text/rfc822-headers",
+	    "Header of your message", encoding_of(is_qp, shape->is_8bit), out);
+	add_text(out, buf_slice(&t->header), is_qp);
 }
 
 static void
 add_message_part(const struct draft *t, struct buf *out)
 {
-	bool is_8bit = t->header_shape.is_8bit || t->body_shape.is_8bit;
+	struct slice message = buf_slice(&t->message);
+	bool is_8bit = !utf8_is_ascii(message);
+	bool is_qp = is_8bit && !t->needs_smtputf8;
 
 	add_delimiter(t,
-	    t->with_utf8 && t->header_shape.is_8bit ? "message/global"
-						    : "message/rfc822",
-	    "Your message", is_8bit ? "8bit" : "7bit", out);
-	(void)buf_add_slice(out, buf_slice(&t->header));
-	(void)buf_add_text(out, "\r\n");
-	(void)buf_add_slice(out, t->d->body);
-}
-
-static void
-describe(const struct draft *t, struct dsn_result *result)
-{
-	bool header_is_8bit = t->header_shape.is_8bit && !header_needs_qp(t);
-
-	*result = (struct dsn_result){.holds_body = t->holds_body};
-	if (t->holds_body)
-		result->is_8bit =
-		    t->header_shape.is_8bit || t->body_shape.is_8bit;
-	else
-		result->is_8bit = header_is_8bit;
-	result->is_8bit |= !utf8_is_ascii(buf_slice(&t->status));
-	result->needs_smtputf8 = t->with_utf8 || !utf8_is_ascii(t->d->sender);
-	result->is_8bit |= result->needs_smtputf8;
+	    t->header_shape.is_8bit ? "message/global" : "message/rfc822",
+	    "Your message", encoding_of(is_qp, is_8bit), out);
+	add_text(out, message, is_qp);
 }
 
 int
@@ -392,8 +399,7 @@ dsn_build(const struct dsn *d, struct buf *out, struct dsn_result *result_r)
 		bug("dsn_build: no recipients");
 	draft_fill(&t, d, out->limit);
 	choose_boundary(&t);
-	describe(&t, &result);
-	add_header(&t, &result, out);
+	add_header(&t, out);
 	add_words_part(&t, out);
 	add_status_part(&t, out);
 	if (t.holds_body)
@@ -401,8 +407,10 @@ dsn_build(const struct dsn *d, struct buf *out, struct dsn_result *result_r)
 	else
 		add_header_part(&t, out);
 	(void)buf_addf(out, "\r\n--%s--\r\n", t.boundary);
-	if (t.words.overflowed || t.status.overflowed || t.header.overflowed)
+	if (t.words.overflowed || t.status.overflowed || t.header.overflowed ||
+	    (t.holds_body && t.message.overflowed))
 		out->overflowed = true;
+	result = (struct dsn_result){t.needs_smtputf8, t.holds_body};
 	draft_clear(&t);
 	if (out->overflowed)
 		return -1;

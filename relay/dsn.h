@@ -9,9 +9,12 @@
  *   part 2  message/delivery-status, every field that is known
  *   part 3  the original message or its header (RFC 3461 RET), without Bcc
  *
- * With SMTPUTF8 and text outside ASCII, parts 2 and 3 are the message/global
- * types of RFC 6533.  No line passes 998 bytes.  Text from outside stands in
- * the result as data only: no control byte, no line end of its own.
+ * A server on the way back that lacks 8BITMIME would be its end, as nobody is
+ * told of a notification that is lost: so it is all in seven bits, unless the
+ * sender's own address cannot be named without SMTPUTF8.  Then, with text
+ * outside ASCII, parts 2 and 3 are the message/global types of RFC 6533, as
+ * they are.  No line passes 998 bytes.  Text from outside stands in the result
+ * as data only: no control byte, no line end of its own.
  */
 #ifndef RELAY_DSN_H
 #define RELAY_DSN_H
@@ -59,14 +62,13 @@ struct dsn {
 	struct slice header;
 	bool hides_subject; /* the original's policy was "must be encrypted" */
 	bool is_smtputf8;   /* the original came with SMTPUTF8 */
-	/* RET=FULL: the whole message goes back, if its lines allow it. */
+	/* RET=FULL: the whole message goes back, if its form allows it. */
 	bool returns_body;
 	struct slice body;
 };
 
 struct dsn_result {
-	bool is_8bit;        /* send it with BODY=8BITMIME */
-	bool needs_smtputf8; /* send it with SMTPUTF8 */
+	bool needs_smtputf8; /* and may have 8-bit bytes; else it has none */
 	bool holds_body;     /* false: returns_body could not be, or was not */
 };
 

@@ -24,4 +24,12 @@ void dsn_add_status(const struct dsn *d, bool with_utf8, struct buf *out);
 void dsn_add_original_header(
     const struct dsn *d, const struct header *original, struct buf *out);
 
+/*
+ * Appends the message with each 8-bit part of it in quoted-printable.  Its
+ * lines must be in order.  False: it cannot do without 8 bits (a field has
+ * some, or a part that may not be encoded), is signed as it is, or out is
+ * full; out then holds anything.
+ */
+bool dsn_add_7bit(struct slice message, struct buf *out);
+
 #endif

@@ -80,6 +80,19 @@ add_escaped_address(struct buf *out, struct slice address)
 	}
 }
 
+/* As it was given, if it can be said so. */
+static void
+add_original_recipient(struct buf *out, struct slice orcpt, bool with_utf8)
+{
+	if (with_utf8 || utf8_is_ascii(orcpt)) {
+		add_field(out, "Original-Recipient", "", orcpt, with_utf8);
+		return;
+	}
+	(void)buf_add_text(out, "Original-Recipient: ");
+	add_escaped_address(out, orcpt);
+	(void)buf_add_text(out, "\r\n");
+}
+
 static void
 add_final_recipient(struct buf *out, struct slice address, bool with_utf8)
 {
@@ -137,7 +150,7 @@ add_recipient(struct buf *out, const struct dsn *d,
 	bool is_remote = r->remote_mta.n > 0;
 
 	(void)buf_add_text(out, "\r\n");
-	add_field(out, "Original-Recipient", "", r->orcpt, with_utf8);
+	add_original_recipient(out, r->orcpt, with_utf8);
 	add_final_recipient(out, r->address, with_utf8);
 	(void)buf_addf(out, "Action: %s\r\n", dsn_action_text(r->action));
 	add_field(out, "Status", "", status_of(r), false);

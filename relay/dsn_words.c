@@ -243,9 +243,8 @@ dsn_add_words(const struct dsn *d, const struct header *original,
 	(void)buf_add_text(out, "\r\n");
 	if (body_was_dropped)
 		dsn_add_wrapped(out, "",
-		    SLICE("Only the header of your message is attached: the "
-			  "form of its lines does not allow to send it back as "
-			  "it was."));
+		    SLICE("Only the header of your message is attached: its "
+			  "form does not allow to send it back as it was."));
 	(void)buf_add_text(out, "This is the mail server ");
 	dsn_add_line(out, d->reporting_mta, ADDRESS_MAX, true);
 	(void)buf_add_text(out, ", writing by itself.\r\n");

@@ -8,6 +8,8 @@
 
 #include "common/mime_word.h"
 #include "common/rfc5322_date.h"
+#include "common/utf8.h"
+#include "relay/dsn_text.h"
 #include "relay/queue_admin_parts.h"
 #include "relay/queue_alias.h"
 #include "relay/queue_dsn.h"
@@ -38,7 +40,7 @@ on_notice_committed(struct pool_task *task)
 }
 
 /* Text of ours with line ends as SMTP wants them. */
-static int
+static void
 add_lines(struct buf *out, const char *text)
 {
 	for (; *text != '\0'; text++)
@@ -46,12 +48,12 @@ add_lines(struct buf *out, const char *text)
 			(void)buf_add_text(out, "\r\n");
 		else if (*text != '\r')
 			(void)buf_add_char(out, *text);
-	return buf_add_text(out, "\r\n");
+	(void)buf_add_text(out, "\r\n");
 }
 
-static int
-write_notice(struct queue_request *request, const char *to, const char *subject,
-    const char *text, struct buf *out)
+static void
+write_header(struct queue_request *request, const char *to, const char *subject,
+    const char *encoding, struct buf *out)
 {
 	const char *host = queued_settings(request->queued)->smtp_hostname;
 	char date[RFC5322_DATE_SIZE];
@@ -67,10 +69,35 @@ write_notice(struct queue_request *request, const char *to, const char *subject,
 	    "Date: %s\r\nMessage-ID: <%s.notice@%s>\r\n"
 	    "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
 	    "Content-Type: text/plain; charset=utf-8\r\n"
-	    "Content-Transfer-Encoding: 8bit\r\n\r\n",
-	    host, to, buf_text(&word), date, id, host);
+	    "Content-Transfer-Encoding: %s\r\n\r\n",
+	    host, to, buf_text(&word), date, id, host, encoding);
 	buf_clear(&word);
-	return add_lines(out, text) == -1 || out->overflowed ? -1 : 0;
+}
+
+/*
+ * In seven bits: a server without 8BITMIME would not take it, and nobody would
+ * be told.
+ */
+static int
+write_notice(struct queue_request *request, const char *to, const char *subject,
+    const char *text, struct buf *out)
+{
+	struct dsn_shape shape;
+	struct buf lines;
+
+	buf_init(&lines, NOTICE_TEXT_MAX);
+	add_lines(&lines, text);
+	shape = dsn_shape_of(buf_slice(&lines));
+	if (shape.is_8bit || shape.is_long) {
+		write_header(request, to, subject, "quoted-printable", out);
+		dsn_add_quoted_printable(out, buf_slice(&lines));
+	} else {
+		write_header(request, to, subject, "7bit", out);
+		(void)buf_add_slice(out, buf_slice(&lines));
+	}
+	out->overflowed = out->overflowed || lines.overflowed;
+	buf_clear(&lines);
+	return out->overflowed ? -1 : 0;
 }
 
 /* An alias that nobody can expand now goes out as it is. */
@@ -106,7 +133,7 @@ queue_admin_act_notify(struct queue_request *request)
 	    !ipc_is_text(slice_of(to)) || !ipc_is_text(slice_of(subject)) ||
 	    write_notice(request, to, subject, text, &content) == -1 ||
 	    (message = queue_own_message(request->queued, to,
-		 buf_slice(&content), true, false)) == NULL) {
+		 buf_slice(&content), !utf8_is_ascii(slice_of(to)))) == NULL) {
 		buf_clear(&content);
 		queue_admin_refuse(request, EXIT_CODE_USAGE,
 		    "to, subject and text are wanted, to as a mail address");

@@ -38,8 +38,8 @@ queue_dsn_is_wanted(const struct queue_message *message,
 }
 
 struct queue_message *
-queue_own_message(struct queued *queued, const char *to, struct slice content,
-    bool is_8bit, bool is_utf8)
+queue_own_message(
+    struct queued *queued, const char *to, struct slice content, bool is_utf8)
 {
 	struct queue_message *message;
 	struct queue_recipient *recipient;
@@ -58,9 +58,9 @@ queue_own_message(struct queued *queued, const char *to, struct slice content,
 	message->client = xstrdup("");
 	message->envid = xstrdup("");
 	message->header_message_id = xstrdup("");
-	message->flags = (uint16_t)(MSG_FLAG_BOUNCE | MSG_FLAG_TRUSTED |
-				    (is_8bit ? MSG_FLAG_8BIT : 0) |
-				    (is_utf8 ? MSG_FLAG_UTF8 : 0));
+	message->flags =
+	    (uint16_t)(MSG_FLAG_BOUNCE | MSG_FLAG_TRUSTED |
+		       (is_utf8 ? MSG_FLAG_UTF8 | MSG_FLAG_8BIT : 0));
 	message->listener_kind = LISTENER_NONE;
 	message->size = content.n;
 	message->content = xmalloc(content.n);
@@ -236,7 +236,7 @@ queue_dsn_make(struct queued *queued, const struct queue_message *original,
 			 original->ret != DSN_RET_HDRS && !d.hides_subject;
 	if ((*taken_r = build_some(&d, &out, &result)) > 0)
 		message = queue_own_message(queued, original->sender,
-		    buf_slice(&out), result.is_8bit, result.needs_smtputf8);
+		    buf_slice(&out), result.needs_smtputf8);
 	buf_clear(&out);
 	free(recipients);
 	free(texts);

@@ -37,8 +37,11 @@ struct queue_message *queue_dsn_make(struct queued *queued,
     size_t case_count, enum dsn_action action, struct slice content,
     bool is_whole, size_t *taken_r);
 
-/* A message of our own to one address, with the null reverse-path. */
-struct queue_message *queue_own_message(struct queued *queued, const char *to,
-    struct slice content, bool is_8bit, bool is_utf8);
+/*
+ * A message of our own to one address, with the null reverse-path.  Its content
+ * is in seven bits unless is_utf8: then it needs SMTPUTF8 anyway.
+ */
+struct queue_message *queue_own_message(
+    struct queued *queued, const char *to, struct slice content, bool is_utf8);
 
 #endif

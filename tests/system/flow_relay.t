@@ -221,6 +221,32 @@ with tap.group("what a server cannot do"):
     message_id = send("jürgen@poor.test", mail_words="SMTPUTF8")
     got = bounce()
     tap.equal(got.recipients[0]["status"], "5.6.7", "SMTPUTF8: a clear bounce")
+    usual, s.inner.extensions = s.inner.extensions, []
+    got = failed("r@poor.test", "5.6.3", "nor on the way back",
+                 mail_words="BODY=8BITMIME", content=scene.mail(
+                     subject="Größe", body="Grüße", MIME_Version="1.0",
+                     Content_Type="text/plain; charset=utf-8",
+                     Content_Transfer_Encoding="8bit"))
+    tap.ok(got.envelope.content.isascii(), "the bounce has seven bits")
+    tap.contains(got.returned, "Subject: Gr=C3=B6=C3=9Fe",
+                 "the header goes back, as it has 8-bit octets of its own")
+    got = failed("r@poor.test", "5.6.3", "nor then, but a plain header",
+                 mail_words="BODY=8BITMIME", content=scene.mail(
+                     body="Grüße", MIME_Version="1.0",
+                     Content_Type="text/plain; charset=utf-8",
+                     Content_Transfer_Encoding="8bit"))
+    tap.ok(got.envelope.content.isascii(), "the bounce has seven bits")
+    tap.equal(got.returned_type, "message/rfc822", "it has all of the mail")
+    [returned] = list(got.mail.iter_parts())[2].iter_parts()
+    tap.equal(returned.get_content(), "Grüße\r\n", "with its text")
+    send("jürgen@poor.test", mail_words="SMTPUTF8", content=scene.mail(
+        subject="Größe"))
+    got = bounce()
+    tap.equal((got.envelope.content.isascii(), got.returned_type,
+               got.recipients[0]["final-recipient"]),
+              (True, "message/global", "utf-8; j\\x{FC}rgen@poor.test"),
+              "a bounce needs no SMTPUTF8 for addresses that it tells of")
+    s.inner.extensions = usual
     message_id = send("jürgen@dest.test", mail_words="SMTPUTF8")
     m = main.take()[0]
     tap.contains(m.sender_arguments, "SMTPUTF8", "and passed on elsewhere")

@@ -192,8 +192,8 @@ check_exact(const char *label, const struct dsn *d, const char *want)
 	buf_init(&out, 100000);
 	is_int(dsn_build(d, &out, &result), 0, "%s: built", label);
 	is_str(buf_text(&out), want, "%s", label);
-	ok(!result.is_8bit && !result.needs_smtputf8 && !result.holds_body,
-	    "%s: goes anywhere", label);
+	ok(!result.needs_smtputf8 && !result.holds_body, "%s: goes anywhere",
+	    label);
 	buf_clear(&out);
 }
 
@@ -227,7 +227,8 @@ build(const char *label, const struct dsn *d, struct buf *out)
 	is_int(dsn_build(d, out, &result), 0, "%s: built", label);
 	shape = dsn_shape_of(buf_slice(out));
 	ok(!shape.is_long && !shape.is_binary, "%s: lines are in order", label);
-	ok(!shape.is_8bit || result.is_8bit, "%s: 8-bit is told", label);
+	ok(!shape.is_8bit || result.needs_smtputf8,
+	    "%s: 8 bits only where the address needs them", label);
 	return result;
 }
 
@@ -332,7 +333,7 @@ test_full(void)
 	d.returns_body = true;
 	d.body = SLICE(body);
 	result = build("RET=FULL", &d, &out);
-	ok(result.holds_body && !result.is_8bit, "has the body");
+	ok(result.holds_body, "has the body");
 	check_structure(
 	    "RET=FULL", &out, PARTS "1:message/rfc822 2:text/plain ");
 	ok(holds(&out, "References: <0@example.test>\r\n\r\nHello\r\n"),
@@ -340,13 +341,83 @@ test_full(void)
 	ok(!holds(&out, "secret@"), "no Bcc");
 	ok(holds(&out, "\r\n--=_postern_seed_1--\r\n"),
 	    "the boundary is not one that stands in the body");
-	d.body = SLICE("J\xfcrgen");
-	result = build("an 8-bit body", &d, &out);
-	ok(result.is_8bit && !result.needs_smtputf8, "needs 8BITMIME");
 	d.body = SLICE("a\nb");
 	result = build("a body with a bare LF", &d, &out);
 	ok(!result.holds_body && holds(&out, "Only the header of your message"),
 	    "stays away, and the words say so");
+	buf_clear(&out);
+}
+
+/* What goes back of a message with such a header and body. */
+static const struct plain_row {
+	const char *label;
+	const char *header;
+	const char *body;
+	const char *want; /* NULL: its header alone */
+} plain_rows[] = {
+    {"8-bit text",
+	"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+	"Content-Transfer-Encoding: 8bit\r\nTo: b\r\n\r\n",
+	"J\xc3\xbc=\r\nx \r\n",
+	"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+	"To: b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+	"J=C3=BC=3D\r\nx=20\r\n"},
+    {"8-bit text that tells nothing of itself", "To: b\r\n\r\n", "J\xfcrgen",
+	"To: b\r\nMIME-Version: 1.0\r\n"
+	"Content-Transfer-Encoding: quoted-printable\r\n\r\nJ=FCrgen"},
+    {"parts, of which one has 8 bits",
+	"MIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n"
+	"Content-Type: multipart/mixed; boundary=b\r\n\r\n",
+	"--b\r\n\r\nplain=\r\n--b\r\n\r\nJ\xfc\r\n\r\n--b\r\n"
+	"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: "
+	"8bit\r\n\r\nA: b\r\n\r\n\xfc\r\n--b--\r\nend\r\n",
+	"MIME-Version: 1.0\r\n"
+	"Content-Type: multipart/mixed; boundary=b\r\n"
+	"Content-Transfer-Encoding: 7bit\r\n\r\n"
+	"--b\r\n\r\nplain=\r\n--b\r\nContent-Transfer-Encoding: "
+	"quoted-printable\r\n\r\nJ=FC\r\n\r\n--b\r\n"
+	"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 7bit"
+	"\r\n\r\nA: b\r\nContent-Transfer-Encoding: quoted-printable"
+	"\r\n\r\n=FC\r\n--b--\r\nend\r\n"},
+    {"a field with 8 bits", "Subject: J\xfcrgen\r\n\r\n", "text\r\n", NULL},
+    {"8 bits between parts",
+	"Content-Type: multipart/mixed; boundary=b\r\n\r\n",
+	"\xfc\r\n--b\r\n\r\n\r\n--b--\r\n", NULL},
+    {"8 bits in what says it is base64",
+	"Content-Transfer-Encoding: base64\r\n\r\n", "\xfc\r\n", NULL},
+    {"8 bits that are signed",
+	"Content-Type: multipart/signed; boundary=b\r\n\r\n",
+	"--b\r\n\r\n\xfc\r\n--b--\r\n", NULL},
+    {"8 bits in a report", "Content-Type: message/delivery-status\r\n\r\n",
+	"A: \xfc\r\n", NULL},
+};
+
+static void
+test_plain(void)
+{
+	struct dsn_recipient r = failed_recipient();
+	struct buf out;
+
+	buf_init(&out, 100000);
+	for (size_t i = 0; i < sizeof(plain_rows) / sizeof(plain_rows[0]);
+	     i++) {
+		const struct plain_row *row = &plain_rows[i];
+		struct dsn d = usual(&r, 1);
+		struct dsn_result result;
+
+		d.returns_body = true;
+		d.header = slice_of(row->header);
+		d.body = slice_of(row->body);
+		result = build(row->label, &d, &out);
+		ok(result.holds_body == (row->want != NULL),
+		    "%s: it goes back whole, or not", row->label);
+		if (row->want != NULL)
+			ok(holds(&out, row->want), "%s: in seven bits",
+			    row->label);
+		else
+			ok(holds(&out, "Only the header of your message"),
+			    "%s: the words say so", row->label);
+	}
 	buf_clear(&out);
 }
 
@@ -362,17 +433,24 @@ test_utf8(void)
 	r.address = SLICE("j\xc3\xbcrgen@b\xc3\xbc"
 			  "cher.example");
 	d.is_smtputf8 = true;
+	d.sender = SLICE("\xc3\xa4nn@example.test");
 	result = build("an address outside ASCII", &d, &out);
-	ok(result.needs_smtputf8 && result.is_8bit, "needs SMTPUTF8");
+	ok(result.needs_smtputf8, "needs SMTPUTF8, as the sender's own does");
 	check_structure("an address outside ASCII", &out,
 	    "0:multipart/report 1:text/plain 1:message/global-delivery-status "
 	    "1:message/global-headers ");
 	ok(holds(&out, "Final-Recipient: utf-8; j\xc3\xbcrgen@b\xc3\xbc"
 		       "cher.example\r\n"),
 	    "stands as it is");
+	d.sender = SLICE("ann@example.test");
+	r.orcpt = SLICE("utf-8;j\xc3\xbcrgen@x.example");
+	result = build("the same for a sender in ASCII", &d, &out);
+	ok(!result.needs_smtputf8, "needs nothing");
+	ok(holds(&out, "Original-Recipient: utf-8;j\\x{FC}rgen@x.example\r\n"),
+	    "what was given is escaped");
 	d.is_smtputf8 = false;
-	result = build("the same for a sender without SMTPUTF8", &d, &out);
-	ok(!result.needs_smtputf8 && !result.is_8bit, "needs nothing");
+	result = build("the same without SMTPUTF8", &d, &out);
+	ok(!result.needs_smtputf8, "needs nothing");
 	ok(holds(&out,
 	       "Final-Recipient: utf-8; j\\x{FC}rgen@b\\x{FC}cher.example\r\n"),
 	    "is escaped");
@@ -381,15 +459,29 @@ test_utf8(void)
 	r = failed_recipient();
 	d.header = SLICE("Subject: Gr\xc3\xbc\xc3\x9f"
 			 "e\r\n\r\n");
-	result = build("a raw 8-bit header", &d, &out);
-	ok(!result.is_8bit && holds(&out, "\r\nSubject: Gr=C3=BC=C3=9Fe\r\n") &&
+	build("a raw 8-bit header", &d, &out);
+	ok(holds(&out, "\r\nSubject: Gr=C3=BC=C3=9Fe\r\n") &&
 		holds(&out, "Subject: =?UTF-8?"),
 	    "goes back in quoted-printable");
+	check_structure(
+	    "a raw 8-bit header", &out, PARTS "1:text/rfc822-headers ");
 	d.is_smtputf8 = true;
-	result = build("the same with SMTPUTF8", &d, &out);
+	build("the same with SMTPUTF8", &d, &out);
+	ok(holds(&out, "\r\nSubject: Gr=C3=BC=C3=9Fe\r\n"), "likewise");
+	check_structure(
+	    "the same with SMTPUTF8", &out, PARTS "1:message/global-headers ");
+	d.returns_body = true;
+	d.body = SLICE("J\xc3\xbcrgen\r\n");
+	result = build("and its body", &d, &out);
+	ok(result.holds_body && holds(&out, "\r\n\r\nJ=C3=BCrgen\r\n"),
+	    "goes back whole, in quoted-printable (RFC 6533)");
+	check_structure("and its body", &out, PARTS "1:message/global ");
+	d.sender = SLICE("\xc3\xa4nn@example.test");
+	result = build("the same for a sender outside ASCII", &d, &out);
 	ok(result.needs_smtputf8 &&
 		holds(&out, "\r\nSubject: Gr\xc3\xbc\xc3\x9f"
-			    "e\r\n"),
+			    "e\r\n") &&
+		holds(&out, "\r\n\r\nJ\xc3\xbcrgen\r\n"),
 	    "goes back as it is");
 	buf_clear(&out);
 }
@@ -590,6 +682,7 @@ main(void)
 	test_hostile_reply();
 	test_long_reply();
 	test_full();
+	test_plain();
 	test_utf8();
 	test_header_shapes();
 	test_many();
