@@ -288,7 +288,8 @@ mime_value_param_count(const struct mime_value *value, const char *name)
 	size_t count = 0;
 
 	for (size_t i = 0; i < value->param_count; i++)
-		if (value->params[i].section == MIME_NO_SECTION &&
+		if ((value->params[i].section == MIME_NO_SECTION ||
+			value->params[i].section == 0) &&
 		    slice_equals_nocase(value->params[i].name, slice_of(name)))
 			count++;
 	return count;

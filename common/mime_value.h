@@ -47,7 +47,7 @@ int mime_value_parse(struct slice raw, struct mime_value *value_r);
 int mime_value_param(
     const struct mime_value *value, const char *name, struct buf *out);
 
-/* How many whole (not pieces) parameters have this name. */
+/* How many parameters have this name; those of one in pieces are one. */
 size_t mime_value_param_count(const struct mime_value *value, const char *name);
 
 #endif

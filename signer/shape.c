@@ -422,17 +422,24 @@ count_delimiters(const struct content *message, uint64_t start, uint64_t end,
 	return 0;
 }
 
+/* The first and the last line of armor (RFC 9580 §6.2) begin with dashes. */
+#define ARMOR_DELIMITERS 2
+
 /*
  * Before the first part and behind the last there may be text, which nobody
- * shows.  With lines like delimiters in it, another reading of the boundary
- * (RFC 2046 §5.1.1 lets a line go on behind it, RFC 2231 has it in pieces)
- * makes parts of it, which would be shown as if they were signed.
+ * shows, and in what is not signed of a signature as well.  With lines like
+ * delimiters in it, another reading of the boundary (RFC 2046 §5.1.1 lets a
+ * line go on behind it, RFC 2231 has it in pieces) makes parts of it, which
+ * would be shown as if they were signed.
  */
 static int
-look_at_edges(const struct content *message, struct shape *shape)
+look_at_unsigned(const struct content *message, struct shape *shape)
 {
 	const struct shape_child *children = shape->children;
+	const size_t own =
+	    shape->kind == SHAPE_PGP_SIGNED ? ARMOR_DELIMITERS : 0;
 	size_t before;
+	size_t within;
 	size_t behind;
 
 	if ((shape->kind != SHAPE_SMIME_SIGNED &&
@@ -441,10 +448,12 @@ look_at_edges(const struct content *message, struct shape *shape)
 		return 0;
 	if (count_delimiters(
 		message, shape->body_start, children[0].start, &before) == -1 ||
+	    count_delimiters(message, children[1].start, children[1].body_end,
+		&within) == -1 ||
 	    count_delimiters(
 		message, children[1].body_end, shape->body_end, &behind) == -1)
 		return -1;
-	shape->is_ambiguous |= before > 1 || behind > 1;
+	shape->is_ambiguous |= before > 1 || within > own || behind > 1;
 	return 0;
 }
 
@@ -458,7 +467,7 @@ shape_read(
 		return -1;
 	w.shape.kind = kind_of(message, &w);
 	w.shape.has_errant_layer = w.has_layer && w.shape.kind == SHAPE_PLAIN;
-	if (look_at_edges(message, &w.shape) == -1)
+	if (look_at_unsigned(message, &w.shape) == -1)
 		return err_set(err, "cannot read a content");
 	*shape_r = w.shape;
 	return 0;

@@ -120,6 +120,9 @@ with tap.group("signatures that are not what they seem"):
     tap.equal(verdict(GOOD.replace(
         b"\r\n\r\n--outer", b"\r\n\r\n--outers\r\n\r\nmore\r\n--outer",
         1))[0], "partial", "what may be a part before the first")
+    tap.equal(verdict(GOOD.replace(
+        b"-----BEGIN", b"--outers\r\n\r\nmore\r\n-----BEGIN",
+        1))[0], "partial", "what may be a part around the signature")
     tap.equal(verdict(b"X-A : b\r\n" + GOOD)[0], "partial",
               "a field that may end the header")
     tap.ok(verdict(GOOD.replace(b"multipart/signed", b"multipart/mixed"))[0]

@@ -240,6 +240,9 @@ static const struct walk_row {
     {"two boundaries",
 	"Content-Type: multipart/mixed; boundary=a; boundary=b\r\n\r\n",
 	"(0 multipart/mixed [no usable boundary] 0 57 57)"},
+    {"a boundary, and another one in pieces",
+	"Content-Type: multipart/mixed; boundary=a; boundary*0=b\r\n\r\n",
+	"(0 multipart/mixed [no usable boundary] 0 59 59)"},
     {"a boundary of 70",
 	"Content-Type: multipart/mixed; boundary=\r\n "
 	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"

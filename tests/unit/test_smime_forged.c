@@ -9,6 +9,7 @@
 
 #include <openssl/cms.h>
 
+#include "signer/transfer.h"
 #include "tests/unit/smime_forge.h"
 #include "tests/unit/tap.h"
 
@@ -247,6 +248,10 @@ test_changed(struct forge_people *p)
 		"fail"},
 	    {"two boundaries", FORGE_FROM_ALICE, "boundary=\"sig\"",
 		"boundary=\"sig\"; boundary=\"other\"", "fail"},
+	    {"another boundary in pieces", FORGE_FROM_ALICE, "boundary=\"sig\"",
+		"boundary=\"sig\"; boundary*0=\"other\"", "fail"},
+	    {"another boundary, extended", FORGE_FROM_ALICE, "boundary=\"sig\"",
+		"boundary*=us-ascii''other; boundary=\"sig\"", "fail"},
 	};
 	struct buf mail;
 
@@ -314,6 +319,75 @@ test_ambiguous(struct forge_people *p)
 	buf_clear(&whole);
 }
 
+/*
+ * What is in the part of the signature nobody signed: attributes that are not
+ * signed and certificates may hold any text, which quoted-printable leaves
+ * readable.
+ */
+static void
+add_unsigned_text(struct slice der, const char *text, struct buf *out)
+{
+	const unsigned char *p = (const unsigned char *)der.p;
+	CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &p, (long)der.n);
+	CMS_SignerInfo *si =
+	    sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(cms), 0);
+
+	if (CMS_unsigned_add1_attr_by_txt(si, "1.3.6.1.4.1.99999.1",
+		V_ASN1_OCTET_STRING, text, (int)strlen(text)) != 1)
+		bug("no attribute");
+	forge_add_der(cms, out);
+}
+
+static void
+test_signature_part(struct forge_people *p)
+{
+	static const struct {
+		const char *label;
+		const char *text;
+		const char *want;
+	} rows[] = {
+	    {"words in the part of the signature", "\r\nwords\r\n", "pass"},
+	    {"a delimiter in it, with more on its line",
+		"\r\n--sigs\r\n\r\nevil\r\n", "partial"},
+	    {"a delimiter of another boundary in it",
+		"\r\n--evil\r\n\r\nevil\r\n--evil--\r\n", "partial"},
+	};
+	struct buf mail, der, changed;
+
+	buf_init(&mail, FORGE_MAIL_MAX);
+	buf_init(&der, FORGE_MAIL_MAX);
+	buf_init(&changed, FORGE_MAIL_MAX);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct sink sink = sink_of_buf(&mail);
+		struct content content;
+
+		buf_reset(&der);
+		buf_reset(&changed);
+		forge_sign(slice_of(forge_entity), p->alice, NULL, CMS_DETACHED,
+		    EVP_sha256(), &der);
+		add_unsigned_text(buf_slice(&der), rows[i].text, &changed);
+		(void)buf_addf(&mail,
+		    FORGE_FROM_ALICE
+		    "Content-Type: multipart/signed; boundary=\"sig\"; "
+		    "protocol=\"application/pkcs7-signature\"\r\n\r\n"
+		    "--sig\r\n%s\r\n--sig\r\n"
+		    "Content-Type: " FORGE_SIGNATURE_TYPE "\r\n"
+		    "Content-Transfer-Encoding: quoted-printable\r\n\r\n",
+		    forge_entity);
+		content = content_of(buf_slice(&changed));
+		if (transfer_encode_qp(
+			&sink, &content, 0, content.size, NULL) == -1)
+			bug("cannot encode");
+		(void)buf_add_text(&mail, "=\r\n\r\n--sig--\r\n");
+		ok(forge_has(buf_slice(&mail), rows[i].text),
+		    "%s: it can be read", rows[i].label);
+		forge_is_verdict(p, &mail, rows[i].want, rows[i].label);
+	}
+	buf_clear(&mail);
+	buf_clear(&der);
+	buf_clear(&changed);
+}
+
 int
 main(void)
 {
@@ -324,6 +398,7 @@ main(void)
 	test_signatures(&p);
 	test_changed(&p);
 	test_ambiguous(&p);
+	test_signature_part(&p);
 	forge_people_free(&p);
 	return tap_done();
 }
