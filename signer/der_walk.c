@@ -378,16 +378,26 @@ read_signers(struct slice in, struct der_facts *f, struct err *err)
 	return 0;
 }
 
+static int
+read_set(struct slice *in, struct value *set_r, struct err *err)
+{
+	if (!next_value(in, set_r))
+		return err_set(err, "a damaged set of certificates");
+	if (set_r->body.n > DER_SET_MAX)
+		return err_set(err, "certificates that are too large");
+	return 0;
+}
+
 /* Certificates or lists: no other formats, and not too many. */
 static int
-read_set(struct slice *in, unsigned char tag, int max, struct err *err)
+read_members(struct slice *in, unsigned char tag, int max, struct err *err)
 {
 	struct value set, v;
 
 	if (!peek(*in, tag))
 		return 0;
-	if (!next_value(in, &set))
-		return err_set(err, "a damaged set of certificates");
+	if (read_set(in, &set, err) == -1)
+		return -1;
 	for (int i = 0; next_value(&set.body, &v); i++)
 		if (v.tag != TAG_SEQUENCE || i == max)
 			return err_set(err, "too many certificates, or of "
@@ -406,8 +416,8 @@ read_signed(struct slice in, struct der_facts *f, struct err *err)
 	if (!is_oid(data_types, type.body))
 		return err_set(err, "signed data that is not a mail");
 	f->has_content = peek(v.body, TAG_CONTEXT(0));
-	if (read_set(&in, TAG_CONTEXT(0), SMIME_CERTS_MAX, err) == -1 ||
-	    read_set(&in, TAG_CONTEXT(1), CRLS_MAX, err) == -1)
+	if (read_members(&in, TAG_CONTEXT(0), SMIME_CERTS_MAX, err) == -1 ||
+	    read_members(&in, TAG_CONTEXT(1), CRLS_MAX, err) == -1)
 		return -1;
 	if (!expect(&in, TAG_SET, &v) || in.n != 0)
 		return err_set(err, "damaged signed data");
@@ -530,8 +540,12 @@ read_encrypted(struct slice in, struct der_facts *f, struct err *err)
 	struct value v;
 	size_t tag_n = 0;
 
-	if (!expect(&in, TAG_INTEGER, &v) ||
-	    !skip_optional(&in, TAG_CONTEXT(0)) || !expect(&in, TAG_SET, &v))
+	if (!expect(&in, TAG_INTEGER, &v))
+		return err_set(err, "damaged encrypted data");
+	/* Certificates and lists of whoever encrypted it. */
+	if (peek(in, TAG_CONTEXT(0)) && read_set(&in, &v, err) == -1)
+		return -1;
+	if (!expect(&in, TAG_SET, &v))
 		return err_set(err, "damaged encrypted data");
 	if (read_recipients(v.body, f, err) == -1 ||
 	    read_cipher(&in, f, &tag_n, err) == -1)

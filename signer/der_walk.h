@@ -19,6 +19,13 @@
 /* Values in all: a CRL, which may be in a signature, has many. */
 #define DER_VALUES_MAX 200000
 
+/*
+ * Octets of all certificates, and of all lists: as many as a detached
+ * signature may have.  Names in them are octets to this walk; OpenSSL makes
+ * forty times as much of each, again for each signer.
+ */
+#define DER_SET_MAX ((size_t)1024 * 1024)
+
 /* Signers and recipients of one message. */
 #define DER_SIGNERS_MAX 8
 #define DER_RECIPIENTS_MAX 1000

@@ -186,6 +186,75 @@ test_bad(void)
 	free(wide);
 }
 
+/* A value of that tag before what is in it, with a length of four octets. */
+static void
+wrap(unsigned char tag, struct buf *body)
+{
+	struct buf whole;
+
+	buf_init(&whole, SIZE_MAX / 2);
+	(void)buf_add_char(&whole, (char)tag);
+	(void)buf_add(&whole, "\x84", 1);
+	for (int shift = 24; shift >= 0; shift -= 8)
+		(void)buf_add_char(&whole, (char)(body->n >> shift & 0xff));
+	(void)buf_add_slice(&whole, buf_slice(body));
+	buf_clear(body);
+	*body = whole;
+}
+
+/* Signed or enveloped data up to one certificate that holds so many octets. */
+static void
+certificate_of(size_t n, bool is_signed, struct buf *out)
+{
+	static const char head[] = "\x02\x01\x01\x31\x00\x30\x0b\x06\x09"
+				   "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+	struct buf body;
+
+	buf_init(&body, SIZE_MAX / 2);
+	buf_init(out, SIZE_MAX / 2);
+	memset(buf_reserve(&body, n), 0, n);
+	buf_extend(&body, n);
+	wrap(0x04, &body);
+	wrap(0x30, &body);
+	wrap(0xa0, &body);
+	if (!is_signed)
+		wrap(0xa0, &body);
+	(void)buf_add(out, head, is_signed ? sizeof(head) - 1 : 3);
+	(void)buf_add_slice(out, buf_slice(&body));
+	wrap(0x30, out);
+	wrap(0xa0, out);
+	buf_reset(&body);
+	(void)buf_add(&body, "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07", 10);
+	(void)buf_add_char(&body, is_signed ? 2 : 3);
+	(void)buf_add_slice(&body, buf_slice(out));
+	wrap(0x30, &body);
+	buf_clear(out);
+	*out = body;
+}
+
+/* Names in it would be forty times as much in memory. */
+static void
+test_large_certificates(void)
+{
+	static const char why[] = "certificates that are too large";
+
+	for (int is_signed = 0; is_signed < 2; is_signed++)
+		for (int is_large = 0; is_large < 2; is_large++) {
+			struct der_facts f;
+			struct err err = {""};
+			struct buf der;
+
+			certificate_of(is_large ? DER_SET_MAX : 65536,
+			    is_signed == 1, &der);
+			is_int(der_walk(buf_slice(&der), &f, &err), -1,
+			    "what follows them is missing: %s", err.text);
+			is_int(strcmp(err.text, why) == 0, is_large,
+			    "%s data, certificates of more than a MiB: %d",
+			    is_signed ? "signed" : "enveloped", is_large);
+			buf_clear(&der);
+		}
+}
+
 int
 main(void)
 {
@@ -193,6 +262,7 @@ main(void)
 	test_kinds();
 	test_damage();
 	test_bad();
+	test_large_certificates();
 	X509_free(cert);
 	EVP_PKEY_free(key);
 	return tap_done();
