@@ -33,7 +33,6 @@ segment_writer_clear(struct segment_writer *writer)
 	buf_clear(&writer->batch);
 }
 
-/* The next number that no file has: one may be left of a failed start. */
 static int
 create_file(struct segment_writer *writer, struct segment_name *name,
     struct err *err)
@@ -219,22 +218,27 @@ segment_flush(struct segment_writer *writer, struct err *err)
 	return rc;
 }
 
+/*
+ * Of a segment that was begun in this turn nothing is written yet: it is not
+ * touched, for it is closed and goes when the disk refuses its first batch.
+ */
 bool
 segment_sync_take(struct segment_writer *writer, struct segment_sync *sync_r)
 {
+	const bool is_begun = writer->fd != -1 && writer->written.offset == 0;
 	struct segment_sync sync = {
 	    .dir_fd = writer->is_new ? writer->dir_fd : -1,
 	    .head_fd = writer->head_fd,
-	    .at = writer->written,
+	    .at = is_begun ? writer->previous : writer->written,
 	    .close_count = writer->old_count,
 	};
 
-	if (writer->fd == -1 && writer->old_count == 0)
-		return false;
 	for (unsigned i = 0; i < writer->old_count; i++)
 		sync.fds[sync.fd_count++] = writer->old_fds[i];
-	if (writer->fd != -1)
+	if (writer->fd != -1 && !is_begun)
 		sync.fds[sync.fd_count++] = writer->fd;
+	if (sync.fd_count == 0)
+		return false;
 	writer->old_count = 0;
 	writer->is_new = false;
 	*sync_r = sync;

@@ -88,14 +88,8 @@ judge(const struct walk *walk, const struct segment_position *head,
 {
 	const struct segment_position *at = &walk->writer->written;
 
-	/*
-	 * What an earlier segment lost is found when that one is walked.  A
-	 * sync may have met a segment that was begun and not written yet: its
-	 * number is the one before, and nothing of this one was synced.
-	 */
-	if ((head->name.number > at->name.number ||
-	        (head->name.number == at->name.number && head->offset > 0)) &&
-	    head->number > at->number)
+	/* What an earlier segment lost is found when that one is walked. */
+	if (head->name.number >= at->name.number && head->number > at->number)
 		return size > at->offset ? SEGMENT_END_ALTERED
 		                         : SEGMENT_END_MISSING;
 	/* A segment of no octets was begun, and no more. */

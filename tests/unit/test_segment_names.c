@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -146,6 +148,40 @@ test_begun_at_sync(off_t octets)
 	end();
 }
 
+/* The disk refuses the first batch of such a segment while the sync runs. */
+static void
+test_refused_at_sync(void)
+{
+	struct segment_writer writer;
+	struct segment_sync sync;
+	struct rlimit limit;
+	struct rlimit none;
+
+	begin();
+	(void)open_log(&writer);
+	add(&writer, 0);
+	(void)segment_flush(&writer, NULL);
+	add(&writer, 1);
+	if (!segment_sync_take(&writer, &sync))
+		bug("nothing to sync");
+	(void)signal(SIGXFSZ, SIG_IGN);
+	(void)getrlimit(RLIMIT_FSIZE, &limit);
+	none = limit;
+	none.rlim_cur = 10;
+	(void)setrlimit(RLIMIT_FSIZE, &none);
+	is_int(segment_flush(&writer, NULL), -1,
+	    "a segment that was begun when a sync began cannot be written");
+	(void)setrlimit(RLIMIT_FSIZE, &limit);
+	/* It ends the process when a descriptor is not open any more. */
+	segment_sync_run(&sync);
+	is_u64(sync.at.name.number, 1, "the sync is of the one before");
+	is_u64(sync.at.number, writer.number, "with all that is there");
+	is_str(
+	    problem_after_one_more(&writer, 1), "none", "and the log verifies");
+	segment_writer_clear(&writer);
+	end();
+}
+
 /* What is left of a log, under the name that the log began with. */
 static void
 test_renamed_to_first(void)
@@ -180,6 +216,7 @@ main(void)
 {
 	test_begun_at_sync(0);
 	test_begun_at_sync(3);
+	test_refused_at_sync();
 	test_renamed_to_first();
 	return tap_done();
 }
