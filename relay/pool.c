@@ -19,6 +19,12 @@
 #define IDLE_MAX 500
 /* A server that did not answer is tried last for this long. */
 #define FAILED_MS 60000
+/*
+ * checkd is back within a second when it died, and mail is not put off by the
+ * minutes of a schedule for that.  When it stays away, those whose servers are
+ * known without it have a right to the places of those who wait.
+ */
+#define PATIENCE_MS 30000
 /* A connection is not used for ever: load balancers, rotated certificates. */
 #define MAILS_MAX 1000
 
@@ -250,6 +256,17 @@ has_plan(struct pool_destination *d)
 	return making == NULL;
 }
 
+/* checkd is away: the sweep looks again, with every plan that expires. */
+static bool
+has_patience(struct pool_job *job, const struct plan *plan)
+{
+	if (!plan->is_our_fault || job->destination->pool->is_stopping ||
+	    clock_monotonic_ms() >= job->patient_until_ms)
+		return false;
+	pool_set_reason(job, plan->code, plan->enhanced, plan->text);
+	return true;
+}
+
 static void
 fail_by_plan(struct pool_job *job, const struct plan *plan)
 {
@@ -301,6 +318,8 @@ start_opening(struct pool_job *job)
 		if (!has_plan(d))
 			return false;
 		if (d->plan->verdict != PLAN_OK) {
+			if (has_patience(job, d->plan))
+				return false;
 			take_out(job);
 			fail_by_plan(job, d->plan);
 			return true;
@@ -399,6 +418,13 @@ sweep_waiting(struct pool_destination *d, uint64_t now)
 	}
 }
 
+static bool
+waits_for_checkd(const struct pool_destination *d, uint64_t now)
+{
+	return !TAILQ_EMPTY(&d->waiting) && d->plan != NULL &&
+	       d->plan->is_our_fault && now >= d->plan->expires_ms;
+}
+
 static void
 sweep_list(const struct destination_list *list, uint64_t now)
 {
@@ -408,7 +434,7 @@ sweep_list(const struct destination_list *list, uint64_t now)
 	{
 		/* cppcheck-suppress uninitvar ; LIST_FOREACH sets it */
 		sweep_waiting(d, now);
-		if (is_of_no_use(d))
+		if (is_of_no_use(d) || waits_for_checkd(d, now))
 			pool_touch(d);
 	}
 }
@@ -453,6 +479,27 @@ pool_new(struct loop *loop, struct link *checkd, const struct netaddr *own,
 	if (pool->sweep == NULL)
 		fatal("out of memory");
 	return pool;
+}
+
+static void
+touch_list(const struct destination_list *list)
+{
+	struct pool_destination *d;
+
+	LIST_FOREACH(d, list, link)
+	{
+		/* cppcheck-suppress uninitvar ; LIST_FOREACH sets it */
+		pool_touch(d);
+	}
+}
+
+void
+pool_stop_waiting(struct pool *pool)
+{
+	pool->is_stopping = true;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		touch_list(&pool->buckets[i]);
+	touch_list(&pool->retired);
 }
 
 /* Every destination moves out of the table: new mail finds a new one. */
@@ -531,6 +578,9 @@ pool_submit(struct pool *pool, struct pool_job *job,
 	job->plan = NULL;
 	job->tried = 0;
 	job->may_be_up = false;
+	/* Who calls out answers somebody who waits, too. */
+	job->patient_until_ms =
+	    job->mail.is_callout ? 0 : clock_monotonic_ms() + PATIENCE_MS;
 	job->host[0] = job->address[0] = job->tls[0] = job->text[0] = '\0';
 	d->job_count++;
 	TAILQ_INSERT_TAIL(&d->waiting, job, link);

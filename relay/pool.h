@@ -47,6 +47,7 @@ struct pool_job {
 	struct pool_connection *connection;
 	struct plan *plan;
 	uint32_t tried; /* a set of the plan's candidates */
+	uint64_t patient_until_ms; /* when checkd is away */
 	bool may_be_up; /* a server answered, or what failed was ours */
 	unsigned code;  /* why the latest attempt did not succeed */
 	char enhanced[SMTP_ENHANCED_MAX];
@@ -57,6 +58,9 @@ struct pool_job {
 struct pool *pool_new(struct loop *loop, struct link *checkd,
     const struct netaddr *own, size_t own_count);
 void pool_free(struct pool *pool);
+
+/* The program stops: nobody waits for checkd any more. */
+void pool_stop_waiting(struct pool *pool);
 
 /*
  * New settings, also new routes: what is connected by the old ones is let go

@@ -64,6 +64,7 @@ struct pool {
 	struct loop_task task;
 	struct event *sweep;
 	struct pool_numbers numbers;
+	bool is_stopping;
 };
 
 /* The destination is looked at again at the end of this turn. */

@@ -236,6 +236,7 @@ stop(struct daemon *daemon)
 	struct relayd *r = daemon_state(daemon);
 
 	say_ready(r, true);
+	pool_stop_waiting(r->pool);
 	if (r->jobs.count == 0)
 		daemon_stopped(daemon);
 }

@@ -29,7 +29,7 @@ struct relayd_host relayd_host;
 static int
 on_dns(struct channel *channel, const struct channel_frame *frame)
 {
-	if (relayd_host.is_checkd_leaving) {
+	if (relayd_host.is_checkd_leaving || relayd_host.is_checkd_lost) {
 		relayd_host.is_checkd_leaving = relayd_host.is_checkd_up =
 		    false;
 		channel_close(channel);

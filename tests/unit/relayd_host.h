@@ -45,6 +45,7 @@ struct relayd_host {
 	bool is_narrow; /* one connection each, kept for minutes */
 	bool is_checkd_up;
 	bool is_checkd_leaving; /* at its next question */
+	bool is_checkd_lost;    /* so at each */
 	unsigned ready_jobs;
 	unsigned applied;
 	bool was_queued_closed;

@@ -163,13 +163,9 @@ test_own_faults(void)
 
 	relayd_host.is_checkd_leaving = true;
 	relayd_host_deliver("unasked.test");
-	is_u64(relayd_host.result.results[0].outcome, OUTCOME_DEFERRED,
-	    "checkd left: %s", relayd_host.result.results[0].reply);
-	ok(!relayd_host.result.is_host_down,
-	    "which does not block a destination");
-	relayd_host_begin_waiting();
-	while (!relayd_host.is_checkd_up)
-		relayd_host_turn();
+	is_u64(relayd_host.result.results[0].outcome, OUTCOME_DELIVERED,
+	    "checkd left, and was waited for: %s",
+	    relayd_host.result.results[0].reply);
 	if (prlimit(relayd_host.pid, RLIMIT_NOFILE, NULL, &before) == -1)
 		fatal("prlimit: %s", strerror(errno));
 	none = (struct rlimit){0, before.rlim_max};
@@ -415,12 +411,24 @@ on_child(int number, short what, void *arg)
 	(void)arg;
 }
 
+/* While a mail waits for checkd, which comes and goes. */
 static void
 test_stop(void)
 {
+	const char *const addresses[] = {"to@grey.test"};
+	struct ipc_list_writer recipients;
+	struct ipc_relay_job job =
+	    relayd_host_job("grey.test", &recipients, addresses, 1);
 	struct event *child =
 	    evsignal_new(loop_base(relayd_host.loop), SIGCHLD, on_child, NULL);
 	int status = -1;
+
+	relayd_host.is_checkd_lost = true;
+	(void)channel_send(relayd_host.queued, MSG_RELAY_JOB, &job, NULL);
+	ipc_list_writer_clear(&recipients);
+	relayd_host_begin_waiting();
+	while (relayd_host.is_checkd_up)
+		relayd_host_turn();
 
 	(void)event_add(child, NULL); /* wakes the loop */
 	(void)kill(relayd_host.pid, SIGTERM);
@@ -429,6 +437,13 @@ test_stop(void)
 		relayd_host_turn();
 	event_free(child);
 	is_int(status, 0, "it ends in order");
+	relayd_host_wait();
+	is_u64(relayd_host.result.job_id, relayd_host.next_job,
+	    "a mail that waited for checkd is put off first");
+	is_u64(relayd_host.result.results[0].outcome, OUTCOME_DEFERRED,
+	    "for this: %s", relayd_host.result.results[0].reply);
+	ok(!relayd_host.result.is_host_down,
+	    "which does not block a destination");
 }
 
 int
