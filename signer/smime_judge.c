@@ -86,9 +86,13 @@ purpose_of(const struct smime_judge *j, X509 *cert)
 						  : X509_PURPOSE_ANY;
 }
 
-/* *chain_r: as far as it was built; the caller's. */
+/*
+ * *chain_r: as far as it was built; the caller's.  Not is_strict: whatever
+ * its age and strength.
+ */
 static int
-check_chain(const struct smime_judge *j, X509 *cert, STACK_OF(X509) * *chain_r)
+ask(const struct smime_judge *j, X509 *cert, bool is_strict,
+    STACK_OF(X509) * *chain_r)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	X509_VERIFY_PARAM *param;
@@ -100,10 +104,15 @@ check_chain(const struct smime_judge *j, X509 *cert, STACK_OF(X509) * *chain_r)
 	param = X509_STORE_CTX_get0_param(ctx);
 	(void)X509_STORE_CTX_set_default(ctx, "smime_sign");
 	(void)X509_VERIFY_PARAM_set_purpose(param, purpose_of(j, cert));
-	X509_VERIFY_PARAM_set_time(param, (time_t)j->work->now_s);
 	X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH_MAX);
-	X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
+	X509_VERIFY_PARAM_set_auth_level(param, is_strict ? AUTH_LEVEL : 0);
 	(void)X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+	/* A time would count in spite of the flag. */
+	if (is_strict)
+		X509_VERIFY_PARAM_set_time(param, (time_t)j->work->now_s);
+	else
+		(void)X509_VERIFY_PARAM_set_flags(
+		    param, X509_V_FLAG_NO_CHECK_TIME);
 	if (X509_verify_cert(ctx) == 1)
 		error = X509_V_OK;
 	else if (X509_STORE_CTX_get_error(ctx) != X509_V_OK)
@@ -112,6 +121,35 @@ check_chain(const struct smime_judge *j, X509 *cert, STACK_OF(X509) * *chain_r)
 	X509_STORE_CTX_free(ctx);
 	ERR_clear_error();
 	return error;
+}
+
+static bool
+is_about_age_or_strength(int error)
+{
+	return error == X509_V_ERR_CERT_HAS_EXPIRED ||
+	       error == X509_V_ERR_CERT_NOT_YET_VALID ||
+	       error == X509_V_ERR_EE_KEY_TOO_SMALL ||
+	       error == X509_V_ERR_CA_KEY_TOO_SMALL ||
+	       error == X509_V_ERR_CA_MD_TOO_WEAK;
+}
+
+/*
+ * OpenSSL stops at the first fault, and looks at ages and strengths before
+ * all signatures are verified: a certificate that no CA made would be called
+ * old, or weak.  So where that is the fault, it is asked for all others.
+ */
+static int
+check_chain(const struct smime_judge *j, X509 *cert, STACK_OF(X509) * *chain_r)
+{
+	STACK_OF(X509) *again = NULL;
+	const int error = ask(j, cert, true, chain_r);
+	int other;
+
+	if (!is_about_age_or_strength(error))
+		return error;
+	other = ask(j, cert, false, &again);
+	sk_X509_pop_free(again, X509_free);
+	return other == X509_V_OK ? error : other;
 }
 
 static const struct {

@@ -319,6 +319,90 @@ test_ambiguous(struct forge_people *p)
 	buf_clear(&whole);
 }
 
+/* A certificate with a CA's name and not by its key. */
+static struct world_id *
+forge_issued(struct forge_people *p, const struct world_wish *wish,
+    const struct world_id *issuer)
+{
+	struct world_id pretended = *issuer;
+
+	pretended.key = p->eve->key;
+	return world_id_new("fake", wish, &pretended);
+}
+
+static void
+add_certificate(struct slice der, const struct world_id *id, struct buf *out)
+{
+	const unsigned char *p = (const unsigned char *)der.p;
+	CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &p, (long)der.n);
+
+	if (cms == NULL || CMS_add1_cert(cms, id->cert) != 1)
+		bug("no certificate");
+	forge_add_der(cms, out);
+}
+
+/*
+ * OpenSSL stops at the first thing that it does not like: what it likes less
+ * may come behind, and that no CA made this certificate is the worst.
+ */
+static void
+test_behind_others(struct forge_people *p)
+{
+	static const struct {
+		const char *label;
+		struct world_wish wish;
+		bool is_of_old; /* of a CA that expired */
+		bool is_forged;
+		const char *verdict;
+	} rows[] = {
+	    {"a short key, by nobody",
+		{.kind = WORLD_RSA,
+		    .rsa_bits = 1024,
+		    .address = "alice@example.org"},
+		false, true, "untrusted"},
+	    {"of a CA that expired",
+		{.kind = WORLD_P256, .address = "alice@example.org"}, true,
+		false, "expired"},
+	    {"with the name of a CA that expired",
+		{.kind = WORLD_P256, .address = "alice@example.org"}, true,
+		true, "untrusted"},
+	};
+	struct world_id *old = world_id_new("old",
+	    &(struct world_wish){.kind = WORLD_P256,
+		.is_ca = true,
+		.name = "Old CA",
+		.not_before_s = WORLD_NOW_S - 2000,
+		.not_after_s = WORLD_NOW_S - 1000},
+	    p->ca);
+	struct buf mail, der, whole;
+
+	buf_init(&mail, FORGE_MAIL_MAX);
+	buf_init(&der, FORGE_MAIL_MAX);
+	buf_init(&whole, FORGE_MAIL_MAX);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct world_id *issuer = rows[i].is_of_old ? old : p->ca;
+		struct world_id *id =
+		    rows[i].is_forged
+			? forge_issued(p, &rows[i].wish, issuer)
+			: world_id_new("late", &rows[i].wish, issuer);
+
+		buf_reset(&der);
+		buf_reset(&whole);
+		forge_sign(slice_of(forge_entity), id, NULL, CMS_DETACHED,
+		    EVP_sha256(), &der);
+		add_certificate(buf_slice(&der), old, &whole);
+		(void)buf_add_text(&mail, FORGE_FROM_ALICE);
+		forge_add_signed(&mail, slice_of(forge_entity),
+		    buf_slice(&whole), FORGE_SIGNATURE_TYPE);
+		forge_is_verdict(p, &mail, rows[i].verdict, rows[i].label);
+		world_id_free(id);
+	}
+	world_id_free(old);
+	buf_clear(&mail);
+	buf_clear(&der);
+	buf_clear(&whole);
+}
+
 /*
  * What is in the part of the signature nobody signed: attributes that are not
  * signed and certificates may hold any text, which quoted-printable leaves
@@ -395,6 +479,7 @@ main(void)
 
 	test_identity(&p);
 	test_certificates(&p);
+	test_behind_others(&p);
 	test_signatures(&p);
 	test_changed(&p);
 	test_ambiguous(&p);
