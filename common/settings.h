@@ -300,7 +300,9 @@
 	    "Off: a name or URL that leads to this host, its network or " \
 	    "a private one is not followed.") \
 	S(log_retention_days, "log.retention_days", NUMBER(1, 3650), "90", \
-	    READS(LOGHUB), "Days that the log is kept", "") \
+	    READS(LOGHUB), "Days that the log is kept", \
+	    "Older events are deleted when events of so many days have " \
+	    "followed: by the log itself, not by the clock alone.") \
 	S(log_min_free, "log.min_free", OCTETS(0, 1099511627776), "128M", \
 	    READS(LOGHUB), "Free disk space below which the log stops", \
 	    "Mail goes on; the gap is recorded.") \

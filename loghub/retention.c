@@ -2,27 +2,12 @@
 /*
  * Deletes what is older than log.retention_days: says so in the log first, so
  * that verify knows whose doing it was, and deletes when that is durable.
- * Runs in: postern-loghub.  Trusts: the names of segments for their age.
+ * Runs in: postern-loghub.  Trusts: as expiry.c.
  */
+#include "loghub/expiry.h"
 #include "loghub/hub.h"
 
 #define CHECK_MS (3600 * 1000)
-
-/* The last segment of those at the begin that are all too old. */
-static const struct segment_name *
-last_expired(const struct segment_list *list, int32_t oldest_day,
-    uint32_t current)
-{
-	const struct segment_name *last = NULL;
-
-	for (size_t i = 0; i < list->count; i++) {
-		if (list->names[i].day >= oldest_day ||
-		    list->names[i].number >= current)
-			break;
-		last = &list->names[i];
-	}
-	return last;
-}
 
 void
 retention_tick(struct hub *hub)
@@ -40,9 +25,8 @@ retention_tick(struct hub *hub)
 	hub->expire_checked_ms = now_ms;
 	if (segment_list_read(hub->writer.dir_fd, &list, NULL) == -1)
 		return;
-	last = last_expired(&list,
-	    today - (int32_t)settings->log_retention_days,
-	    hub->writer.written.name.number);
+	last = expiry_last(
+	    &list, (unsigned)settings->log_retention_days, today);
 	if (last != NULL) {
 		char day[DAY_TEXT_SIZE];
 		struct event_log_expired expired = {.segment = last->number};

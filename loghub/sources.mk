@@ -10,13 +10,14 @@ loghub_QUERY = loghub/event_json.c loghub/log_filter.c \
 	loghub/trace_life.c
 PROGRAMS += postern-loghub
 postern-loghub_SOURCES = loghub/loghub.c loghub/intake.c \
-	loghub/life_seen.c loghub/manage.c loghub/retention.c \
-	loghub/store.c loghub/writers.c $(loghub_STORE) $(loghub_INDEX) \
+	loghub/expiry.c loghub/life_seen.c loghub/manage.c \
+	loghub/retention.c loghub/store.c loghub/writers.c $(loghub_STORE) $(loghub_INDEX) \
 	$(loghub_QUERY)
 postern-loghub_LIBS = $(EVENT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 	$(OPENSSL_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(THREAD_LIBS)
 MANUALS += loghub/postern-loghub.8
 log_cost_SOURCES = $(loghub_STORE) $(loghub_INDEX)
+test_expiry_SOURCES = loghub/expiry.c
 test_segment_SOURCES = $(loghub_STORE)
 test_segment_names_SOURCES = $(loghub_STORE)
 test_log_writers_SOURCES = $(loghub_STORE) loghub/writers.c loghub/life_seen.c

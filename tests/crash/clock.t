@@ -4,7 +4,7 @@
 """The wall clock jumps, thirteen years forward (past 2038) and back, two hours,
 half an hour, while the gateway runs and while it is stopped: no mail is bounced
 for it, mail flows on, signed where it has to be, and the clock alert says so.
-Time that truly passes still ends a mail's life."""
+Time that truly passes still ends a mail's life. No log is deleted for it."""
 
 import mmap
 import os
@@ -168,5 +168,10 @@ with tap.group("time that passes"):
     tap.equal(len(failed), WAITING, "a lifetime later all are given up")
     tap.equal([a for a in alerts() if not a.get("subject")], [],
               "no alert of a jump")
+
+with tap.group("the log of that time"):
+    tap.equal(s.gw.json("log", "event=log.expired")["events"], [],
+              "nothing of it was taken for too old")
+    tap.equal(s.gw.json("log", "verify")["ok"], True, "it is whole")
 
 tap.done()

@@ -226,17 +226,27 @@ with tap.group("no space"):
     tap.ok("log.lost" in log("event=log.lost"),
            "and what else was lost is said")
 
-def first_segment():
-    return sorted(glob.glob(os.path.join(hub, "segments/*.segment")))[0]
+def segments():
+    return sorted(glob.glob(os.path.join(hub, "segments/*.segment")))
+
+
+def dated(path, day):
+    """The segment, as if begun on that day; the index is made anew."""
+    number = os.path.basename(path).split(".")[0]
+    to = os.path.join(hub, f"segments/{number}.{day}.segment")
+    os.rename(path, to)
+    return to
 
 
 with tap.group("what is too old goes, also where there is no space"):
-    s.gw.set(**{"log.min_free": "1024G"})
+    s.gw.set(**{"log.min_free": "1024G", "log.retention_days": "1"})
     s.gw.stop()
-    old = os.path.join(hub, "segments/00000001.2020-01-01.segment")
-    os.rename(first_segment(), old)
+    # Each start of the hub began a segment; the third day may go on.
+    old, ended, _ = [dated(path, f"2020-01-0{i}")
+                     for i, path in enumerate(segments()[:3], 1)]
     s.gw.start()
     tap.wait_until(lambda: not os.path.exists(old), what="it is deleted")
+    tap.ok(os.path.exists(ended), "the day that followed is kept")
     tap.equal(s.gw.json("log", "verify")["ok"], True, "which the log says")
     s.gw.set(**{"log.min_free": "1M"})
     tap.ok(tap.wait_until(lambda: log("event=log.expired"),
@@ -244,7 +254,7 @@ with tap.group("what is too old goes, also where there is no space"):
 
 with tap.group("somebody changes one octet"):
     s.gw.stop()
-    path = first_segment()
+    path = segments()[0]
     with open(path, "r+b") as f:
         f.seek(200)
         octet = f.read(1)
