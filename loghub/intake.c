@@ -193,10 +193,25 @@ store_life(struct hub *hub, const struct ipc_record_life *life)
 }
 
 static void
+let_held_go(struct hub *hub)
+{
+	struct channel *held = hub->held;
+
+	channel_close_with(held, "the log has no space");
+	intake_peer_closed(hub, held);
+}
+
+/*
+ * There is one queued: another channel of its than the one that is held is of
+ * a new one, and the end of what is not read would never be seen.
+ */
+static void
 hold(struct hub *hub, struct channel *channel)
 {
 	if (hub->held == channel)
 		return;
+	if (hub->held != NULL)
+		let_held_go(hub);
 	hub->held = channel;
 	hub->held_ms = clock_monotonic_ms();
 	channel_pause(channel);
@@ -205,14 +220,11 @@ hold(struct hub *hub, struct channel *channel)
 void
 intake_tick(struct hub *hub)
 {
-	struct channel *held = hub->held;
-
-	if (held == NULL ||
+	if (hub->held == NULL ||
 	    (hub->is_disk_full &&
 	        clock_monotonic_ms() < hub->held_ms + HELD_MS))
 		return;
-	channel_close_with(held, "the log has no space");
-	intake_peer_closed(hub, held);
+	let_held_go(hub);
 }
 
 /*
