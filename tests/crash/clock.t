@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: release-only timeout=240
+# tests/run: release-only
 """The wall clock jumps, thirteen years forward (past 2038) and back, two hours,
 half an hour, while the gateway runs and while it is stopped: no mail is bounced
 for it, mail flows on, signed where it has to be, and the clock alert says so.

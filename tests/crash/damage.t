@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: release-only timeout=420
+# tests/run: release-only
 """queue.db from a newer version, no database, cut, empty, gone, full of wrong
 octets, or locked: a refusal that names the file and what to do, or mail that
 arrives whole; never a crash, never a wrong mail, never a bounce.  What can be

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: release-only timeout=420
+# tests/run: release-only
 """The Nth write, sync or new descriptor fails, N = 1 until the mail passes, in
 queued, relayd, smtpd and the signer: the client gets 4xx or its connection
 ends, nothing is half there, nothing comes unsigned, and mail is taken again

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: release-only timeout=240
+# tests/run: release-only
 """Days that pass: the built-in CA's list of revoked certificates is made anew in
 its last week, also by a gateway that was stopped meanwhile; a list from the web
 is fetched again before its end; and what ends soon is told at 30, 14 and 7

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: release-only timeout=420
+# tests/run: release-only
 """The Nth allocation fails, N = 1 until the mail passes, in queued, smtpd and
 its worker, relayd, the signer and its worker: the client gets 4xx, or the
 process ends before any 250 and is back within 5 seconds.  Nothing is lost,

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: release-only timeout=420
+# tests/run: release-only
 """SIGKILL before each system call of queued and of smtpd's worker between DATA
 and the 250, and of queued and relayd while a mail is delivered; and of queued,
 the signer and its worker while a mail is signed before its 250.  What was

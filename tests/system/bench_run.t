@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: release-only timeout=300
+# tests/run: release-only
 """tests/bench/run with small sizes: every case runs through both products,
 every figure is there, nothing is lost, torn or doubled.  How fast it is says
 nothing here."""

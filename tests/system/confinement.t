@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: release-only timeout=600
+# tests/run: release-only
 """What each running program may still do: its user, rights, descriptors and
 files, and a probe that tries from inside what somebody who owns the program
 would try.  Run as root, so that each program has a user of its own."""

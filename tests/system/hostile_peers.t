@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
-# tests/run: timeout=600
+# tests/run: timeout=1500
 """Each end of each channel against a peer that means harm.  After everything
 the program lives, its other peers are served, and nothing was leaked.
 
