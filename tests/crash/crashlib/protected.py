@@ -83,6 +83,11 @@ class Stream:
         except (OSError, smtp.Disconnected):
             pass  # It was told nothing; it may come or not.
 
+    def least_of_kind(self):
+        """Of each way of protection at least so many were accepted."""
+        kinds = collections.Counter(list(self.accepted.values()))
+        return min(kinds[to] for to in (SIGNED, SMIME, PGP))
+
     # ---- what came ----
 
     def _inside(self, message):
@@ -131,6 +136,6 @@ class Stream:
         tap.equal(len(wrong), 0, f"{label}: none came unprotected, or torn")
         tap.equal(lost[:5], [], f"{label}: none of them is lost")
         tap.equal(len(told), 0, f"{label}: none of them is bounced")
-        tap.ok(min(kinds[to] for to in (SIGNED, SMIME, PGP)) >= 3,
+        tap.ok(self.least_of_kind() >= 3,
                f"{label}: signed {kinds[SIGNED]}, by S/MIME encrypted "
                f"{kinds[SMIME]}, by OpenPGP {kinds[PGP]}")

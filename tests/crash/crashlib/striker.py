@@ -27,9 +27,10 @@ class Striker:
                                              or line))
         return self
 
-    def _line(self, seconds=30):
-        if not select.select([self.process.stdout], [], [], seconds)[0]:
-            raise TimeoutError(f"strike said nothing in {seconds} s")
+    def _line(self):
+        if not select.select([self.process.stdout], [], [],
+                             tap.PATIENCE_S)[0]:
+            raise TimeoutError("strike said nothing")
         return self.process.stdout.readline().strip()
 
     def go(self):
@@ -38,7 +39,7 @@ class Striker:
 
     def await_end(self):
         """Until the process is gone, one way or the other."""
-        self.last = self._line(tap.PATIENCE_S)
+        self.last = self._line()
 
     def __exit__(self, *_):
         try:
@@ -47,7 +48,7 @@ class Striker:
         except BrokenPipeError:
             pass
         words = (self.last or self._line()).split()
-        self.process.wait(30)
+        self.process.wait(tap.PATIENCE_S)
         for pipe in (self.process.stdin, self.process.stdout,
                      self.process.stderr):
             try:
