@@ -6,6 +6,7 @@
 PSS counts a page that n processes share as 1/n of it, so a sum over processes
 counts each page once."""
 
+import contextlib
 import os
 import sys
 
@@ -32,12 +33,14 @@ def memory(pid, field):
 
 
 def table(field="Pss"):
-    """{(program, pid): KB} of all that runs, postern-run too."""
+    """{(program, pid): KB} of all that runs, postern-run too.  One that ends
+    meanwhile, such as a gpg that a worker asks for its version, is none."""
     found = {("postern-run", s.gw.process.pid):
              memory(s.gw.process.pid, field)}
     for pid, words in s.gw.pids().items():
         name = os.path.basename(words.split(" ")[0])
-        found[(name, pid)] = memory(pid, field)
+        with contextlib.suppress(OSError, LookupError):
+            found[(name, pid)] = memory(pid, field)
     return found
 
 
