@@ -406,7 +406,7 @@ world_sql(struct world *world, const char *text)
 
 	(void)snprintf(path, sizeof(path), "%s/queue.db", world->dir);
 	if (sqlite3_open(path, &db) != SQLITE_OK ||
-	    sqlite3_busy_timeout(db, 5000) != SQLITE_OK ||
+	    sqlite3_busy_timeout(db, PATIENCE_MS) != SQLITE_OK ||
 	    sqlite3_exec(db, text, NULL, NULL, &message) != SQLITE_OK)
 		fatal("%s: %s", text, message);
 	(void)sqlite3_close(db);

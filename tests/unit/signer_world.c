@@ -309,6 +309,7 @@ signer_world_count(struct signer_world *world, const char *query)
 
 	(void)snprintf(path, sizeof(path), "%s/queue.db", world->world.dir);
 	if (sqlite3_open(path, &db) != SQLITE_OK ||
+	    sqlite3_busy_timeout(db, PATIENCE_MS) != SQLITE_OK ||
 	    sqlite3_prepare_v2(db, query, -1, &stmt, NULL) != SQLITE_OK)
 		fatal("%s: %s", query, sqlite3_errmsg(db));
 	if (sqlite3_step(stmt) == SQLITE_ROW)

@@ -373,7 +373,7 @@ test_storing(void)
 	end(&world);
 }
 
-/* Others cannot write while this one is open. */
+/* Others cannot write while this one is open; what they began is over. */
 static sqlite3 *
 lock_store(const struct signer_world *world)
 {
@@ -382,6 +382,7 @@ lock_store(const struct signer_world *world)
 
 	(void)snprintf(path, sizeof(path), "%s/queue.db", world->world.dir);
 	if (sqlite3_open(path, &db) != SQLITE_OK ||
+	    sqlite3_busy_timeout(db, PATIENCE_MS) != SQLITE_OK ||
 	    sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
 		fatal("%s", path);
 	return db;

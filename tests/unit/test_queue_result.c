@@ -26,6 +26,7 @@ count(struct world *world, const char *text)
 
 	(void)snprintf(path, sizeof(path), "%s/queue.db", world->dir);
 	if (sqlite3_open(path, &db) != SQLITE_OK ||
+	    sqlite3_busy_timeout(db, PATIENCE_MS) != SQLITE_OK ||
 	    sqlite3_prepare_v2(db, text, -1, &stmt, NULL) != SQLITE_OK ||
 	    sqlite3_step(stmt) != SQLITE_ROW)
 		fatal("%s: %s", text, sqlite3_errmsg(db));
