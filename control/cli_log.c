@@ -3,9 +3,10 @@
  * The verbs of the log: trace, log, log export.
  * Runs in: postern.  Trusts: nothing of an event's texts.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "common/event_text.h"
 #include "common/printable.h"
@@ -222,19 +223,31 @@ find_end(struct cli *cli, json_t **position_r)
 	return code;
 }
 
+/*
+ * Waits before the next question.  false: nobody reads any more what is
+ * printed ("| head"), which only the next event would tell else.
+ */
+static bool
+pause_while_read(void)
+{
+	struct pollfd out = {.fd = STDOUT_FILENO};
+
+	return poll(&out, 1, FOLLOW_PAUSE_MS) <= 0;
+}
+
 /* Asks again and again for what came behind the last one seen. */
 static int
 follow(struct cli *cli, json_t *position)
 {
-	const struct timespec pause = {.tv_nsec = FOLLOW_PAUSE_MS * 1000000L};
 	json_t *reply;
 	json_t *next;
 	int code = CLI_DONE;
 
 	while (code == CLI_DONE) {
-		if (fflush(stdout) == EOF)
-			return CLI_FAILED;
-		(void)nanosleep(&pause, NULL);
+		if (fflush(stdout) == EOF || !pause_while_read()) {
+			code = CLI_FAILED;
+			break;
+		}
 		(void)json_object_set(cli->arguments, "after", position);
 		code = cli_ask(cli, cli->verb->request, cli->arguments, &reply);
 		if (code != CLI_DONE)
@@ -339,8 +352,11 @@ cli_run_log_export(struct cli *cli)
 		events = json_object_get(reply, "events");
 		json_array_foreach(events, i, event)
 			cli_show_json(event);
+		if (fflush(stdout) == EOF)
+			code = CLI_FAILED;
 		next = json_object_get(reply, "next");
-		is_more = next != NULL && !json_is_null(next);
+		is_more =
+		    code == CLI_DONE && next != NULL && !json_is_null(next);
 		if (is_more)
 			(void)json_object_set(cli->arguments, "cursor", next);
 		json_decref(reply);

@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -85,6 +86,19 @@ with tap.group("filters"):
     tap.ok("login" in log("account=anna"), "a login by its account")
     tap.equal(s.gw.run_cli("log", "colour=red").returncode, 2,
               "an unknown filter is exit code 2")
+
+with tap.group("who reads ends, and following with it"):
+    for words in (("log", "-f", "account=anna"),
+                  ("log", "-f", "account=anna", "--json")):
+        follow = subprocess.Popen(
+            [os.path.join(gateway.BUILD, "postern"), "--root", s.gw.root,
+             *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=gateway.die_with_parent)
+        tap.ok(follow.stdout.readline(), f"{words}: there is something")
+        follow.stdout.close()
+        tap.equal(follow.wait(tap.PATIENCE_S), 1, "no event has to come")
+        tap.equal(follow.stderr.read(), b"", "nothing is said")
+        follow.stderr.close()
 
 with tap.group("what programs say of themselves"):
     tap.ok(tap.wait_until(lambda: log("event=settings.applied"),
