@@ -135,7 +135,7 @@ on_answer(void *arg, const struct channel_frame *frame)
 		if (json_is_array(list))
 			is_changed = take_list(confd, list);
 		json_decref(body);
-	} else if (reply != NULL) {
+	} else if (confd->store != NULL) { /* we do not stop just now */
 		/* It cannot say: any domain may have some. */
 		is_changed = confd->are_alias_domains_known;
 		confd->are_alias_domains_known = false;
