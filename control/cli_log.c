@@ -14,6 +14,7 @@
 
 /* How long -f waits before it asks again. */
 #define FOLLOW_PAUSE_MS 500
+#define FOLLOW_ROWS 1000
 #define DEFAULT_ROWS 100
 /* All filters of one command, some of the longest. */
 #define FILTERS_MAX 8192
@@ -79,9 +80,9 @@ say_state(const json_t *reply)
 
 	if (behind != NULL)
 		cli_say("the log's index is %lld events (%.1f s) behind",
-		    (long long)json_integer_value(
-			json_object_get(behind, "events")),
-		    json_number_value(json_object_get(behind, "seconds")));
+		    (long long)json_integer_value(behind),
+		    json_number_value(
+			json_object_get(reply, "behind_seconds")));
 	if (warning != NULL)
 		cli_say("%s", warning);
 	else if (json_is_true(json_object_get(reply, "partial")))
@@ -243,6 +244,8 @@ follow(struct cli *cli, json_t *position)
 	json_t *next;
 	int code = CLI_DONE;
 
+	(void)json_object_set_new(
+	    cli->arguments, "limit", json_integer(FOLLOW_ROWS));
 	while (code == CLI_DONE) {
 		if (fflush(stdout) == EOF || !pause_while_read()) {
 			code = CLI_FAILED;
@@ -282,14 +285,61 @@ advance(json_t **position, const json_t *events)
 	*position = json_integer(json_integer_value(number));
 }
 
+/*
+ * The newest first, page by page: the hub gives so many events, or what it
+ * found in its time.  *reply_r is the last page with the events of all.
+ */
+static int
+ask_pages(struct cli *cli, json_int_t limit, json_t **reply_r)
+{
+	json_t *all = json_array();
+	json_t *warning = NULL;
+	int code = CLI_DONE;
+
+	for (;;) {
+		json_t *next;
+
+		(void)json_object_set_new(cli->arguments, "limit",
+		    json_integer(limit - (json_int_t)json_array_size(all)));
+		code =
+		    cli_ask(cli, cli->verb->request, cli->arguments, reply_r);
+		if (code != CLI_DONE)
+			break;
+		(void)json_array_extend(
+		    all, json_object_get(*reply_r, "events"));
+		next = json_object_get(*reply_r, "next");
+		if (warning == NULL)
+			warning =
+			    json_incref(json_object_get(*reply_r, "warning"));
+		if (!json_is_string(next) ||
+		    (json_int_t)json_array_size(all) >= limit)
+			break;
+		(void)json_object_set(cli->arguments, "cursor", next);
+		json_decref(*reply_r);
+	}
+	(void)json_object_del(cli->arguments, "cursor");
+	(void)json_object_del(cli->arguments, "limit");
+	if (code == CLI_DONE) {
+		(void)json_object_set(*reply_r, "events", all);
+		if (warning != NULL)
+			(void)json_object_set(*reply_r, "warning", warning);
+	}
+	json_decref(warning);
+	json_decref(all);
+	return code;
+}
+
 /* What is there, newest last.  position: of -f, or NULL. */
 static int
 show_latest(struct cli *cli, json_t **position)
 {
+	const json_t *asked = json_object_get(cli->arguments, "limit");
+	const bool is_asked = asked != NULL;
+	const json_int_t limit =
+	    is_asked ? json_integer_value(asked) : DEFAULT_ROWS;
 	json_t *reply;
 	json_t *events;
-	const int code =
-	    cli_ask(cli, cli->verb->request, cli->arguments, &reply);
+	const int code = ask_pages(cli, limit, &reply);
 
 	if (code != CLI_DONE)
 		return code;
@@ -301,6 +351,10 @@ show_latest(struct cli *cli, json_t **position)
 		print_events(cli, events, NULL);
 	if (position != NULL)
 		advance(position, events);
+	if (position == NULL && !is_asked && !cli->is_json &&
+	    json_object_get(reply, "next") != NULL)
+		cli_say("these are the newest %d; --limit N shows more",
+		    DEFAULT_ROWS);
 	say_state(reply);
 	json_decref(reply);
 	return code;
@@ -317,9 +371,6 @@ cli_run_log(struct cli *cli)
 	if (code != CLI_DONE)
 		return code;
 	(void)json_object_del(cli->arguments, "follow");
-	if (json_object_get(cli->arguments, "limit") == NULL)
-		(void)json_object_set_new(
-		    cli->arguments, "limit", json_integer(DEFAULT_ROWS));
 	/* First the end, so that nothing falls between the two. */
 	if (follows)
 		code = find_end(cli, &position);

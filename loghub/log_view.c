@@ -87,6 +87,11 @@ log_view_tell(const struct log_view *view, json_t *result)
 		(void)json_object_set_new(result, "warning",
 		    json_string("a part of the log could not be read; see "
 				"\"postern log verify\""));
+	else if (view->is_cut)
+		(void)json_object_set_new(result, "warning",
+		    json_string("more events of a day may match than are "
+				"looked at: some may be missing; narrow the "
+				"search"));
 	if (status->indexed >= status->written.number)
 		return;
 	(void)json_object_set_new(result, "behind",

@@ -86,6 +86,10 @@ with tap.group("filters"):
     tap.ok("login" in log("account=anna"), "a login by its account")
     tap.equal(s.gw.run_cli("log", "colour=red").returncode, 2,
               "an unknown filter is exit code 2")
+    tap.equal(log("account=anna", "event=login", "--since", "1h", "--until",
+                  "2100-01-01"), ["login"], "times are options, too")
+    tap.equal(log("account=anna", "--since", "2001-01-01", "--until",
+                  "2001-01-02"), [], "a time when nothing was")
 
 with tap.group("who reads ends, and following with it"):
     for words in (("log", "-f", "account=anna"),
@@ -197,6 +201,15 @@ with tap.group("a writer that floods, another that does not"):
            "all of the quiet one are there")
     kept = s.gw.json("log", "text=floodflood", "--limit", "1")["events"]
     tap.ok(kept, "the flood has its budget")
+    # The hub gives 1,000 at the most in one answer.
+    kept = s.gw.json("log", "text=floodflood", "--limit", "2500")
+    numbers = [e["number"] for e in kept["events"]]
+    tap.equal(len(numbers), 2500, "so many events are shown as were asked for")
+    tap.equal(numbers, sorted(set(numbers)), "each once, the newest last")
+    said = s.gw.run_cli("log", "text=floodflood")
+    tap.equal(said.stdout.count("\n"), 100, "a hundred where no limit is said")
+    tap.contains(said.stderr, "newest 100; --limit N shows more",
+                 "and that there are more")
     tap.wait_until(lambda: lost("smtpd", "too many at once") ==
                    s.gw.program("loghub")["events_lost_rate"] > 0,
                    what="the rest is counted")
