@@ -8,9 +8,10 @@
  *
  * The numbers are those of enums protect_sign, protect_encrypt,
  * protect_method and protect_dkim.  COUNT answers of the first stream are
- * measured; others go on as long.  Prints "waiting" when it
- * listens, "begin" when the first answer of each stream was there, and then
- * for each stream its rate and delays, and at last its own CPU per job.
+ * measured, once some of each were there; others go on as long.  Then it gives
+ * no more, and waits for those of the first.  Prints for each stream its rate
+ * and delays, and at last its own CPU per job, and how many were answered in
+ * all.
  * Runs in: benchmarks.
  */
 #include <stdio.h>
@@ -44,7 +45,8 @@ struct stream {
 	unsigned sent;
 	unsigned answered;
 	unsigned failed;
-	unsigned warm; /* answers that are not counted */
+	unsigned warm;     /* answers before those that are measured */
+	unsigned measured; /* behind these */
 	double *delays_ms;
 	double *sent_at;
 	uint64_t octets_out;
@@ -59,8 +61,9 @@ struct load {
 	struct buf mail;
 	char *output; /* the last one */
 	bool is_measuring;
-	double began_s;
-	double cpu_s;
+	bool is_over;
+	double elapsed_s; /* when it began, until it is over */
+	double cpu_s;     /* likewise */
 };
 
 static double
@@ -131,7 +134,7 @@ fill(struct load *load, unsigned index)
 {
 	struct stream *stream = &load->streams[index];
 
-	while (stream->sent < JOBS_MAX &&
+	while (!load->is_over && stream->sent < JOBS_MAX &&
 	       stream->sent - stream->answered < stream->depth)
 		send_job(load, index);
 }
@@ -148,10 +151,25 @@ begin_if_warm(struct load *load)
 	for (unsigned i = 0; i < load->stream_count; i++)
 		load->streams[i].warm = load->streams[i].answered;
 	load->is_measuring = true;
-	load->began_s = seconds(CLOCK_MONOTONIC);
+	load->elapsed_s = seconds(CLOCK_MONOTONIC);
 	load->cpu_s = seconds(CLOCK_PROCESS_CPUTIME_ID);
-	(void)puts("begin");
-	(void)fflush(stdout);
+}
+
+static void
+end_if_enough(struct load *load)
+{
+	const struct stream *first = &load->streams[0];
+
+	if (!load->is_over && first->answered - first->warm >= first->count) {
+		load->is_over = true;
+		load->elapsed_s = seconds(CLOCK_MONOTONIC) - load->elapsed_s;
+		load->cpu_s = seconds(CLOCK_PROCESS_CPUTIME_ID) - load->cpu_s;
+		for (unsigned i = 0; i < load->stream_count; i++)
+			load->streams[i].measured =
+			    load->streams[i].answered - load->streams[i].warm;
+	}
+	if (load->is_over && first->answered == first->sent)
+		loop_stop(load->loop);
 }
 
 static int
@@ -195,10 +213,8 @@ on_result(struct channel *channel, const struct channel_frame *frame)
 	if (!load->is_measuring)
 		begin_if_warm(load);
 	fill(load, index);
-	if (load->is_measuring &&
-	    load->streams[0].answered - load->streams[0].warm >=
-		load->streams[0].count)
-		loop_stop(load->loop);
+	if (load->is_measuring)
+		end_if_enough(load);
 	return 0;
 }
 
@@ -268,25 +284,26 @@ compare_delays(const void *a, const void *b)
 static void
 report(struct load *load)
 {
-	double elapsed_s = seconds(CLOCK_MONOTONIC) - load->began_s;
-	double cpu_s = seconds(CLOCK_PROCESS_CPUTIME_ID) - load->cpu_s;
-	unsigned jobs = 0;
+	unsigned measured = 0;
+	unsigned answered = 0;
 
 	for (unsigned i = 0; i < load->stream_count; i++) {
 		struct stream *stream = &load->streams[i];
-		unsigned n = stream->answered - stream->warm;
+		unsigned n = stream->measured;
 		double *delays = stream->delays_ms + stream->warm;
 
-		jobs += n;
+		measured += n;
+		answered += stream->answered;
 		if (n == 0)
 			continue;
 		qsort(delays, n, sizeof(*delays), compare_delays);
 		(void)printf("%s jobs=%u rate=%.0f p50_ms=%.3f p99_ms=%.3f "
 			     "failed=%u\n",
-		    stream->name, n, n / elapsed_s, delays[n / 2],
+		    stream->name, n, n / load->elapsed_s, delays[n / 2],
 		    delays[(size_t)((double)n * 0.99)], stream->failed);
 	}
-	(void)printf("own cpu_us=%.2f jobs=%u\n", cpu_s * 1e6 / jobs, jobs);
+	(void)printf("own cpu_us=%.2f jobs=%u answered=%u\n",
+	    load->cpu_s * 1e6 / measured, measured, answered);
 }
 
 /* ---- the beginning ---- */
@@ -367,8 +384,6 @@ main(int argc, char **argv)
 	    EV_READ | EV_PERSIST, on_acceptable, &load);
 	if (load.acceptable == NULL || event_add(load.acceptable, NULL) == -1)
 		fatal("out of memory for events");
-	(void)puts("waiting");
-	(void)fflush(stdout);
 	loop_run(load.loop);
 	report(&load);
 	return 0;
