@@ -95,19 +95,21 @@ time_parse(struct slice text, uint64_t now_us, uint64_t *time_us_r)
 		*time_us_r = now_us;
 		return 0;
 	}
-	if (text.n > 1 && text.p[0] == '-' &&
-	    setting_seconds(
-	        (struct slice){text.p + 1, text.n - 1}, &seconds) == 0) {
-		*time_us_r = seconds > now_us / 1000000
-		    ? 0
-		    : now_us - seconds * 1000000;
-		return 0;
-	}
 	if (slice_to_u64(text, &seconds) == 0) {
 		*time_us_r = (seconds > most_s ? most_s : seconds) * 1000000;
 		return 0;
 	}
-	return parse_date(text, time_us_r);
+	if (parse_date(text, time_us_r) == 0)
+		return 0;
+	/* "-2h", and "2h" as the options of the command line have it. */
+	if (text.n > 1 && text.p[0] == '-')
+		text = (struct slice){text.p + 1, text.n - 1};
+	if (setting_seconds(text, &seconds) == -1)
+		return -1;
+	*time_us_r = seconds > now_us / 1000000
+	    ? 0
+	    : now_us - seconds * 1000000;
+	return 0;
 }
 
 json_t *

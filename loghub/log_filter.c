@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "common/netaddr.h"
 #include "loghub/event_json.h"
 #include "loghub/log_filter.h"
 
@@ -52,22 +53,49 @@ read_heir(struct reading *r, enum heir heir, struct slice value)
 	return 0;
 }
 
+/*
+ * A part of an address would find nothing, as if nothing had been there.  All
+ * addresses have an @ but the null sender and RFC 5321's bare postmaster.
+ */
+static int
+read_address(struct reading *r, enum heir heir, struct slice value)
+{
+	if (value.n > 0 && slice_find(value, '@', 0) == value.n &&
+	    !slice_equals(value, SLICE("<>")) &&
+	    !slice_equals_nocase(value, SLICE("postmaster")))
+		return err_set(r->err,
+		    "%.*s: an address is USER@DOMAIN, @DOMAIN, or @.DOMAIN "
+		    "with all below it; text=%.*s looks for a part",
+		    SLICE_ARG(value), SLICE_ARG(value));
+	return read_heir(r, heir, value);
+}
+
 static int
 read_from(struct reading *r, struct slice value)
 {
-	return read_heir(r, HEIR_FROM, value);
+	return read_address(r, HEIR_FROM, value);
 }
 
 static int
 read_to(struct reading *r, struct slice value)
 {
-	return read_heir(r, HEIR_TO, value);
+	return read_address(r, HEIR_TO, value);
 }
 
+/* As events have it: RFC 5952. */
 static int
 read_client(struct reading *r, struct slice value)
 {
-	return read_heir(r, HEIR_CLIENT, value);
+	struct netaddr address;
+	char text[NETADDR_TEXT_MAX];
+
+	if (netaddr_parse(value, &address) == -1)
+		return err_set(r->err,
+		    "client=%.*s: one IP address; text=192.0.2. looks for a "
+		    "part",
+		    SLICE_ARG(value));
+	return read_heir(
+	    r, HEIR_CLIENT, slice_of(netaddr_format(&address, text)));
 }
 
 static int
@@ -374,11 +402,17 @@ holds_text(struct slice text, struct slice wanted)
 	return false;
 }
 
+/* In one of its texts, its name, or as one of its ids. */
 static bool
 event_holds_text(const struct log_event_view *view, struct slice wanted)
 {
 	const struct ipc_shape *shape = &event_row(view->head.type)->shape;
+	uint64_t id;
 
+	if (holds_text(slice_of(shape->name), wanted) ||
+	    (id_parse(wanted, &id) == 0 && id != 0 &&
+	        (id == view->head.message_id || id == view->head.session_id)))
+		return true;
 	for (uint32_t i = 0; i < shape->field_count; i++) {
 		struct slice text;
 

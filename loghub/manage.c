@@ -26,7 +26,6 @@ enum {
 	CODE_DONE = 0,
 	CODE_FAILED = 1,
 	CODE_USAGE = 2,
-	CODE_NOTHING = 3,
 	CODE_PROBLEMS = 7
 };
 
@@ -74,15 +73,7 @@ with_view(struct request *request, json_t **result_r, struct err *err,
 static int
 run_trace(struct request *request, json_t **result_r, struct err *err)
 {
-	int code = with_view(request, result_r, err, trace_query);
-
-	if (code != CODE_NOTHING)
-		return code;
-	(void)json_object_set_new(*result_r, "error",
-	    json_string("the log knows nothing of that"));
-	(void)json_object_set_new(*result_r, "hint",
-	    json_string("postern log text=... looks into all texts"));
-	return code;
+	return with_view(request, result_r, err, trace_query);
 }
 
 static int

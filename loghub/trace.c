@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/loop.h"
+#include "common/netaddr.h"
 #include "loghub/event_json.h"
 #include "loghub/log_query.h"
 #include "loghub/trace.h"
@@ -280,6 +281,22 @@ read_time(const json_t *arguments, const char *name, uint64_t *time_us,
 	return 0;
 }
 
+/* Of a reply that was pasted here, "... [ref 0abcdef1]", the reference. */
+static struct slice
+key_of(struct slice text)
+{
+	static const char mark[] = "[ref ";
+	const size_t n = sizeof(mark) - 1;
+
+	for (size_t i = 0; i + n < text.n; i++)
+		if (memcmp(text.p + i, mark, n) == 0) {
+			text = (struct slice){text.p + i + n, text.n - i - n};
+			text.n = slice_find(text, ']', 0);
+			break;
+		}
+	return term_header_id(text);
+}
+
 static int
 search_read(struct search *s, const json_t *arguments, struct err *err)
 {
@@ -291,7 +308,7 @@ search_read(struct search *s, const json_t *arguments, struct err *err)
 	if (key == NULL)
 		key = json_object_get(arguments, "query");
 	if (!json_is_string(key) ||
-	    slice_copy(term_header_id((struct slice){json_string_value(key),
+	    slice_copy(key_of((struct slice){json_string_value(key),
 	                   json_string_length(key)}),
 	        s->text, sizeof(s->text)) == -1 ||
 	    s->text[0] == '\0')
@@ -310,6 +327,34 @@ search_read(struct search *s, const json_t *arguments, struct err *err)
 	if (read_time(arguments, "since", &s->since_us, err) == -1)
 		return -1;
 	return read_time(arguments, "until", &s->until_us, err);
+}
+
+/* Nothing was found: of what, and where else it may stand. */
+static void
+tell_nothing(const struct search *s, json_t *result)
+{
+	struct netaddr address;
+	char hint[KEY_MAX + 32];
+	bool is_word = s->key.n > 0;
+
+	for (size_t i = 0; i < s->key.n; i++)
+		is_word = is_word && s->key.p[i] > ' ' &&
+		    s->key.p[i] < '\x7f' &&
+		    strchr("\"'\\$`<>=&|;*?()[]{}~#!", s->key.p[i]) == NULL;
+	if (netaddr_parse(s->key, &address) == 0)
+		(void)snprintf(
+		    hint, sizeof(hint), "postern log client=%s", s->text);
+	else
+		(void)snprintf(hint, sizeof(hint), "postern log text=%s",
+		    is_word ? s->text : "... looks into all texts");
+	(void)json_object_set_new(result, "error",
+	    json_string(s->view->is_late || s->view->is_damaged
+	            ? "not in that part of the log that could be read in time"
+	            : "the log knows nothing of that"));
+	(void)json_object_set_new(result, "hint",
+	    json_string(s->view->is_late
+	            ? "ask for less time, with --since and --until"
+	            : hint));
 }
 
 int
@@ -344,6 +389,8 @@ trace_query(struct log_view *view, const json_t *arguments,
 	number_list_clear(&s->numbers);
 	number_list_clear(&s->shown);
 	(void)json_object_set_new(result, "traces", traces);
+	if (code == 3)
+		tell_nothing(s, result);
 	log_view_tell(view, result);
 	free(s);
 	*result_r = result;

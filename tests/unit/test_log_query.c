@@ -215,7 +215,7 @@ store_refused(struct box *box)
 	    .text = SLICE("not your From [ref 0abcdef1]"),
 	    .reference = SLICE("0abcdef1")};
 	const struct event_session session = {
-	    .client = SLICE("198.51.100.9"), .refused = 1};
+	    .client = SLICE("2001:db8::25"), .refused = 1};
 	const struct event_log_writer writer = {.program = SLICE("smtpd")};
 
 	store_as(box, ROLE_SMTPD, t, flow, EV_DATA_REFUSED, &refused, 0);
@@ -289,6 +289,10 @@ test_trace(struct box *box)
 	is_u64(json_array_size(json_object_get(trace, "events")), 2,
 	    "the reference of a refusal leads to its session");
 	json_decref(result);
+	result = ask(box, trace_query,
+	    "{\"key\": \"550 5.7.1 not your From [ref 0abcdef1]\"}", 0);
+	(void)only_trace(result);
+	json_decref(result);
 
 	id_format(dsn_id, id);
 	(void)snprintf(
@@ -345,7 +349,14 @@ test_trace_list(struct box *box)
 	    "delivered", "the next page has the other");
 	json_decref(result);
 	result = ask(box, trace_query, "{\"key\": \"nobody@place.test\"}", 3);
+	is_str(text_of(result, "hint"), "postern log text=nobody@place.test",
+	    "what is not found may stand in a text");
 	json_decref(result);
+	result = ask(box, trace_query, "{\"key\": \"192.0.2.7\"}", 3);
+	is_str(text_of(result, "hint"), "postern log client=192.0.2.7",
+	    "and a client has a filter");
+	json_decref(result);
+	json_decref(ask(box, trace_query, "{\"key\": \"[ref ]\"}", 2));
 	result = ask(box, trace_query,
 	    "{\"key\": \"bob@place.test\", \"until\": \"2026-01-30\"}", 3);
 	json_decref(result);
@@ -356,6 +367,23 @@ test_trace_list(struct box *box)
 }
 
 /* ---- log ---- */
+
+/* As it stands in a reply or in a list of the queue. */
+static void
+check_bare_id(struct box *box)
+{
+	char id[ID_TEXT_SIZE];
+	char arguments[64];
+	json_t *result;
+
+	id_format(first_id, id);
+	(void)snprintf(
+	    arguments, sizeof(arguments), "{\"filter\": \"%s\"}", id);
+	result = ask(box, log_query, arguments, 0);
+	is_u64(json_array_size(json_object_get(result, "events")), 6,
+	    "a bare id finds the events of its message");
+	json_decref(result);
+}
 
 static void
 test_filters(struct box *box)
@@ -397,6 +425,10 @@ test_filters(struct box *box)
 		{"{\"level\": \"debug\"}", 21, "debug events when asked for"},
 		{"{\"event\": \"log.writer\"}", 1, "or named"},
 		{"{\"from\": \"nobody@example.test\"}", 0, "nobody"},
+		{"{\"to\": \"postmaster\"}", 0, "a bare postmaster is one"},
+		{"{\"client\": \"2001:DB8:0::25\", \"event\": \"session\"}",
+		    1, "a client as it is not written in events"},
+		{"{\"filter\": \"finish\"}", 3, "a part of events' names"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -406,6 +438,10 @@ test_filters(struct box *box)
 		    rows[i].count, "%s", rows[i].what);
 		json_decref(result);
 	}
+	check_bare_id(box);
+	json_decref(ask(box, log_query, "{\"from\": \"ann\"}", 2));
+	json_decref(ask(box, log_query, "{\"to\": \"place.test\"}", 2));
+	json_decref(ask(box, log_query, "{\"client\": \"192.0.2.0/24\"}", 2));
 	json_decref(ask(box, log_query, "{\"event\": \"nonsense\"}", 2));
 	json_decref(ask(box, log_query, "{\"filter\": \"colour=red\"}", 2));
 	json_decref(ask(box, log_query,
@@ -524,6 +560,7 @@ test_times(void)
 		{"2026-01-31 12:00:01", (uint64_t)1769860801 * 1000000},
 		{"2026-01-31T12:00:01.5Z", (uint64_t)1769860801 * 1000000},
 		{"-2h", (uint64_t)(1769860800 - 7200) * 1000000},
+		{"2h", (uint64_t)(1769860800 - 7200) * 1000000},
 		{"now", (uint64_t)1769860800 * 1000000},
 		{"2026-02-31", 0},
 		{"2026-01-31T25:00", 0},
