@@ -189,6 +189,41 @@ ask_for_chain(struct key_call *call, struct slice issuers, struct err *err)
 	return 0;
 }
 
+/*
+ * A copy of a known key takes its place, whoever sent it: the owner may have
+ * prolonged or revoked it.  Without the part that encrypts mail would go out
+ * open, so the worker adds what is known to it.
+ */
+static int
+ask_with_known(struct key_call *call, const char *address, struct err *err)
+{
+	struct key_list known;
+
+	if (keystore_correspondents(call->signerd->keystore, KEY_PGP,
+		slice_of(address), &known, err) == -1)
+		return -1;
+	for (size_t i = 0; i < known.count; i++) {
+		const struct ipc_record_work_key record = {
+		    .use = WORK_KEY_CANDIDATE, .public = known.keys[i]->public};
+
+		if (ipc_work_key_add(&call->keys, &record, err) == -1)
+			return -1;
+	}
+	key_call_fact(call, "address", address);
+	return 0;
+}
+
+static int
+ask_more(struct key_call *call, const struct ipc_record_harvest *record,
+    const struct harvest *harvest, struct err *err)
+{
+	if (is_certificate(record))
+		return ask_for_chain(call, record->chain, err);
+	return strcmp(harvest->kind, "pgp") == 0
+		   ? ask_with_known(call, harvest->address, err)
+		   : 0;
+}
+
 void
 key_harvest(struct signerd *signerd, const struct ipc_record_harvest *came,
     key_harvest_fn *done, void *arg)
@@ -215,11 +250,8 @@ key_harvest(struct signerd *signerd, const struct ipc_record_harvest *came,
 	call->context = harvest;
 	call->failed = on_refused;
 	key_call_fact(call, "kind", harvest->kind);
-	if (strcmp(harvest->kind, "pgp") == 0)
-		key_call_fact(call, "address", harvest->address);
 	key_call_part(call, "file", record.public);
-	if (is_certificate(&record) &&
-	    ask_for_chain(call, record.chain, &err) == -1) {
+	if (ask_more(call, &record, harvest, &err) == -1) {
 		on_refused(call, err.text, true);
 		key_call_free(call);
 		return;

@@ -24,6 +24,9 @@
 /* A file with what belongs to it, or a revocation list. */
 #define CONTENT_MAX ((size_t)IPC_CRL_MAX)
 
+/* Of one address, as many as the store gives. */
+#define KNOWN_KEYS_MAX KEYSTORE_LIST_MAX
+
 /* ---- facts and parts ---- */
 
 struct slice
@@ -331,14 +334,21 @@ parse_pgp(struct key_work *task)
 {
 	const struct slice address = key_work_fact(task, "address");
 	const struct slice file = key_part(&task->parts, "file");
+	struct slice keys[KNOWN_KEYS_MAX];
+	struct pgp_key_known known = {.keys = keys};
+	struct ipc_list list = task->work->keys;
+	struct ipc_record_work_key key;
 	struct pgp_key_facts *facts = xcalloc(1, sizeof(*facts));
 	struct buf public;
 	int rc;
 
+	while (known.count < KNOWN_KEYS_MAX && ipc_work_key_next(&list, &key))
+		if (key.use == WORK_KEY_CANDIDATE)
+			keys[known.count++] = key.public;
 	buf_init(&public, PGP_PUBLIC_MAX);
 	rc = address.n > 0
 		 ? pgp_key_parse_for(task->context->scratch_dir, file, address,
-		       task->work->now_s, facts, &public, &task->err)
+		       &known, task->work->now_s, facts, &public, &task->err)
 		 : pgp_key_parse(task->context->scratch_dir, file,
 		       task->work->now_s, facts, &public, &task->err);
 	if (rc == 0)

@@ -161,6 +161,11 @@ int keystore_decryptors(struct keystore *keystore, enum key_kind kind,
 int keystore_candidates(struct keystore *keystore, enum key_kind kind,
     struct slice address, struct key_list *list_r, struct err *err);
 
+/* Others' keys that the address or its domain has, whatever they are good for.
+ */
+int keystore_correspondents(struct keystore *keystore, enum key_kind kind,
+    struct slice address, struct key_list *list_r, struct err *err);
+
 /* FOUND, NONE or BROKEN. */
 enum keystore_result keystore_by_fingerprint(struct keystore *keystore,
     enum key_kind kind, struct slice fingerprint, const struct key **key_r);

@@ -204,6 +204,12 @@ is_candidate(const struct cache_item *item)
 	       item->key.status != KEY_PENDING;
 }
 
+static bool
+is_correspondents(const struct cache_item *item)
+{
+	return item->key.secret_ref[0] == '\0';
+}
+
 static int
 list_keys(struct keystore *keystore, enum key_kind kind, struct slice address,
     bool (*is_wanted)(const struct cache_item *), struct key_list *list_r,
@@ -239,4 +245,12 @@ keystore_candidates(struct keystore *keystore, enum key_kind kind,
     struct slice address, struct key_list *list_r, struct err *err)
 {
 	return list_keys(keystore, kind, address, is_candidate, list_r, err);
+}
+
+int
+keystore_correspondents(struct keystore *keystore, enum key_kind kind,
+    struct slice address, struct key_list *list_r, struct err *err)
+{
+	return list_keys(
+	    keystore, kind, address, is_correspondents, list_r, err);
 }

@@ -140,10 +140,24 @@ take_in(struct pgp_home *home, struct slice binary, const char *fingerprint,
 	return rc;
 }
 
+/* GnuPG puts both together: it keeps all parts, and the newer of two facts. */
+static int
+take_known(struct pgp_home *home, const char *fingerprint,
+    const struct pgp_key_known *known, struct err *err)
+{
+	struct pgp_key_shape shape;
+
+	for (size_t i = 0; i < known->count; i++)
+		if (pgp_key_shape_read(known->keys[i], &shape, NULL) == 0 &&
+		    strcmp(shape.primary.fingerprint, fingerprint) == 0)
+			return pgp_home_import(home, known->keys[i], err);
+	return 0;
+}
+
 int
 pgp_key_parse_for(const char *scratch_dir, struct slice file,
-    struct slice address, int64_t now_s, struct pgp_key_facts *facts_r,
-    struct buf *public, struct err *err)
+    struct slice address, const struct pgp_key_known *known, int64_t now_s,
+    struct pgp_key_facts *facts_r, struct buf *public, struct err *err)
 {
 	struct pgp_key_shape shape;
 	struct pgp_home *home = NULL;
@@ -161,8 +175,10 @@ pgp_key_parse_for(const char *scratch_dir, struct slice file,
 	pgp_key_data_reduce(buf_slice(&binary), address, &reduced);
 	if (pgp_start(err) == -1 || pgp_home_new(scratch_dir, &home, err) == -1)
 		goto out;
-	rc = take_in(home, buf_slice(&reduced), shape.primary.fingerprint,
-	    now_s, facts_r, public, err);
+	rc = take_known(home, shape.primary.fingerprint, known, err);
+	if (rc == 0)
+		rc = take_in(home, buf_slice(&reduced),
+		    shape.primary.fingerprint, now_s, facts_r, public, err);
 	if (rc == 0 && address.n > 0 && !pgp_key_has_address(facts_r, address))
 		rc = err_set(err, "the key is not of that address");
 out:
@@ -176,6 +192,8 @@ int
 pgp_key_parse(const char *scratch_dir, struct slice file, int64_t now_s,
     struct pgp_key_facts *facts_r, struct buf *public, struct err *err)
 {
+	const struct pgp_key_known nothing = {.count = 0};
+
 	return pgp_key_parse_for(scratch_dir, file, (struct slice){NULL, 0},
-	    now_s, facts_r, public, err);
+	    &nothing, now_s, facts_r, public, err);
 }

@@ -96,13 +96,20 @@ int pgp_key_import(const char *scratch_dir, struct slice file,
 int pgp_key_parse(const char *scratch_dir, struct slice file, int64_t now_s,
     struct pgp_key_facts *facts_r, struct buf *public, struct err *err);
 
+struct pgp_key_known {
+	const struct slice *keys; /* binary */
+	size_t count;
+};
+
 /*
- * The same, reduced to the user ids of one address (as WKD wants it): -1
- * when the key has none of it.
+ * The same of a key that came for an address: reduced to its user ids (as WKD
+ * wants it), -1 when the key has none of it.  If it is one of those known, it
+ * is put together with that one, so that nothing goes which the file lacks: a
+ * copy without some of its parts is no key of its owner's.
  */
 int pgp_key_parse_for(const char *scratch_dir, struct slice file,
-    struct slice address, int64_t now_s, struct pgp_key_facts *facts_r,
-    struct buf *public, struct err *err);
+    struct slice address, const struct pgp_key_known *known, int64_t now_s,
+    struct pgp_key_facts *facts_r, struct buf *public, struct err *err);
 
 /* Whether the facts name that address (ASCII case does not count). */
 bool pgp_key_has_address(

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
 # tests/run: release
-"""Certificates that come with signed mail: stored are those that lead to a
+"""Keys that come with mail.  Certificates: stored are those that lead to a
 known CA, by the CAs that came along or without, and mail to their owners is
-encrypted to them; others leave nothing."""
+encrypted to them; others leave nothing.  Copies of a known OpenPGP key: what
+is new in them counts, and they take nothing out of it."""
 
+import base64
 import os
 import sys
 
@@ -90,5 +92,55 @@ with tap.group("of a department of a known CA"):
     is_kept("dora@dest.test", "with the department's certificate it is stored")
     tap.equal(known("eve@dest.test"), [],
               "nothing is left of the one that led nowhere")
+
+
+def autocrypt(address, key):
+    """A mail with that key, whose signature is none."""
+    data = base64.b64encode(key).decode()
+    lines = "".join(f" {data[i:i + 70]}\r\n" for i in range(0, len(data), 70))
+    return (f"From: {address}\r\nTo: {ANNA}\r\nSubject: x\r\n"
+            f"Autocrypt: addr={address}; keydata=\r\n{lines}"
+            "Content-Type: multipart/signed; boundary=b;\r\n"
+            " protocol=\"application/pgp-signature\"\r\n\r\n"
+            "--b\r\n\r\nhello\r\n--b\r\n"
+            "Content-Type: application/pgp-signature\r\n\r\n"
+            "nothing\r\n--b--\r\n").encode()
+
+
+def brings(address, key):
+    with s.stranger() as c:
+        tap.equal(c.submit(address, ANNA, autocrypt(address, key)).code, 250,
+                  "a mail that brings a key is taken")
+    s.inner.take()
+
+
+def kept(address):
+    """(what it does, until when) of his one OpenPGP key."""
+    [row] = gw.json("key", "pgp", "list", "--match", address)["keys"]
+    return row["uses"], row["not_after"]
+
+
+def export(*options):
+    return p.gpg("--export-options", "export-minimal", *options,
+                 "--export", p.pgp["carl"]).stdout
+
+
+with tap.group("a known OpenPGP key with less in it"):
+    CARL = "carl@dest.test"
+    p.new_pgp("carl", CARL)
+    p.gpg("--quick-set-expire", p.pgp["carl"], "1y")
+    gw.cli("key", "pgp", "import", p.file(export()))
+    gw.cli("policy", "add", ANNA, CARL, "encrypt", "if-possible")
+    uses, end = kept(CARL)
+    p.gpg("--quick-set-expire", p.pgp["carl"], "5y")
+    brings(CARL, export("--export-filter", "drop-subkey=usage=~e"))
+    tap.wait_until(lambda: kept(CARL)[1] > end, what="the longer time")
+    tap.equal(kept(CARL)[0], uses, "what is new in it counts, and it loses "
+              "nothing")
+    with s.trusted() as c:
+        code = c.submit(ANNA, CARL, scene.mail(ANNA, body="a secret")).code
+    tap.equal(code, 250, "mail to him is taken")
+    [m] = s.world.take()
+    tap.ok(b"a secret" not in m.content, "and encrypted as before")
 
 tap.done()

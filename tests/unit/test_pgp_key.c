@@ -191,8 +191,58 @@ test_import(const struct pgp_key_pair *made)
 }
 
 static void
+without_subkeys(struct slice binary, struct buf *out)
+{
+	struct pgp_walk walk = {.rest = binary};
+	struct pgp_packet packet;
+	bool is_dropping = false;
+
+	while (pgp_packet_next(&walk, &packet) == PARSE_OK) {
+		is_dropping |= packet.tag == PGP_TAG_PUBLIC_SUBKEY;
+		if (!is_dropping)
+			(void)buf_add_slice(out, packet.whole);
+	}
+}
+
+/* Anybody may take something out of a public key and send the rest. */
+static void
+test_less(const struct pgp_key_pair *made)
+{
+	const struct slice whole = buf_slice(&made->public);
+	const struct pgp_key_known nothing = {.count = 0};
+	const struct pgp_key_known known = {.keys = &whole, .count = 1};
+	const int64_t now_s = time(NULL);
+	struct pgp_key_facts facts;
+	struct pgp_key_shape shape;
+	struct buf less;
+	struct buf public;
+	struct err err = {""};
+
+	buf_init(&less, PGP_PUBLIC_MAX);
+	buf_init(&public, PGP_PUBLIC_MAX);
+	without_subkeys(whole, &less);
+	is_int(pgp_key_parse_for(scratch, buf_slice(&less),
+		   SLICE("alice@a.example"), &nothing, now_s, &facts, &public,
+		   &err),
+	    0, "a key without its subkey is one (%s)", err.text);
+	ok(facts.can_sign && !facts.can_encrypt, "that cannot encrypt");
+	buf_reset(&public);
+	is_int(
+	    pgp_key_parse_for(scratch, buf_slice(&less),
+		SLICE("alice@a.example"), &known, now_s, &facts, &public, &err),
+	    0, "as a copy of a known one it is read (%s)", err.text);
+	ok(facts.can_sign && facts.can_encrypt, "and can encrypt as before");
+	ok(pgp_key_shape_read(buf_slice(&public), &shape, &err) == 0 &&
+		shape.keys == 1 && shape.subkeys == 1,
+	    "what is stored has all of its parts");
+	buf_clear(&less);
+	buf_clear(&public);
+}
+
+static void
 test_parse(const struct pgp_key_pair *made)
 {
+	const struct pgp_key_known nothing = {.count = 0};
 	struct pgp_key_facts facts;
 	struct buf public;
 	struct buf two;
@@ -212,8 +262,9 @@ test_parse(const struct pgp_key_pair *made)
 	ok(facts.is_expired && !facts.can_encrypt && !facts.can_sign,
 	    "but is good for nothing then");
 	buf_reset(&public);
-	is_int(pgp_key_parse_for(scratch, buf_slice(&made->public),
-		   SLICE("bob@a.example"), now_s, &facts, &public, &err),
+	is_int(
+	    pgp_key_parse_for(scratch, buf_slice(&made->public),
+		SLICE("bob@a.example"), &nothing, now_s, &facts, &public, &err),
 	    -1, "a key of another address is not one of this");
 	buf_init(&two, PGP_PUBLIC_MAX);
 	(void)buf_add_slice(&two, buf_slice(&made->public));
@@ -244,6 +295,7 @@ main(void)
 	test_generate_refused();
 	test_import(&pair);
 	test_parse(&pair);
+	test_less(&pair);
 	pgp_key_pair_clear(&pair);
 	ok(rmdir(scratch) == 0, "nothing is left behind");
 	return tap_done();
