@@ -23,6 +23,9 @@ HEAD = struct.Struct("<IiQQQQ")
 
 ID_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_SIZE = 13
+# Of each peer, what was heard last: more results than come between a commit
+# and the 250 of it.
+HEARD_KEPT = 1 << 16
 
 
 def id_octets(text):
@@ -307,7 +310,7 @@ class Duties:
         self.owed = {}      # queue id: its octets
         self.ever = set()   # also those that are no longer owed
         self.settled = set()
-        self.tails = {}     # fd: the end of what was heard before
+        self.heard = {}     # fd: the end of what was heard there
 
     def do(self, record):
         if record.kind == SAID:
@@ -316,18 +319,31 @@ class Duties:
                 at += len(b"Queued as ")
                 word = record.data[at:at + ID_SIZE].decode()
                 self.ever.add(word)
-                if word not in self.settled:
-                    self.owed[word] = id_octets(word)
+                self._begin(word, record.fd)
                 at = record.data.find(b"Queued as ", at)
         elif record.kind == HEARD:
             # After its 250 only a result names a mail.
-            heard = self.tails.get(record.fd, b"") + record.data
-            self.tails[record.fd] = heard[-7:]
+            before = self.heard.get(record.fd, b"")
+            heard = before[-7:] + record.data
+            self.heard[record.fd] = (before + record.data)[-HEARD_KEPT:]
             for word in [w for w, o in self.owed.items() if o in heard]:
                 del self.owed[word]
                 self.settled.add(word)
         elif record.kind == START:
-            self.tails.clear()
+            self.heard.clear()
+
+    def _begin(self, word, client):
+        """From now on it is owed, unless relayd delivered it before: what is
+        committed may be read back and given to it before the 250 is said.
+        Who brought the mail has named it, any other peer only in a result."""
+        octets = id_octets(word)
+        if word in self.settled:
+            return
+        if any(octets in heard for fd, heard in self.heard.items()
+               if fd != client):
+            self.settled.add(word)
+        else:
+            self.owed[word] = octets
 
 
 def drop(path):
