@@ -29,7 +29,8 @@ gw.expect_alarm("fatal: the spawner is gone")
 
 
 def sends(sender=ANNA):
-    """A whole mail, again and again until it is taken."""
+    """A whole mail, again and again until it is taken.  What arrived, once
+    the queue has noted that: whatever dies then has nothing to send twice."""
     def once():
         try:
             with s.login(timeout=20) as c:
@@ -37,6 +38,8 @@ def sends(sender=ANNA):
         except (RuntimeError, OSError, smtp.Disconnected):
             return False
     tap.wait_until(once, what="mail to be taken again", step=0.1)
+    s.world.wait()
+    gw.wait_for_queue(0)
     return s.world.take()
 
 
