@@ -189,6 +189,7 @@ with tap.group("senders that cannot exist"):
         got = c.command("MAIL FROM:<x@another-unknown.test>")
         tap.equal((got.code, got.enhanced), (451, "4.4.3"), "no DNS: later")
     s.dns.start()
+    gw.cli("config", "unset", "dns.timeout")
 
 with tap.group("block and allow"):
     gw.cli("block", "add", "bad@elsewhere.test", "*.spam.test")
