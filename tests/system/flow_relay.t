@@ -42,8 +42,10 @@ s = scene.Scene(world=main, zones=ZONES, route=False,
                           # Each mail on a connection of its own.
                           "relay.idle": "0s",
                           "relay.connect_timeout": "2s",
-                          "relay.command_timeout": "2s",
-                          "relay.dot_timeout": "3s"}).start()
+                          # Who behaves answers in that time, too, on a busy
+                          # machine; at the dot a late answer is a double.
+                          "relay.command_timeout": "5s",
+                          "relay.dot_timeout": "10s"}).start()
 client = s.login()
 
 
@@ -253,12 +255,12 @@ with tap.group("what a server cannot do"):
     tap.equal(m.recipients, ["jürgen@dest.test"], "with its address")
 
 with tap.group("connections are used again"):
-    s.gw.set(**{"relay.idle": "5s"})
+    s.gw.set(**{"relay.idle": "60s"})
     before = len(first.sessions)
+    got = []
+    # One after the other: several at once may have one each.
     for _ in range(20):
         send("r@one.test")
-    got = []
-    while len(got) < 20:
         got += first.take()
     tap.ok(len(first.sessions) - before <= 6,
            f"20 mails on {len(first.sessions) - before} connections")
