@@ -151,12 +151,16 @@
 	F(BYTES, data, IPC_CRL_MAX)
 
 /* What became of one recipient in one attempt; outcome is enum outcome. */
+/* host, address and tls: of another server than the result names. */
 #define IPC_RECORD_RESULT(F, L) \
 	F(U64, id, 0) \
 	F(U16, outcome, 0) \
 	F(U16, code, 0) \
 	F(TEXT, enhanced, 16) \
-	F(TEXT, reply, IPC_REPLY_MAX)
+	F(TEXT, reply, IPC_REPLY_MAX) \
+	F(TEXT, host, IPC_DOMAIN_MAX) \
+	F(TEXT, address, IPC_CLIENT_MAX) \
+	F(TEXT, tls, 256)
 
 /* Alias expansion: the recipient with this index becomes this address. */
 #define IPC_RECORD_TARGET(F, L) \

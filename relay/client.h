@@ -61,7 +61,8 @@ struct client_recipient {
 	enum outcome outcome;
 	uint16_t code;
 	char enhanced[SMTP_ENHANCED_MAX];
-	char *reply; /* its own; may be NULL */
+	char *reply;    /* its own; may be NULL */
+	size_t decider; /* the owner's: which server said so */
 };
 
 /* A mail on its way; owned by whoever calls client_send(). */

@@ -321,6 +321,7 @@ job_free(struct job *job)
 			free((char *)part->recipients[k].orcpt);
 			free(part->recipients[k].reply);
 		}
+		free(part->pool_job.earlier);
 		free(part->recipients);
 		free(part->ids);
 	}
@@ -335,8 +336,21 @@ job_free(struct job *job)
 
 /* ---- the result ---- */
 
+/* Most have the server of the whole result, and name none. */
+static void
+name_server(struct ipc_record_result *record, const struct pool_server *server,
+    const struct pool_server *usual)
+{
+	if (server == usual)
+		return;
+	record->host = slice_of(server->host);
+	record->address = slice_of(server->address);
+	record->tls = slice_of(server->tls);
+}
+
 static int
-add_results(struct ipc_list_writer *results, const struct part *part)
+add_results(struct ipc_list_writer *results, const struct part *part,
+    const struct pool_server *usual)
 {
 	for (size_t i = 0; i < part->pool_job.mail.recipient_count; i++) {
 		const struct client_recipient *r = &part->recipients[i];
@@ -349,6 +363,7 @@ add_results(struct ipc_list_writer *results, const struct part *part)
 			printable(slice_of(r->reply), text, sizeof(text)))};
 		struct err err;
 
+		name_server(&record, pool_decider(&part->pool_job, i), usual);
 		if (ipc_result_add(results, &record, &err) == -1)
 			return -1;
 	}
@@ -377,9 +392,9 @@ job_answer(const struct job *job, struct channel *queued)
 	const struct pool_job *from = &part->pool_job;
 	struct ipc_relay_result result = {.job_id = job->job_id,
 	    .message_id = job->message_id,
-	    .host = slice_of(from->host),
-	    .address = slice_of(from->address),
-	    .tls = slice_of(from->tls),
+	    .host = slice_of(from->server.host),
+	    .address = slice_of(from->server.address),
+	    .tls = slice_of(from->server.tls),
 	    .duration_ms = (uint32_t)(clock_monotonic_ms() - job->start_ms),
 	    /* To queued, destinations are those of domains. */
 	    .is_host_down = from->is_host_down && part->is_of_domain,
@@ -389,7 +404,7 @@ job_answer(const struct job *job, struct channel *queued)
 
 	ipc_list_writer_init(&results, RESULTS_MAX);
 	for (size_t i = 0; rc == 0 && i < job->part_count; i++) {
-		rc = add_results(&results, &job->parts[i]);
+		rc = add_results(&results, &job->parts[i], &from->server);
 		/* Where not all do, we tell of success ourselves. */
 		result.is_dsn_passed =
 		    result.is_dsn_passed &&

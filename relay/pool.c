@@ -581,7 +581,8 @@ pool_submit(struct pool *pool, struct pool_job *job,
 	/* Who calls out answers somebody who waits, too. */
 	job->patient_until_ms =
 	    job->mail.is_callout ? 0 : clock_monotonic_ms() + PATIENCE_MS;
-	job->host[0] = job->address[0] = job->tls[0] = job->text[0] = '\0';
+	job->server = (struct pool_server){.host = ""};
+	job->text[0] = '\0';
 	d->job_count++;
 	TAILQ_INSERT_TAIL(&d->waiting, job, link);
 	pool->numbers.waiting++;
@@ -606,6 +607,14 @@ pool_cancel(struct pool *pool, struct pool_job *job)
 	job->plan = NULL;
 	d->job_count--;
 	pool_touch(d);
+}
+
+const struct pool_server *
+pool_decider(const struct pool_job *job, size_t at)
+{
+	size_t decider = job->mail.recipients[at].decider;
+
+	return decider == 0 ? &job->server : &job->earlier[decider - 1];
 }
 
 struct pool_numbers

@@ -28,6 +28,13 @@ struct pool_settings {
 	uint64_t dot_ms;
 };
 
+/* Who gave a result, for the trace and for notifications. */
+struct pool_server {
+	char host[256];
+	char address[NETADDR_TEXT_MAX];
+	char tls[256];
+};
+
 /* One mail for one destination.  Embedded in its owner. */
 struct pool_job {
 	struct client_mail mail; /* its deadline_ms too is set by the owner */
@@ -36,9 +43,7 @@ struct pool_job {
 	void *owner;
 
 	/* Results: the server that decided last, or was tried last. */
-	char host[256];
-	char address[NETADDR_TEXT_MAX];
-	char tls[256];
+	struct pool_server server;
 	bool is_host_down; /* no server of the destination can be reached */
 
 	/* Private: */
@@ -46,12 +51,15 @@ struct pool_job {
 	struct pool_destination *destination;
 	struct pool_connection *connection;
 	struct plan *plan;
-	uint32_t tried; /* a set of the plan's candidates */
+	uint32_t tried;            /* a set of the plan's candidates */
 	uint64_t patient_until_ms; /* when checkd is away */
 	bool may_be_up; /* a server answered, or what failed was ours */
 	unsigned code;  /* why the latest attempt did not succeed */
 	char enhanced[SMTP_ENHANCED_MAX];
 	char text[SMTP_REPLY_SUMMARY_MAX];
+	/* Who decided on some recipients before; freed by the owner. */
+	struct pool_server *earlier;
+	size_t earlier_count;
 };
 
 /* own: this host's addresses, not taken over. */
@@ -77,6 +85,9 @@ const struct plan_maker *pool_plan_maker(const struct pool *pool);
  */
 void pool_submit(struct pool *pool, struct pool_job *job,
     const struct route_match *match, const char *domain);
+
+/* Who decided on the recipient with that index. */
+const struct pool_server *pool_decider(const struct pool_job *job, size_t at);
 
 /* The owner goes away: the mail is broken off, done() is not called. */
 void pool_cancel(struct pool *pool, struct pool_job *job);

@@ -34,6 +34,27 @@ has_untried(const struct pool_job *job)
 	       job->tried != (1u << job->plan->candidate_count) - 1;
 }
 
+/* Another server is asked: those who are settled by now were by this one. */
+static void
+try_another(struct pool_job *job)
+{
+	size_t count = job->earlier_count;
+
+	for (size_t i = 0; i < job->mail.recipient_count; i++) {
+		struct client_recipient *r = &job->mail.recipients[i];
+
+		if (!r->is_settled || r->decider != 0)
+			continue;
+		r->decider = count + 1;
+		if (job->earlier_count > count)
+			continue;
+		job->earlier =
+		    xrealloc(job->earlier, (count + 1) * sizeof(*job->earlier));
+		job->earlier[job->earlier_count++] = job->server;
+	}
+	pool_put_in_front(job);
+}
+
 /*
  * Recipients that this server puts off are tried at the next host, if there is
  * one (RFC 5321 §5.1); what the last one says stands.
@@ -60,7 +81,7 @@ after_mail(struct pool_job *job, const struct pool_connection *c)
 		}
 	}
 	if (is_again)
-		pool_put_in_front(job);
+		try_another(job);
 	else
 		pool_complete(job, OUTCOME_DEFERRED);
 }
@@ -109,13 +130,14 @@ describe(struct pool_job *job, const struct pool_connection *c)
 	const struct plan_candidate *candidate =
 	    &c->plan->candidates[c->candidate];
 
-	(void)snprintf(job->host, sizeof(job->host), "%s",
+	(void)snprintf(job->server.host, sizeof(job->server.host), "%s",
 	    c->plan->hosts[candidate->host].name);
-	job->address[0] = '\0';
+	job->server.address[0] = '\0';
 	if (candidate->address.family != NETADDR_NONE)
-		(void)netaddr_format(&candidate->address, job->address);
+		(void)netaddr_format(&candidate->address, job->server.address);
 	if (c->client != NULL)
-		(void)client_tls_words(c->client, job->tls, sizeof(job->tls));
+		(void)client_tls_words(
+		    c->client, job->server.tls, sizeof(job->server.tls));
 }
 
 void
@@ -188,7 +210,7 @@ mail_broken_off(struct pool_connection *c, const struct client_end *end)
 	else {
 		job->tried |= 1u << c->candidate;
 		if (has_untried(job) && !job->mail.is_callout)
-			pool_put_in_front(job);
+			try_another(job);
 		else
 			pool_complete(job, OUTCOME_DEFERRED);
 	}

@@ -75,6 +75,21 @@ judge(const struct ipc_relay_result *result)
 	return DISPATCH_TAKEN;
 }
 
+/* The result as it is for one recipient: his server may be another. */
+static struct ipc_relay_result
+result_of(const struct ipc_relay_result *result,
+    const struct ipc_record_result *record)
+{
+	struct ipc_relay_result own = *result;
+
+	if (record->host.n > 0) {
+		own.host = record->host;
+		own.address = record->address;
+		own.tls = record->tls;
+	}
+	return own;
+}
+
 int
 queue_result_commit(struct queued *queued, struct delivery *delivery,
     const struct ipc_relay_result *result)
@@ -82,6 +97,7 @@ queue_result_commit(struct queued *queued, struct delivery *delivery,
 	struct queue_message *message = delivery->message;
 	struct ipc_list list = result->results;
 	struct ipc_record_result record;
+	struct ipc_relay_result own;
 	struct settling *settling;
 
 	if (check_result(delivery, result) == -1)
@@ -96,8 +112,9 @@ queue_result_commit(struct queued *queued, struct delivery *delivery,
 		if (recipient == NULL)
 			bug("a delivery for no recipient");
 		recipient->attempts++;
-		settling_note_reply(recipient, result, &record);
-		settlers[record.outcome](settling, recipient, result, &record);
+		own = result_of(result, &record);
+		settling_note_reply(recipient, &own, &record);
+		settlers[record.outcome](settling, recipient, &own, &record);
 	}
 	dispatch_done(queued->dispatch, delivery, judge(result),
 	    settling->now_ms, schedule_wait(&queued->schedule, 1));

@@ -22,6 +22,7 @@ small = sink.Sink(host="127.0.0.15", port=port, name="small.test",
                   extensions=("PIPELINING", "SIZE 20000", "8BITMIME"))
 ZONES = {
     "pref.test": "@ MX 20 b\n@ MX 10 a\na A 127.0.0.11\nb A 127.0.0.12",
+    "both.test": "@ MX 20 b\n@ MX 10 a\na A 127.0.0.11\nb A 127.0.0.12",
     "fallback.test": "@ MX 10 dead\n@ MX 20 b\ndead A 127.0.0.13\n"
                      "b A 127.0.0.12",
     "twoaddresses.test": "@ MX 10 m\nm A 127.0.0.13\nm A 127.0.0.12",
@@ -208,6 +209,26 @@ with tap.group("several recipients, mixed results"):
               {"good@dest.test", "also@dest.test", "r@one.test",
                "r@two.test"}, "trace has each recipient")
     main.as_usual()
+
+with tap.group("one server decides on some, the next on the rest"):
+    first.on("RCPT", lambda _, line: "550 5.1.1 unknown"
+             if "bad" in line else "451 4.2.1 later")
+    message_id = send(["bad@both.test", "good@both.test"])
+    tap.equal(second.take()[0].recipients, ["good@both.test"],
+              "who was put off goes to the next server")
+    got = bounce()
+    tap.equal([(b["final-recipient"], b["remote-mta"])
+               for b in got.recipients],
+              [("rfc822; bad@both.test", "dns; a.both.test")],
+              "the bounce names the server that refused")
+    finished(message_id)
+    [event] = events(message_id, "failed")
+    tap.equal((event["host"], event["address"]),
+              ("a.both.test", "127.0.0.11"), "and so does the trace")
+    [event] = events(message_id, "delivered")
+    tap.equal((event["host"], event["address"]),
+              ("b.both.test", "127.0.0.12"), "with the one that took it")
+    first.as_usual()
 
 with tap.group("what a server cannot do"):
     eight = scene.mail(body="Grüße")

@@ -160,6 +160,7 @@ on_result(struct channel *channel, const struct channel_frame *frame)
 		    record.enhanced, r->results[r->count].enhanced, 16);
 		(void)slice_copy(
 		    record.reply, r->results[r->count].reply, 1025);
+		(void)slice_copy(record.host, r->results[r->count].host, 256);
 		r->count++;
 	}
 	return 0;

@@ -29,6 +29,7 @@ struct relayd_result {
 		unsigned outcome, code;
 		char enhanced[16];
 		char reply[1025];
+		char host[256]; /* "": that of the whole result */
 	} results[4];
 };
 

@@ -149,6 +149,10 @@ test_dsn_passed(void)
 	    "one by the next, which has it");
 	ok(!relayd_host.result.is_dsn_passed,
 	    "who answers for the first is not they");
+	is_str(relayd_host.result.host, "mx1.test", "the last server is named");
+	is_str(relayd_host.result.results[0].host, "mx9.test",
+	    "with the one who took the mail before");
+	is_str(relayd_host.result.results[1].host, "", "no other for the rest");
 	relayd_host_deliver("one.test");
 	ok(relayd_host.result.is_dsn_passed,
 	    "a server with DSN does for its own");
