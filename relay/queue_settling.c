@@ -31,6 +31,7 @@ settling_new(struct queued *queued, struct queue_message *message,
 	struct settling *settling = xcalloc(1, sizeof(*settling));
 
 	settling->queued = queued;
+	queued->settling++;
 	settling->message = message;
 	message->references++;
 	settling->delivery = delivery;
@@ -41,9 +42,19 @@ settling_new(struct queued *queued, struct queue_message *message,
 	return settling;
 }
 
+/* The last one is waited for when the program stops. */
+static void
+count_down(struct queued *queued)
+{
+	queued->settling--;
+	if (queued->end.run != NULL)
+		loop_at_turn_end(queued->loop, &queued->end);
+}
+
 static void
 settling_free(struct settling *settling)
 {
+	count_down(settling->queued);
 	if (settling->retry != NULL)
 		event_free(settling->retry);
 	queue_job_free(settling->job);
@@ -76,15 +87,20 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	settling->queued->settling++;
 	queue_writer_submit(settling->queued->writer, settling->job);
 }
 
-/* The result is not lost for want of space: it is tried until there is. */
+/*
+ * The result is not lost for want of space: it is tried until there is, or
+ * the program stops.
+ */
 static void
 retry_later(struct settling *settling)
 {
 	struct timeval wait = {.tv_sec = FULL_RETRY_S};
 
+	count_down(settling->queued);
 	if (settling->retry == NULL)
 		settling->retry = event_new(loop_base(settling->queued->loop),
 		    -1, 0, on_retry, settling);

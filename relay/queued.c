@@ -390,9 +390,24 @@ status(struct daemon *daemon, struct status_writer *out)
 	queue_sign_status(queued->sign, out);
 }
 
+static void
+end(void *arg)
+{
+	struct queued *queued = arg;
+
+	if (queued->settling > 0)
+		return;
+	if (queued->writer != NULL) {
+		note_clock(queued);
+		queue_writer_finish(queued->writer);
+	}
+	daemon_stopped(queued->daemon);
+}
+
 /*
- * What the writer has is finished; what is out at relayd comes back at the
- * next start and may then double, as after any restart.
+ * What relayd has said is settled first: who got his mail would get it twice
+ * else.  What the writer has is finished; what is out at relayd comes back at
+ * the next start and may then double, as after any restart.
  */
 static void
 stop(struct daemon *daemon)
@@ -400,11 +415,8 @@ stop(struct daemon *daemon)
 	struct queued *queued = daemon_state(daemon);
 
 	queued->is_held = true;
-	if (queued->writer != NULL) {
-		note_clock(queued);
-		queue_writer_finish(queued->writer);
-	}
-	daemon_stopped(daemon);
+	queued->end = (struct loop_task){.run = end, .arg = queued};
+	end(queued);
 }
 
 static const struct channel_handler handlers[] = {

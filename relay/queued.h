@@ -78,6 +78,8 @@ struct queued {
 	bool is_held;       /* management mode, or stopping: nothing goes out */
 
 	struct loop_task pump; /* starts deliveries at the end of the turn */
+	size_t settling;       /* results that are being committed */
+	struct loop_task end;  /* for the last of them, when we stop */
 
 	/* For status. */
 	uint64_t accepted;
