@@ -425,6 +425,13 @@
 
 /* ---- smtpd and queued ---- */
 
+/*
+ * The connection of a client in a trusted network, before its messages: queued
+ * asks the kernel who is at the other end.  Holds until another address comes.
+ */
+#define IPC_QUEUE_CLIENT(F, L)
+
+
 /* Sent when the channel is up: the slot for ids made by this peer. */
 #define IPC_QUEUE_SLOT(F, L) F(U16, slot, 0)
 
@@ -718,6 +725,7 @@
 	M(CHECK_MAIL, check_mail, SMTPD, CHECKD, 0, IPC_CHECK_MAIL) \
 	M(CHECKED_MAIL, checked_mail, CHECKD, SMTPD, 0, IPC_CHECKED_MAIL) \
 	M(QUEUE_SLOT, queue_slot, QUEUED, SMTPD, 0, IPC_QUEUE_SLOT) \
+	M(QUEUE_CLIENT, queue_client, SMTPD, QUEUED, 1, IPC_QUEUE_CLIENT) \
 	M(QUEUE_SUBMIT, queue_submit, SMTPD, QUEUED, 0, IPC_QUEUE_SUBMIT) \
 	M(QUEUE_OPEN, queue_open, SMTPD, QUEUED, 0, IPC_QUEUE_OPEN) \
 	M(QUEUE_CREDIT, queue_credit, QUEUED, SMTPD, 0, IPC_QUEUE_CREDIT) \

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/events.h"
 #include "relay/queue_alias.h"
@@ -292,6 +293,45 @@ queue_intake_take(struct queued *queued, struct queue_message *message,
 	queue_message_unref(message);
 }
 
+/* ---- QUEUE_CLIENT ---- */
+
+/*
+ * Who is in a trusted network may relay.  A worker of smtpd that a stranger
+ * took over could say so of anybody; it cannot make a connection, though, and
+ * of one the kernel knows where it comes from.
+ */
+int
+queue_intake_client(struct channel *channel, const struct channel_frame *frame)
+{
+	struct smtp_peer *peer = channel_context(channel);
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	struct netaddr shown;
+
+	if (peer == NULL)
+		return -1;
+	/* One that has ended meanwhile has no other end any more. */
+	if (getpeername(frame->fds[0], (struct sockaddr *)&address, &length) ==
+		0 &&
+	    netaddr_from_sockaddr(
+		(const struct sockaddr *)&address, length, &shown, NULL) == 0)
+		peer->shown = shown;
+	return 0;
+}
+
+int
+queue_intake_check_client(const struct smtp_peer *peer, bool is_trusted,
+    struct slice client, struct smtp_status *refusal_r)
+{
+	struct netaddr address;
+
+	if (!is_trusted || (netaddr_parse(client, &address) == 0 &&
+			       netaddr_equals(&peer->shown, &address)))
+		return 0;
+	return smtp_status_set(refusal_r, 451, "4.4.2",
+	    "The connection from the trusted network is gone");
+}
+
 /* ---- QUEUE_SUBMIT ---- */
 
 /* An id of this peer's slot, above its last: unique without a look-up. */
@@ -356,6 +396,8 @@ queue_intake_submit(struct channel *channel, const struct channel_frame *frame)
 	if (queue_intake_check_id(peer, m->message_id) == -1)
 		return -1;
 	if (queue_intake_has_room(queued, m->content.n, &refusal) == -1 ||
+	    queue_intake_check_client(
+		peer, m->is_trusted, m->client, &refusal) == -1 ||
 	    submission_check(
 		&rules, &submission, m->content, &message, &refusal) == -1) {
 		queued->refused++;

@@ -33,6 +33,9 @@ may_open(struct stream *stream, const struct ipc_queue_open *open)
 	if (stream->spool->waiting >= WAITING_MAX)
 		return smtp_status_set(&stream->refusal, 452, "4.3.1",
 		    "Too much large mail at once; please try again");
+	if (queue_intake_check_client(stream->peer, open->is_trusted,
+		open->client, &stream->refusal) == -1)
+		return -1;
 	return queue_intake_has_room(
 	    queued, stream->envelope_n, &stream->refusal);
 }

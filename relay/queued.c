@@ -420,6 +420,7 @@ stop(struct daemon *daemon)
 }
 
 static const struct channel_handler handlers[] = {
+    {ROLE_SMTPD, MSG_QUEUE_CLIENT, queue_intake_client},
     {ROLE_SMTPD, MSG_QUEUE_SUBMIT, queue_intake_submit},
     {ROLE_SMTPD, MSG_QUEUE_OPEN, queue_spool_on_open},
     {ROLE_SMTPD, MSG_QUEUE_CHUNK, queue_spool_on_chunk},

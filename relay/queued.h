@@ -38,6 +38,7 @@ struct smtp_peer {
 	uint32_t references;
 	uint32_t slot;
 	uint64_t last_id;
+	struct netaddr shown; /* where the connection comes from */
 };
 
 struct queued {
@@ -109,6 +110,8 @@ int64_t queued_now_ms(const struct queued *queued);
 
 /* ---- queue_intake ---- */
 
+int queue_intake_client(
+    struct channel *channel, const struct channel_frame *frame);
 int queue_intake_submit(
     struct channel *channel, const struct channel_frame *frame);
 void queue_intake_peer_up(struct queued *queued, struct channel *channel);
@@ -141,6 +144,13 @@ int queue_intake_has_room(
 
 /* -1: the id is not of this peer's slot, or not above its last. */
 int queue_intake_check_id(struct smtp_peer *peer, uint64_t message_id);
+
+/*
+ * -1 and a refusal when a client is said to be trusted and no connection from
+ * that address was shown before.
+ */
+int queue_intake_check_client(const struct smtp_peer *peer, bool is_trusted,
+    struct slice client, struct smtp_status *refusal_r);
 
 /* A message was committed: life events go on, deliveries are planned. */
 void queue_intake_committed(

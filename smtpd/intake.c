@@ -216,6 +216,23 @@ out:
 	return rc;
 }
 
+/* Once a session, and again when queued has seen another client meanwhile. */
+void
+intake_show_client(struct session *session)
+{
+	struct worker *worker = session->worker;
+	struct channel *queued = worker->links[ROLE_QUEUED];
+	int fd = stream_fd(session->stream);
+
+	if (!session->is_trusted || queued == NULL ||
+	    (session->is_shown &&
+		netaddr_equals(&worker->shown, &session->client)) ||
+	    channel_send(queued, MSG_QUEUE_CLIENT, NULL, &fd) == -1)
+		return;
+	session->is_shown = true;
+	worker->shown = session->client;
+}
+
 static void
 submit(struct session *session)
 {
@@ -240,6 +257,7 @@ submit(struct session *session)
 	    INTAKE_ENVELOPE(session, transaction, intake, client),
 	    .content = {
 		intake->content.p + at, intake->content.n - (size_t)at}};
+	intake_show_client(session);
 	if (session_ask(session, ROLE_QUEUED, MSG_QUEUE_SUBMIT, &message,
 		MSG_QUEUE_ANSWER, SUBMIT_MS, intake_queue_answer) == -1) {
 		intake_refuse_with(intake, 451, "4.3.0",

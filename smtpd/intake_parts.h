@@ -65,6 +65,12 @@ channel_answer_fn intake_queue_answer;
 /* Until when the next piece has to be there. */
 void intake_set_deadline(struct intake *intake);
 
+/*
+ * Comes before each envelope: queued does not believe us that a client is in a
+ * trusted network, it looks at the connection.
+ */
+void intake_show_client(struct session *session);
+
 /* QUEUE_SUBMIT and QUEUE_OPEN have the same envelope. */
 #define INTAKE_ENVELOPE(session, transaction, intake, client)                  \
 	.message_id = (intake)->message_id, .session_id = (session)->id,       \

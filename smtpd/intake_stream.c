@@ -182,6 +182,7 @@ open_stream(struct intake *intake, size_t at)
 	intake->from = at;
 	intake->stream = ++session->worker->next_stream;
 	message.stream = intake->stream;
+	intake_show_client(session);
 	if (queued != NULL)
 		intake->open_request =
 		    channel_request(queued, MSG_QUEUE_OPEN, &message, NULL,

@@ -48,6 +48,7 @@ struct session {
 	uint8_t state;    /* enum session_state */
 	uint8_t helo_kind;
 	bool is_trusted;
+	bool is_shown;      /* queued has seen where it comes from */
 	bool is_stressed;   /* slots are short: wait less */
 	bool is_esmtp;      /* EHLO, not HELO */
 	bool is_greeted;    /* the banner has left */

@@ -299,8 +299,10 @@ on_link_closed(struct channel *channel, const char *reason)
 	(void)reason;
 	if (worker->links[role] == channel)
 		worker->links[role] = NULL;
-	if (role == ROLE_QUEUED)
+	if (role == ROLE_QUEUED) {
 		worker->has_message_ids = false;
+		worker->shown = (struct netaddr){.family = NETADDR_NONE};
+	}
 	if (role == ROLE_AUTHD)
 		worker->mechanisms[0] = '\0';
 	if (!worker->is_draining)

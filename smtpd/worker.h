@@ -27,6 +27,7 @@ struct worker {
 	char mechanisms[512 + 1];          /* of authd; "": no logins */
 	struct id_maker message_ids;
 	bool has_message_ids; /* queued gave us a slot */
+	struct netaddr shown; /* the trusted client that queued saw last */
 	/* All links were up once, or have been waited for long enough. */
 	bool is_ready;
 	struct event *links_wait;

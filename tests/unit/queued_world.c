@@ -2,6 +2,7 @@
 /*
  * What tests of queued's parts share.
  */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -318,6 +319,7 @@ static const struct channel_handler smtpd_takes[] = {
     {ROLE_QUEUED, MSG_QUEUE_CREDIT, on_credit}, {ROLE_NONE, MSG_HELLO, NULL}};
 
 static const struct channel_handler queued_takes[] = {
+    {ROLE_SMTPD, MSG_QUEUE_CLIENT, queue_intake_client},
     {ROLE_SMTPD, MSG_QUEUE_SUBMIT, queue_intake_submit},
     {ROLE_SMTPD, MSG_QUEUE_OPEN, queue_spool_on_open},
     {ROLE_SMTPD, MSG_QUEUE_CHUNK, queue_spool_on_chunk},
@@ -386,6 +388,32 @@ world_disconnect(struct world *world)
 	channel_close(world->peer.channel);
 	world->peer.channel = NULL;
 	world_settle(world);
+}
+
+void
+world_show_client(struct world *world, const char *from)
+{
+	struct sockaddr_in server = {.sin_family = AF_INET};
+	struct sockaddr_in client = {.sin_family = AF_INET};
+	socklen_t length = sizeof(server);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int there = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int here;
+
+	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (inet_pton(AF_INET, from, &client.sin_addr) != 1 ||
+	    bind(listener, (struct sockaddr *)&server, sizeof(server)) == -1 ||
+	    listen(listener, 1) == -1 ||
+	    getsockname(listener, (struct sockaddr *)&server, &length) == -1 ||
+	    bind(there, (struct sockaddr *)&client, sizeof(client)) == -1 ||
+	    connect(there, (struct sockaddr *)&server, sizeof(server)) == -1 ||
+	    (here = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) == -1)
+		fatal("no connection from %s", from);
+	(void)channel_send(world->peer.channel, MSG_QUEUE_CLIENT, NULL, &here);
+	world_settle(world);
+	(void)close(here);
+	(void)close(there);
+	(void)close(listener);
 }
 
 uint64_t

@@ -51,6 +51,9 @@ struct channel_config world_queued_config(struct world *world, enum role peer);
 void world_connect(struct world *world);
 void world_disconnect(struct world *world);
 
+/* The peer shows a connection that was made from that address of loopback. */
+void world_show_client(struct world *world, const char *from);
+
 /* The next id of the peer. */
 uint64_t world_next_id(struct world *world);
 

@@ -290,6 +290,8 @@ signer_world_submit(struct signer_world *world, bool is_trusted,
 		(void)ipc_recipient_add(&list, &recipient, NULL);
 	}
 	m.recipients = ipc_list_of(&list);
+	if (is_trusted)
+		world_show_client(&world->world, "127.0.0.1");
 	if (channel_request(world->world.peer.channel, MSG_QUEUE_SUBMIT, &m,
 		NULL, MSG_QUEUE_ANSWER, 60000, on_answer, world) == 0)
 		fatal("a message that cannot be sent");

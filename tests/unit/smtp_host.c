@@ -95,6 +95,14 @@ note_recipients(struct smtp_host *host, struct ipc_list list)
 	} while (0)
 
 static int
+on_queue_client(struct channel *channel, const struct channel_frame *frame)
+{
+	(void)frame;
+	host_of(channel)->mail.shown++;
+	return 0;
+}
+
+static int
 on_submit(struct channel *channel, const struct channel_frame *frame)
 {
 	const struct ipc_queue_submit *m = &frame->message->queue_submit;
@@ -311,6 +319,7 @@ on_link_wanted(struct channel *channel, const struct channel_frame *frame)
 static const struct channel_handler handlers[] = {
     {ROLE_WORKER, MSG_CLIENT_CLOSED, on_client_closed},
     {ROLE_WORKER, MSG_WORKER_LINK_WANTED, on_link_wanted},
+    {ROLE_SMTPD, MSG_QUEUE_CLIENT, on_queue_client},
     {ROLE_SMTPD, MSG_QUEUE_SUBMIT, on_submit},
     {ROLE_SMTPD, MSG_QUEUE_OPEN, on_open},
     {ROLE_SMTPD, MSG_QUEUE_CHUNK, on_chunk},

@@ -28,6 +28,7 @@ struct smtp_host_mail {
 	char to[2048]; /* recipients, with a space behind each */
 	char message_id[1000];
 	bool has_token;
+	unsigned shown; /* connections of trusted clients */
 	bool is_8bit;
 	bool is_utf8;
 	struct buf content;

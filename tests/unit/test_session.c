@@ -549,6 +549,8 @@ static void
 test_trusted(struct smtp_host *host)
 {
 	struct smtp_client client;
+	char *text = large_message(200000);
+	unsigned shown = smtp_host_mail(host)->shown;
 
 	smtp_host_link(host, ROLE_CHECKD, false);
 	smtp_client_open(host, &client, LISTENER_SMTP, true);
@@ -566,6 +568,19 @@ test_trusted(struct smtp_host *host)
 	ok(ends_with(buf_slice(&smtp_host_mail(host)->content),
 	       "Authentication-Results: gw.example; none\r\n\r\nx\r\n"),
 	    "and stays as it is");
+	is_u64(smtp_host_mail(host)->shown - shown, 1,
+	    "queued was shown where it comes from");
+	(void)smtp_say(&client, MAIL RCPT "DATA\r\n");
+	(void)smtp_say(&client, text);
+	is_u64(smtp_host_mail(host)->shown - shown, 1,
+	    "once for all messages of a session");
+	smtp_host_link(host, ROLE_QUEUED, false);
+	smtp_host_link(host, ROLE_QUEUED, true);
+	(void)smtp_say(&client, MAIL RCPT "DATA\r\n");
+	(void)smtp_say(&client, text);
+	is_u64(smtp_host_mail(host)->shown - shown, 2,
+	    "and again when queued was restarted, before a large one, too");
+	free(text);
 	smtp_client_close(&client);
 	open_client(host, &client);
 	ok(starts(smtp_say(&client, MAIL), "451 4.4.3"),
