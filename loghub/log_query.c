@@ -31,6 +31,7 @@ struct query {
 	json_t *events;
 	size_t octets;
 	size_t limit;
+	uint64_t from;    /* of the run that is looked at */
 	uint64_t below;   /* newest first: only smaller numbers */
 	uint64_t after;   /* oldest first: only greater numbers */
 	uint64_t reached; /* the last number looked at */
@@ -207,7 +208,7 @@ read_candidates(struct query *q, struct log_day *day,
 		struct record record;
 		int rc;
 
-		if (number >= q->below)
+		if (number >= q->below || number < q->from)
 			continue;
 		rc = log_day_fetch(day, number, &record, NULL);
 		if (rc == -1)
@@ -278,7 +279,7 @@ scan_day(struct query *q, struct log_day *day)
 			log_view_failed(q->view);
 			return -1;
 		}
-		if (rc == 0)
+		if (rc == 0 || place.number < q->from)
 			return 0;
 		(void)read_run(q, day, &place);
 		if (log_view_is_late(q->view))
@@ -289,14 +290,19 @@ scan_day(struct query *q, struct log_day *day)
 }
 
 static void
-query_day(struct query *q, int32_t number)
+query_day(struct query *q, const struct log_run *run)
 {
-	struct log_day *day = log_view_day(q->view, number);
+	const uint64_t below = q->below;
+	struct log_day *day;
 	struct number_list candidates;
 	int rc;
 
-	if (day == NULL)
+	if (run->from >= below ||
+	    (day = log_view_day(q->view, run->day)) == NULL)
 		return;
+	q->from = run->from;
+	if (run->to < below)
+		q->below = run->to + 1;
 	number_list_init(&candidates, SET_MAX);
 	rc = find_candidates(q, day, &candidates);
 	if (rc == 1) {
@@ -305,23 +311,29 @@ query_day(struct query *q, int32_t number)
 	} else if (rc == 0) {
 		(void)scan_day(q, day);
 	}
+	q->below = below;
 	number_list_clear(&candidates);
 }
 
 /* ---- oldest first ---- */
 
 static void
-follow_day(struct query *q, int32_t number)
+follow_day(struct query *q, const struct log_run *run)
 {
-	struct log_day *day = log_view_day(q->view, number);
+	struct log_day *day;
 	struct log_place place;
 	struct record record;
 	int rc;
 
-	if (day == NULL || fill_sets(q, day) == -1)
+	if (run->to <= q->after ||
+	    (day = log_view_day(q->view, run->day)) == NULL ||
+	    fill_sets(q, day) == -1)
 		return;
+	if (run->from > q->after + 1)
+		q->after = run->from - 1;
 	while ((rc = log_index_place_from(
-	            day->index, q->after + 1, &place, NULL)) == 1) {
+	            day->index, q->after + 1, &place, NULL)) == 1 &&
+	    place.number <= run->to) {
 		if (log_day_seek(day, &place, NULL) == -1)
 			break;
 		while (log_day_next(day, &record, NULL) == 1) {
@@ -409,26 +421,32 @@ query_result(struct query *q, uint64_t next, bool has_next)
 static json_t *
 newest_first(struct query *q)
 {
-	size_t i = q->view->day_count;
 	int32_t first = day_of_us(q->filter.since_us);
 
-	/* An event is never received before it happened, but for a clock. */
-	while (i > 0 && q->view->days[i - 1] >= first - 1 && !is_over(q))
-		query_day(q, q->view->days[--i]);
+	for (size_t i = q->view->run_count; i > 0 && !is_over(q); i--)
+		/* None is received before it happened, but for a clock. */
+		if (q->view->runs[i - 1].day >= first - 1)
+			query_day(q, &q->view->runs[i - 1]);
 	return query_result(
 	    q, q->reached, q->reached > 0 && (is_full(q) || q->view->is_late));
 }
 
-/* The day that holds the record after `after`: none before it is opened. */
+/* The run that holds the record after `after`: none before it is opened. */
 static size_t
-first_day(struct query *q)
+first_run(struct query *q)
 {
-	size_t i = q->view->day_count;
+	size_t i = q->view->run_count;
 
 	while (i > 0) {
-		struct log_day *day = log_view_day(q->view, q->view->days[--i]);
+		const struct log_run *run = &q->view->runs[--i];
+		struct log_day *day;
 		struct log_place place;
 
+		if (run->from > q->after + 1)
+			continue;
+		if (run->from > 0)
+			return i;
+		day = log_view_day(q->view, run->day);
 		if (day != NULL &&
 		    log_index_place_from(day->index, 0, &place, NULL) == 1 &&
 		    place.number <= q->after + 1)
@@ -440,9 +458,9 @@ first_day(struct query *q)
 static json_t *
 oldest_first(struct query *q)
 {
-	for (size_t i = first_day(q);
-	     i < q->view->day_count && !is_over(q); i++)
-		follow_day(q, q->view->days[i]);
+	for (size_t i = first_run(q);
+	     i < q->view->run_count && !is_over(q); i++)
+		follow_day(q, &q->view->runs[i]);
 	return query_result(q, q->after, true);
 }
 

@@ -8,6 +8,90 @@
 #include "common/loop.h"
 #include "loghub/log_view.h"
 
+/* ---- runs ---- */
+
+static void
+add_run(struct log_view *view, int32_t day, uint64_t from)
+{
+	if (view->run_count > 0)
+		view->runs[view->run_count - 1].to =
+		    from > 0 ? from - 1 : UINT64_MAX;
+	view->runs[view->run_count++] =
+	    (struct log_run){.day = day, .from = from, .to = UINT64_MAX};
+}
+
+static bool
+is_rising(const struct segment_list *list)
+{
+	for (size_t i = 1; i < list->count; i++)
+		if (list->names[i].day < list->names[i - 1].day)
+			return false;
+	return true;
+}
+
+static int
+first_number(struct log_view *view, const struct segment_name *name,
+    uint64_t *number_r)
+{
+	struct segment_reader reader;
+	struct record record;
+	int rc = -1;
+
+	segment_reader_init(&reader, view->dir_fd);
+	if (segment_reader_seek(&reader, name, 0, NULL) == 0 &&
+	    segment_reader_next(&reader, UINT64_MAX, &record, NULL) ==
+	        PARSE_OK) {
+		*number_r = record.number;
+		rc = 0;
+	}
+	segment_reader_clear(&reader);
+	return rc;
+}
+
+/* -1: a segment does not say where it begins. */
+static int
+mixed_runs(struct log_view *view, const struct segment_list *list)
+{
+	view->runs = xcalloc(list->count, sizeof(*view->runs));
+	for (size_t i = 0; i < list->count; i++) {
+		const struct segment_name *name = &list->names[i];
+		uint64_t from;
+
+		if (i > 0 && name->day == list->names[i - 1].day)
+			continue;
+		if (first_number(view, name, &from) == -1) {
+			free(view->runs);
+			view->run_count = 0;
+			return -1;
+		}
+		add_run(view, name->day, from);
+	}
+	return 0;
+}
+
+static int
+read_runs(struct log_view *view, struct err *err)
+{
+	struct segment_list list;
+
+	if (segment_list_read(view->dir_fd, &list, err) == -1)
+		return -1;
+	view->is_mixed = !is_rising(&list);
+	if (view->is_mixed && mixed_runs(view, &list) == -1) {
+		view->is_mixed = false;
+		view->is_damaged = true;
+	}
+	segment_list_clear(&list);
+	if (view->is_mixed)
+		return 0;
+	view->runs = xcalloc(view->day_count, sizeof(*view->runs));
+	for (size_t i = 0; i < view->day_count; i++)
+		add_run(view, view->days[i], 0);
+	return 0;
+}
+
+/* ---- days ---- */
+
 int
 log_view_open(struct log_view *view, const char *path, int dir_fd,
     struct indexer *indexer, struct err *err)
@@ -19,7 +103,9 @@ log_view_open(struct log_view *view, const char *path, int dir_fd,
 	};
 	if (indexer != NULL)
 		indexer_wait(indexer, LOG_VIEW_INDEX_WAIT_MS, &view->status);
-	return log_index_days(path, &view->days, &view->day_count, err);
+	if (log_index_days(path, &view->days, &view->day_count, err) == -1)
+		return -1;
+	return read_runs(view, err);
 }
 
 void
@@ -28,7 +114,9 @@ log_view_close(struct log_view *view)
 	for (size_t i = 0; i < LOG_VIEW_OPEN_DAYS; i++)
 		log_day_close(&view->open[i]);
 	free(view->days);
+	free(view->runs);
 	view->days = NULL;
+	view->runs = NULL;
 }
 
 bool

@@ -19,6 +19,16 @@
 
 #define LOG_VIEW_OPEN_DAYS 8
 
+/*
+ * Records of a day that follow each other in the log.  A clock that went back
+ * and forth makes several of a day; else each day is one, with no bounds.
+ */
+struct log_run {
+	int32_t day;
+	uint64_t from; /* number of its first record; 0: not known */
+	uint64_t to;   /* of its last; UINT64_MAX: no bound */
+};
+
 struct log_view {
 	const char *path;
 	int dir_fd;
@@ -29,6 +39,9 @@ struct log_view {
 	struct indexer_status status;
 	int32_t *days; /* rising */
 	size_t day_count;
+	struct log_run *runs; /* in the order of records */
+	size_t run_count;
+	bool is_mixed; /* which is not that of days */
 	struct log_day open[LOG_VIEW_OPEN_DAYS];
 	unsigned next_open;
 };

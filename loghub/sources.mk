@@ -22,5 +22,6 @@ test_segment_SOURCES = $(loghub_STORE)
 test_segment_names_SOURCES = $(loghub_STORE)
 test_log_writers_SOURCES = $(loghub_STORE) loghub/writers.c loghub/life_seen.c
 test_log_index_SOURCES = $(loghub_STORE) $(loghub_INDEX)
+test_log_clock_SOURCES = $(loghub_STORE) $(loghub_INDEX) $(loghub_QUERY)
 test_log_query_SOURCES = $(loghub_STORE) $(loghub_INDEX) $(loghub_QUERY)
 fuzz_log_datagram_SOURCES = loghub/record.c loghub/writers.c

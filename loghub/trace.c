@@ -35,8 +35,9 @@ struct search {
 	uint64_t since_us;
 	uint64_t until_us;
 	uint64_t below; /* newest first: only smaller numbers */
+	const struct log_run *run; /* in work */
 	size_t limit;
-	struct number_list numbers; /* records of the day in work */
+	struct number_list numbers; /* records of it */
 	struct number_list shown;   /* messages of the pages before */
 	struct match matches[TRACE_LIMIT_MAX + 1];
 	size_t count;
@@ -163,20 +164,24 @@ note_posting(void *arg, const struct posting *posting)
 {
 	struct search *s = arg;
 
-	if (posting->number < s->below)
+	if (posting->number >= s->below) {
+		if (posting->message != 0)
+			number_list_add(&s->shown, posting->message);
+	} else if (posting->number >= s->run->from &&
+	    posting->number <= s->run->to) {
 		number_list_add(&s->numbers, posting->number);
-	else if (posting->message != 0)
-		number_list_add(&s->shown, posting->message);
+	}
 }
 
 static void
-search_day(struct search *s, int32_t number)
+search_run(struct search *s, const struct log_run *run)
 {
-	struct log_day *day = log_view_day(s->view, number);
+	struct log_day *day = log_view_day(s->view, run->day);
 	bool has_at = slice_find(s->key, '@', 0) < s->key.n;
 
 	if (day == NULL)
 		return;
+	s->run = run;
 	number_list_clear(&s->numbers);
 	for (size_t i = 0; i < sizeof(meanings) / sizeof(*meanings); i++)
 		if ((has_at || !meanings[i].has_at) &&
@@ -378,12 +383,12 @@ trace_query(struct log_view *view, const json_t *arguments,
 	result = json_object();
 	traces = json_array();
 	tell_id(s, traces);
-	for (size_t i = view->day_count;
+	for (size_t i = view->run_count;
 	     i > 0 && json_array_size(traces) == 0 && s->count <= s->limit &&
-	     !log_view_is_late(view) &&
-	     view->days[i - 1] >= day_of_us(s->since_us) - 1;
+	     !log_view_is_late(view);
 	     i--)
-		search_day(s, view->days[i - 1]);
+		if (view->runs[i - 1].day >= day_of_us(s->since_us) - 1)
+			search_run(s, &view->runs[i - 1]);
 	tell_matches(s, traces, result);
 	code = json_array_size(traces) > 0 ? 0 : 3;
 	number_list_clear(&s->numbers);

@@ -313,14 +313,26 @@ session_event(void *arg, const struct log_event_view *event)
 		(void)json_array_append_new(life->events, event_json(event));
 }
 
+/* Where the clock went back and forth, any day may have it. */
 static size_t
 first_day(const struct log_view *view, int32_t day)
 {
 	size_t i = 0;
 
+	if (view->is_mixed)
+		return 0;
 	while (i < view->day_count && view->days[i] < day)
 		i++;
 	return i;
+}
+
+/* So many days at the most, but where days say nothing. */
+static size_t
+end_day(const struct log_view *view, size_t first, size_t most)
+{
+	return view->is_mixed || view->day_count - first < most
+	    ? view->day_count
+	    : first + most;
 }
 
 static int32_t
@@ -398,10 +410,10 @@ read_life(struct life *life)
 {
 	struct log_view *view = life->view;
 	size_t first = first_day(view, day_of_id(life->id) - 1);
+	size_t end = end_day(view, first, LIFE_DAYS_MAX);
 
-	for (size_t i = first;
-	     i < view->day_count && i - first < LIFE_DAYS_MAX &&
-	     !life->is_finished && !log_view_is_late(view);
+	for (size_t i = first; i < end &&
+	     (view->is_mixed || !life->is_finished) && !log_view_is_late(view);
 	     i++)
 		each_event(view, view->days[i],
 		    term_hash_id(TERM_MESSAGE, life->id), LIFE_EVENTS_MAX,
@@ -409,8 +421,8 @@ read_life(struct life *life)
 	if (life->session == 0)
 		return;
 	first = first_day(view, day_of_id(life->session));
-	for (size_t i = first; i < view->day_count && i - first < SESSION_DAYS;
-	     i++)
+	end = end_day(view, first, SESSION_DAYS);
+	for (size_t i = first; i < end; i++)
 		each_event(view, view->days[i],
 		    term_hash_id(TERM_SESSION, life->session),
 		    SESSION_EVENTS_MAX, session_event, life);
@@ -482,10 +494,10 @@ trace_session(struct log_view *view, uint64_t id)
 	struct session session = {
 	    .id = id, .events = json_array(), .messages = json_array()};
 	size_t first = first_day(view, day_of_id(id) - 1);
+	size_t end = end_day(view, first, SESSION_DAYS + 1);
 	json_t *trace;
 
-	for (size_t i = first;
-	     i < view->day_count && i - first <= SESSION_DAYS; i++)
+	for (size_t i = first; i < end; i++)
 		each_event(view, view->days[i],
 		    term_hash_id(TERM_SESSION, id), LIFE_EVENTS_MAX,
 		    note_session_event, &session);
