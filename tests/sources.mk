@@ -22,6 +22,7 @@ test_queue_salvage_SOURCES = relay/queue_salvage.c \
 	relay/queue_salvage_rows.c relay/spool_file.c $(queue_store_SOURCES)
 test_queue_writer_SOURCES = relay/queue_writer.c relay/schedule.c \
 	$(queue_store_SOURCES)
+test_queue_client_SOURCES = $(queued_world_SOURCES)
 test_queue_spool_SOURCES = $(queued_world_SOURCES)
 test_queue_refill_SOURCES = $(queued_world_SOURCES)
 test_queue_result_SOURCES = $(queued_world_SOURCES)

@@ -569,98 +569,6 @@ test_greed(struct world *world)
 	world->snapshot->settings.queue_memory = 64 << 20;
 }
 
-/* ---- trusted networks ---- */
-
-struct shown_row {
-	const char *what;
-	const char
-	    *from; /* where connections came from; NULL: none was shown */
-	const char *last;
-	uint16_t code;
-};
-
-static const struct shown_row shown_rows[] = {
-    {"a client of which only smtpd says that it is trusted", NULL, NULL, 451},
-    {"one that comes from elsewhere", "127.0.0.2", NULL, 451},
-    {"one that was shown before another", "127.0.0.1", "127.0.0.2", 451},
-    {"a client whose connection queued has seen", "127.0.0.1", NULL, 250},
-};
-
-/* Relays as a client of a trusted network; the answer's code. */
-static unsigned
-relay_small(struct world *world)
-{
-	struct ipc_queue_submit m = {.message_id = world_next_id(world),
-	    .session_id = 1,
-	    .client = SLICE("127.0.0.1"),
-	    .is_trusted = true,
-	    .reverse_path = SLICE("a@ours.test"),
-	    .content = SLICE(HEADER "x\r\n")};
-	struct ipc_record_recipient recipient = {
-	    .address = SLICE("b@away.test")};
-	struct ipc_list_writer list;
-	unsigned answers = world->peer.answers;
-
-	ipc_list_writer_init(&list, 4096);
-	(void)ipc_recipient_add(&list, &recipient, NULL);
-	m.recipients = ipc_list_of(&list);
-	(void)channel_request(world->peer.channel, MSG_QUEUE_SUBMIT, &m, NULL,
-	    MSG_QUEUE_ANSWER, 600000, on_answer, world);
-	ipc_list_writer_clear(&list);
-	WORLD_WAIT(world, world->peer.answers > answers);
-	return world->peer.code;
-}
-
-static unsigned
-relay_large(struct world *world, uint32_t number)
-{
-	struct ipc_queue_open open = {.message_id = world_next_id(world),
-	    .session_id = 1,
-	    .client = SLICE("127.0.0.1"),
-	    .is_trusted = true,
-	    .reverse_path = SLICE("a@ours.test"),
-	    .stream = number};
-	struct ipc_record_recipient recipient = {
-	    .address = SLICE("b@away.test")};
-	struct sending sending = {world, open.message_id, number};
-	struct ipc_list_writer list;
-	unsigned answers = world->peer.answers;
-
-	ipc_list_writer_init(&list, 4096);
-	(void)ipc_recipient_add(&list, &recipient, NULL);
-	open.recipients = ipc_list_of(&list);
-	(void)channel_request(world->peer.channel, MSG_QUEUE_OPEN, &open, NULL,
-	    MSG_QUEUE_ANSWER, 600000, on_answer, world);
-	ipc_list_writer_clear(&list);
-	WORLD_WAIT(
-	    world, world->peer.answers > answers || world->peer.credit > 0);
-	if (world->peer.answers == answers) {
-		send_chunk(&sending, HEADER, sizeof(HEADER) - 1);
-		send_end(&sending);
-		WORLD_WAIT(world, world->peer.answers > answers);
-	}
-	return world->peer.code;
-}
-
-static void
-test_shown(struct world *world)
-{
-	for (size_t i = 0; i < sizeof(shown_rows) / sizeof(shown_rows[0]);
-	     i++) {
-		const struct shown_row *row = &shown_rows[i];
-
-		world_connect(world);
-		if (row->from != NULL)
-			world_show_client(world, row->from);
-		if (row->last != NULL)
-			world_show_client(world, row->last);
-		is_int((int)relay_small(world), row->code, "%s", row->what);
-		is_int((int)relay_large(world, 1), row->code,
-		    "%s, with a large message", row->what);
-		world_disconnect(world);
-	}
-}
-
 /* ---- breaches ---- */
 
 /* A refused stream gets no credit back, so that the sum is certain. */
@@ -883,7 +791,6 @@ main(void)
 	test_breaches(&world);
 	test_start(&world);
 	test_folders(&world);
-	test_shown(&world);
 	world_clear(&world);
 	return tap_done();
 }
