@@ -115,9 +115,13 @@ look_at_root(struct walk *w, const struct header *h)
 {
 	char name[128];
 
-	/* With a blank before its colon a field ends the header for some. */
-	for (size_t i = 0; i < h->field_count; i++)
-		w->shape.is_ambiguous |= h->fields[i].is_spaced;
+	/*
+	 * With a blank before its colon a field ends the header for some, and
+	 * so does a line of blanks: what follows they show as the text.
+	 */
+	w->shape.is_ambiguous |=
+	    (h->quirks &
+		(HEADER_QUIRK_SPACED_COLON | HEADER_QUIRK_BLANK_FOLD)) != 0;
 	param_of(
 	    h, HDR_CONTENT_TYPE, "protocol", w->protocol, sizeof(w->protocol));
 	if (!is_type(&w->root, "application", "octet-stream"))

@@ -125,6 +125,8 @@ with tap.group("signatures that are not what they seem"):
         1))[0], "partial", "what may be a part around the signature")
     tap.equal(verdict(b"X-A : b\r\n" + GOOD)[0], "partial",
               "a field that may end the header")
+    tap.equal(verdict(b"X-A: b\r\n \r\n\tc\r\n" + GOOD)[0], "partial",
+              "a line of blanks that may end it")
     tap.ok(verdict(GOOD.replace(b"multipart/signed", b"multipart/mixed"))[0]
            in ("none", "partial"), "not at the root")
     subkey = w.gpg("bob", ["--armor", "--detach-sign", "--faked-system-time",

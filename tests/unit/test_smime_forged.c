@@ -295,6 +295,8 @@ test_ambiguous(struct forge_people *p)
 		"partial"},
 	    {"a field with a blank before its colon", "X-Evil : evil\r\n", "",
 		"", "partial"},
+	    {"a field with a line of blanks alone",
+		"X-Evil: evil\r\n \r\n\tevil\r\n", "", "", "mismatch"},
 	};
 	struct buf mail, whole;
 
@@ -317,6 +319,40 @@ test_ambiguous(struct forge_people *p)
 	}
 	buf_clear(&mail);
 	buf_clear(&whole);
+}
+
+/* The header that was encrypted goes on in the place of the one outside. */
+static void
+test_ambiguous_within(struct forge_people *p)
+{
+	static const struct {
+		const char *label;
+		const char *fields;
+		const char *want;
+	} rows[] = {
+	    {"signed, then encrypted", "", "pass"},
+	    {"the same below a line of blanks alone",
+		"Content-Evil: evil\r\n \r\n\tevil\r\n", "partial"},
+	    {"and below a blank before a colon", "Content-Evil : evil\r\n",
+		"partial"},
+	};
+	struct buf mail, inside, der;
+
+	buf_init(&mail, FORGE_MAIL_MAX);
+	buf_init(&inside, FORGE_MAIL_MAX);
+	buf_init(&der, FORGE_MAIL_MAX);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_reset(&inside);
+		buf_reset(&der);
+		forge_signed_mail(p, rows[i].fields, &inside);
+		forge_encrypt(
+		    buf_slice(&inside), p->bob, EVP_aes_256_gcm(), &der);
+		forge_encrypted_mail(&mail, buf_slice(&der));
+		forge_is_verdict(p, &mail, rows[i].want, rows[i].label);
+	}
+	buf_clear(&mail);
+	buf_clear(&inside);
+	buf_clear(&der);
 }
 
 /* A certificate with a CA's name and not by its key. */
@@ -483,6 +519,7 @@ main(void)
 	test_signatures(&p);
 	test_changed(&p);
 	test_ambiguous(&p);
+	test_ambiguous_within(&p);
 	test_signature_part(&p);
 	forge_people_free(&p);
 	return tap_done();
