@@ -137,7 +137,10 @@ check_segment(struct verify *v, const struct segment_name *name)
 		if (check_record(v, &record) == -1)
 			return -1;
 	}
-	if (parsed == PARSE_BAD)
+	/* Of the last one more may be written meanwhile. */
+	if (parsed == PARSE_BAD ||
+	    (is_opened && !is_last &&
+	        v->reader.offset != segment_reader_size(&v->reader)))
 		return problem(v, VERIFY_ALTERED, name->number, v->expected,
 		    "what stands there is no record");
 	if (!is_opened || (is_last && v->reader.offset != end))

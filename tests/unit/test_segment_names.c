@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Segments and their names: one that was begun and no more, and one that has
- * the name of another.
+ * Segments and their ends: one that was begun and no more, one that has the
+ * name of another, one that somebody made longer.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -156,6 +156,7 @@ test_refused_at_sync(void)
 	struct segment_sync sync;
 	struct rlimit limit;
 	struct rlimit none;
+	int rc;
 
 	begin();
 	(void)open_log(&writer);
@@ -169,9 +170,10 @@ test_refused_at_sync(void)
 	none = limit;
 	none.rlim_cur = 10;
 	(void)setrlimit(RLIMIT_FSIZE, &none);
-	is_int(segment_flush(&writer, NULL), -1,
-	    "a segment that was begun when a sync began cannot be written");
+	rc = segment_flush(&writer, NULL);
 	(void)setrlimit(RLIMIT_FSIZE, &limit);
+	is_int(rc, -1,
+	    "a segment that was begun when a sync began cannot be written");
 	/* It ends the process when a descriptor is not open any more. */
 	segment_sync_run(&sync);
 	is_u64(sync.at.name.number, 1, "the sync is of the one before");
@@ -211,9 +213,66 @@ test_renamed_to_first(void)
 	end();
 }
 
+/* What a crash would leave at the log's end: a record that is cut short. */
+static void
+append_octets(struct segment_writer *writer, const char *file)
+{
+	char head[RECORD_HEAD_SIZE];
+	int fd = open(file, O_RDWR | O_APPEND | O_CLOEXEC);
+
+	(void)writer;
+	if (read(fd, head, sizeof(head)) != (ssize_t)sizeof(head) ||
+	    write(fd, head, sizeof(head)) != (ssize_t)sizeof(head))
+		bug("%s is not there", file);
+	(void)close(fd);
+}
+
+/* Its number and its hash are those that would follow. */
+static void
+append_record(struct segment_writer *writer, const char *file)
+{
+	writer->fd = open(file, O_WRONLY | O_APPEND | O_CLOEXEC);
+	add(writer, 0);
+	(void)segment_flush(writer, NULL);
+}
+
+/* The second segment is there already. */
+static void
+test_appended(void (*append)(struct segment_writer *writer, const char *file),
+    enum verify_problem problem, const char *what)
+{
+	struct segment_writer writer;
+	struct segment_writer one;
+	char file[128];
+
+	begin();
+	(void)open_log(&one);
+	add(&one, 0);
+	(void)segment_flush(&one, NULL);
+	sync_log(&one);
+	(void)open_log(&writer);
+	add(&writer, 1);
+	(void)segment_flush(&writer, NULL);
+	sync_log(&writer);
+	segment_writer_clear(&writer);
+	path_of(1, 0, file);
+	close_if_open(&one.fd);
+	append(&one, file);
+	segment_writer_clear(&one);
+	(void)open_log(&writer);
+	is_str(problem_after_one_more(&writer, 2),
+	    verify_problem_names[problem], "%s: found", what);
+	segment_writer_clear(&writer);
+	end();
+}
+
 int
 main(void)
 {
+	test_appended(append_octets, VERIFY_ALTERED,
+	    "octets are appended to a segment that had ended");
+	test_appended(append_record, VERIFY_REORDERED,
+	    "a record is appended to a segment that had ended");
 	test_begun_at_sync(0);
 	test_begun_at_sync(3);
 	test_refused_at_sync();
