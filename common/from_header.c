@@ -200,9 +200,16 @@ refuse_other(
 	    header_name_text(name), why);
 }
 
+/*
+ * Mailboxes in all of them.  Mail has one or two; each is compared with
+ * everything that its sender may send as, which can be much.
+ */
+#define OTHERS_MAX 100
+
 static int
 check_other(enum header_name name, struct slice value, bool with_utf8,
-    from_header_own_fn *is_own, const void *arg, struct from_header *refusal)
+    from_header_own_fn *is_own, const void *arg, size_t *count,
+    struct from_header *refusal)
 {
 	struct mailbox_list list;
 	struct mailbox m;
@@ -212,6 +219,9 @@ check_other(enum header_name name, struct slice value, bool with_utf8,
 	while ((rc = mailbox_list_next(&list, &m)) == 1) {
 		struct address address;
 
+		if (++*count > OTHERS_MAX)
+			return refuse_other(
+			    name, "names too many addresses", refusal);
 		if (address_parse(m.address,
 			with_utf8 ? ADDRESS_MAY_BE_UTF8 : 0, &address,
 			NULL) == -1)
@@ -234,13 +244,15 @@ from_header_check_others(const struct header *h, bool with_utf8,
 {
 	static const enum header_name names[] = {
 	    HDR_SENDER, HDR_RESENT_FROM, HDR_RESENT_SENDER};
+	size_t count = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		for (const struct header_field *field =
 			 header_first(h, names[i]);
 		     field != NULL; field = header_next(h, field))
 			if (check_other(names[i], header_field_value(h, field),
-				with_utf8, is_own, arg, refusal_r) == -1)
+				with_utf8, is_own, arg, &count,
+				refusal_r) == -1)
 				return -1;
 	return 0;
 }

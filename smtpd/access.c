@@ -323,10 +323,10 @@ access_check_recipient(const struct access_subject *subject,
 /* A name in UTF-8, before it becomes A-labels, and more than any has. */
 #define LOOSE_DOMAIN_MAX 1024
 /*
- * Names are looked at one by one, and a comment once for each "@" before it; a
- * value that has so many is written to keep us busy, and counts as ours.
+ * A comment is read once for each "@" before it; a value that has so much of
+ * them is written to keep us busy, as is one of very many addresses: each may
+ * be a name outside ASCII, which is dear to convert.
  */
-#define SEARCHED_NAMES_MAX 10000
 #define SEARCHED_COMMENTS_MAX 65536
 
 static bool
@@ -418,46 +418,57 @@ is_ours_at(struct from_search *search, size_t at)
 }
 
 /* Whatever follows an "@" and might be read as a domain. */
-static bool
+static enum access_from
 search_ours(const struct snapshot *snapshot, struct slice text)
 {
 	struct from_search search = {.snapshot = snapshot, .text = text};
 
 	for (size_t at = slice_find(text, '@', 0); at < text.n;
-	     at = slice_find(text, '@', at + 1))
-		if (is_ours_at(&search, at + 1) ||
-		    ++search.names > SEARCHED_NAMES_MAX ||
+	     at = slice_find(text, '@', at + 1)) {
+		if (++search.names > ACCESS_FROM_ADDRESSES_MAX ||
 		    search.comment_octets > SEARCHED_COMMENTS_MAX)
-			return true;
-	return false;
+			return ACCESS_FROM_TOO_MANY;
+		if (is_ours_at(&search, at + 1))
+			return ACCESS_FROM_OURS;
+	}
+	return ACCESS_FROM_FOREIGN;
 }
 
 /* Some programs decode the whole field before they look for an address. */
-static bool
+static enum access_from
 search_decoded(const struct snapshot *snapshot, struct slice text)
 {
+	enum access_from found = ACCESS_FROM_OURS;
 	struct buf decoded;
-	bool is_ours;
 
 	buf_init(&decoded, text.n * 3);
-	is_ours = mime_word_read(text, &decoded) == -1 ||
-		  search_ours(snapshot, buf_slice(&decoded));
+	if (mime_word_read(text, &decoded) != -1)
+		found = search_ours(snapshot, buf_slice(&decoded));
 	buf_clear(&decoded);
-	return is_ours;
+	return found;
 }
 
-bool
-access_from_names_ours(const struct snapshot *snapshot, struct slice from_value)
+enum access_from
+access_from_names(const struct snapshot *snapshot, struct slice from_value)
 {
+	enum access_from found;
 	struct mailbox_list list;
 	struct mailbox mailbox;
+	size_t count = 0;
 	int rc;
 
 	mailbox_list_init(
 	    &list, from_value, MAILBOX_LIST_GROUPS | MAILBOX_LIST_UTF8);
-	while ((rc = mailbox_list_next(&list, &mailbox)) == 1)
+	while ((rc = mailbox_list_next(&list, &mailbox)) == 1) {
+		if (++count > ACCESS_FROM_ADDRESSES_MAX)
+			return ACCESS_FROM_TOO_MANY;
 		if (is_our_name(snapshot, mailbox.domain))
-			return true;
-	return rc == -1 && (search_ours(snapshot, from_value) ||
-			       search_decoded(snapshot, from_value));
+			return ACCESS_FROM_OURS;
+	}
+	if (rc == 0)
+		return ACCESS_FROM_FOREIGN;
+	found = search_ours(snapshot, from_value);
+	return found != ACCESS_FROM_FOREIGN
+		   ? found
+		   : search_decoded(snapshot, from_value);
 }

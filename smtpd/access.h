@@ -76,12 +76,22 @@ enum access_recipient access_check_recipient(
 bool access_is_ours(
     const struct snapshot *snapshot, const struct address *address);
 
+/* More addresses than these are in no From that a person should read. */
+#define ACCESS_FROM_ADDRESSES_MAX 100
+
+enum access_from {
+	ACCESS_FROM_FOREIGN,
+	ACCESS_FROM_OURS,
+	ACCESS_FROM_TOO_MANY, /* addresses: not all were looked at */
+	ACCESS_FROM_COUNT
+};
+
 /*
  * The value of a From field, however it is written: does it name one of our
  * domains?  A value that is no list of mailboxes is searched for anything
  * that a mail program might show as an address of ours.
  */
-bool access_from_names_ours(
+enum access_from access_from_names(
     const struct snapshot *snapshot, struct slice from_value);
 
 #endif

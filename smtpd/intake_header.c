@@ -125,16 +125,21 @@ check_foreign_from(const struct session *session, const struct header *header,
     struct smtp_status *status)
 {
 	const struct header_field *field = header_first(header, HDR_FROM);
+	enum access_from found;
 
 	if (header_count(header, HDR_FROM) > 1)
 		return smtp_status_set(status, 550, "5.7.1",
 		    "The message has more than one From field");
 	if (!session_settings(session)->smtp_spoof_protection || field == NULL)
 		return 0;
-	if (access_from_names_ours(
-		session->worker->snapshot, header_field_value(header, field)))
+	found = access_from_names(
+	    session->worker->snapshot, header_field_value(header, field));
+	if (found == ACCESS_FROM_OURS)
 		return smtp_status_set(status, 550, "5.7.1",
 		    "Senders of the domain in From have to log in");
+	if (found == ACCESS_FROM_TOO_MANY)
+		return smtp_status_set(status, 550, "5.7.1",
+		    "The From field names too many addresses");
 	return 0;
 }
 

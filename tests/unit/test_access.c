@@ -324,19 +324,47 @@ static const struct from_row from_rows[] = {
     {"", false},
 };
 
-/* One that would keep us busy is not read to its end. */
-static void
-test_endless_from(const struct snapshot *snapshot, const char *piece)
+/* What becomes of so many pieces between that start and end. */
+static enum access_from
+many_from(const struct snapshot *snapshot, const char *start, const char *piece,
+    size_t count, const char *end)
 {
+	enum access_from found;
 	struct buf value;
 
 	buf_init(&value, 1 << 20);
-	(void)buf_add_text(&value, "<");
-	while (buf_add_text(&value, piece) == 0)
-		continue;
-	ok(access_from_names_ours(snapshot, buf_slice(&value)),
-	    "From: a megabyte of \"%s\" counts as ours", piece);
+	(void)buf_add_text(&value, start);
+	for (size_t i = 0; i < count; i++)
+		if (buf_addf(&value, "%s%s", i > 0 ? "," : "", piece) == -1)
+			break;
+	(void)buf_add_text(&value, end);
+	found = access_from_names(snapshot, buf_slice(&value));
 	buf_clear(&value);
+	return found;
+}
+
+/* One that would keep us busy is not read to its end. */
+static void
+test_many_from(const struct snapshot *snapshot)
+{
+	const size_t most = ACCESS_FROM_ADDRESSES_MAX;
+
+	is_int(many_from(snapshot, "", "a@\xc3\xa9.example", most, ""),
+	    ACCESS_FROM_FOREIGN, "From: as many as it may have");
+	is_int(many_from(snapshot, "", "a@\xc3\xa9.example", most + 1, ""),
+	    ACCESS_FROM_TOO_MANY, "From: one more");
+	is_int(many_from(snapshot, "", "a@\xc3\xa9.example", most - 1,
+		   ",a@ours.example"),
+	    ACCESS_FROM_OURS, "From: ours is the last");
+	is_int(many_from(snapshot, "", "a@\xc3\xa9.example", most - 1,
+		   ", <a@ours.example"),
+	    ACCESS_FROM_OURS, "From: ours is the last of what is no list");
+	is_int(many_from(snapshot, "<", "@(", 1 << 20, ""),
+	    ACCESS_FROM_TOO_MANY, "From: a megabyte of comments");
+	is_int(many_from(snapshot, "<", "@\xc3\xa9.", 1 << 20, ""),
+	    ACCESS_FROM_TOO_MANY, "From: a megabyte of names, and no list");
+	is_int(many_from(snapshot, "", "a@\xc3\xa9.example", 1 << 20, ""),
+	    ACCESS_FROM_TOO_MANY, "From: a megabyte of addresses");
 }
 
 static void
@@ -345,12 +373,12 @@ test_from(void)
 	struct snapshot snapshot = snapshot_of(NULL, 0);
 
 	for (size_t i = 0; i < sizeof(from_rows) / sizeof(from_rows[0]); i++)
-		ok(access_from_names_ours(&snapshot,
-		       slice_of(from_rows[i].value)) == from_rows[i].is_ours,
+		ok(access_from_names(&snapshot, slice_of(from_rows[i].value)) ==
+			(from_rows[i].is_ours ? ACCESS_FROM_OURS
+					      : ACCESS_FROM_FOREIGN),
 		    "From:%s names %s domain", from_rows[i].value,
 		    from_rows[i].is_ours ? "our" : "another's");
-	test_endless_from(&snapshot, "@(");
-	test_endless_from(&snapshot, "@\xc3\xa9.");
+	test_many_from(&snapshot);
 	settings_clear(&snapshot.settings);
 }
 

@@ -510,6 +510,25 @@ static const struct data_row from_rows[] = {
 	"\r\n\r\n"},
 };
 
+/* Alice's message, resent by her so many times in one field. */
+static const char *
+say_resent(struct smtp_client *client, size_t count)
+{
+	struct buf text;
+
+	buf_init(&text, 65536);
+	(void)buf_add_text(&text, "From: alice@any.example\r\nResent-From: ");
+	for (size_t i = 0; i < count; i++)
+		(void)buf_addf(
+		    &text, "%salice@any.example", i > 0 ? ",\r\n " : "");
+	(void)buf_add_text(&text, "\r\n\r\n.\r\n");
+	(void)smtp_say(client, "MAIL FROM:<alice@any.example>\r\n"
+			       "RCPT TO:<x@else.example>\r\nDATA\r\n");
+	(void)smtp_say_octets(client, text.p, text.n);
+	buf_clear(&text);
+	return client->reply;
+}
+
 static void
 test_own_from(struct smtp_host *host)
 {
@@ -525,6 +544,10 @@ test_own_from(struct smtp_host *host)
 			from_rows[i].reply))
 			diag("said: %s", client.reply);
 	}
+	ok(starts(say_resent(&client, 100), "250"), "many who resent it");
+	ok(starts(say_resent(&client, 101),
+	       "550 5.7.1 The Resent-From field names too many addresses"),
+	    "but not any number");
 	smtp_host_link(host, ROLE_AUTHD, false);
 	ok(starts(
 	       smtp_say(&client, "MAIL FROM:<alice@any.example>\r\n"), "250"),
