@@ -619,6 +619,10 @@ work_open(struct worker_context *context, const struct work *work,
 			if (write_output(&o, &err) == 0)
 				answer_done(&o);
 		}
+	} else if (o.header.failure != HEADER_FAILURE_NONE) {
+		/* Our line on top may have made it so; it will not change. */
+		work_refuse(answer, SIGNED_PERMANENT, "5.6.0",
+		    "the message cannot be read: %s", err.text);
 	}
 	if (answer->outcome == SIGNED_TEMPORARY)
 		work_refuse(

@@ -9,6 +9,7 @@
 
 #include <openssl/cms.h>
 
+#include "common/header.h"
 #include "signer/transfer.h"
 #include "tests/unit/smime_forge.h"
 #include "tests/unit/tap.h"
@@ -355,6 +356,28 @@ test_ambiguous_within(struct forge_people *p)
 	buf_clear(&der);
 }
 
+/* It would never be another time: nobody is to wait for that. */
+static void
+test_large_header(struct forge_people *p)
+{
+	struct forge_answer a;
+	struct buf mail, signed_mail;
+
+	buf_init(&mail, FORGE_MAIL_MAX);
+	buf_init(&signed_mail, FORGE_MAIL_MAX);
+	(void)buf_add_text(&mail, "X-Long: long\r\n");
+	while (mail.n < HEADER_SIZE_MAX)
+		(void)buf_add_text(&mail, "\tlong\r\n");
+	forge_signed_mail(p, FORGE_FROM_ALICE, &signed_mail);
+	(void)buf_add_slice(&mail, buf_slice(&signed_mail));
+	a = forge_open(p, buf_slice(&mail));
+	is_int(a.outcome, SIGNED_PERMANENT,
+	    "a header above what is read: refused (%s)", a.reason);
+	free(a.text);
+	buf_clear(&mail);
+	buf_clear(&signed_mail);
+}
+
 /* A certificate with a CA's name and not by its key. */
 static struct world_id *
 forge_issued(struct forge_people *p, const struct world_wish *wish,
@@ -520,6 +543,7 @@ main(void)
 	test_changed(&p);
 	test_ambiguous(&p);
 	test_ambiguous_within(&p);
+	test_large_header(&p);
 	test_signature_part(&p);
 	forge_people_free(&p);
 	return tap_done();
