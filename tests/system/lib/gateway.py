@@ -163,13 +163,18 @@ class Gateway:
 
     def _is_taken(self):
         """Whether all that run work with the newest settings."""
+        status = self._status_now()
+        rows = status["programs"]
+        return bool(rows) and all(
+            row["state"] == "running"
+            and row.get("revision") in (None, status["revision"])
+            for row in rows)
+
+    def _status_now(self):
+        """status(), of no program while confd is away."""
         result = self.run_cli("status", "--detailed", "--json")
-        if result.returncode != 0:
-            return False
-        status = json.loads(result.stdout)
-        return all(row["state"] == "running"
-                   and row.get("revision") in (None, status["revision"])
-                   for row in status["programs"])
+        return json.loads(result.stdout) if result.returncode == 0 \
+            else {"programs": []}
 
     # --- start and stop ---
 
@@ -266,11 +271,12 @@ class Gateway:
     def program(self, name):
         """What status says about one program: its state, and its facts and
         counters in one dict.  One that is away, or busy for longer than
-        confd waits for it, is asked again."""
+        confd waits for it, is asked again; so is confd itself."""
         def look():
-            [row] = [p for p in self.status()["programs"]
-                     if p["program"] == name]
-            return row if row["state"] == "running" else None
+            status = self._status_now()
+            rows = [p for p in status["programs"]
+                    if p["program"] == name and p["state"] == "running"]
+            return rows[0] if rows else None
 
         row = tap.wait_until(look, what=f"{name} to answer", step=0.1)
         return {"state": row["state"], "revision": row.get("revision"),
