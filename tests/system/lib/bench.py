@@ -29,7 +29,7 @@ class _Program:
                 preexec_fn=die_with_parent)
         tap.at_done(lambda failed: self.stop())
 
-    def _first_line(self, seconds=60):
+    def _first_line(self, seconds=tap.PATIENCE_S):
         fd = self.process.stdout.fileno()
         line = b""
         while not line.endswith(b"\n"):
@@ -46,7 +46,7 @@ class _Program:
                   errors="replace") as f:
             return f.read()
 
-    def stop(self, seconds=60):
+    def stop(self, seconds=tap.PATIENCE_S):
         """SIGTERM; the summary that it prints, or {}."""
         if self.process is None:
             return {}
@@ -89,7 +89,7 @@ class Load(_Program):
         text = process.communicate(timeout=seconds)[0]
         return _json(text)
 
-    def hold(self, seconds=60):
+    def hold(self, seconds=tap.PATIENCE_S):
         """With --hold: how many connections it holds."""
         return int(self._first_line(seconds).split()[1])
 
