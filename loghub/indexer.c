@@ -322,7 +322,7 @@ index_batch(struct indexer *indexer, const struct segment_name *name,
  */
 static bool
 goes_on_there(struct indexer *indexer, const struct segment_name *name,
-    const struct log_progress *progress)
+    uint64_t end, const struct log_progress *progress)
 {
 	struct record record;
 	enum parse_result parsed;
@@ -332,11 +332,10 @@ goes_on_there(struct indexer *indexer, const struct segment_name *name,
 	if (segment_reader_seek(
 	        &indexer->reader, name, progress->offset, NULL) == -1)
 		return false;
-	parsed = segment_reader_next(
-	    &indexer->reader, UINT64_MAX, &record, NULL);
+	parsed = segment_reader_next(&indexer->reader, end, &record, NULL);
 	if (parsed == PARSE_MORE)
-		return segment_reader_size(&indexer->reader) >=
-		    progress->offset;
+		return progress->offset <= end &&
+		    progress->offset <= segment_reader_size(&indexer->reader);
 	return parsed == PARSE_OK && record.number == progress->number + 1;
 }
 
@@ -355,7 +354,9 @@ static int
 index_segment(struct indexer *indexer, const struct segment_name *name,
     const struct segment_position *written, struct err *err)
 {
-	bool is_last = name->number == written->name.number;
+	const uint64_t end = name->number == written->name.number
+	    ? written->offset
+	    : UINT64_MAX;
 	struct log_progress progress;
 	int rc;
 
@@ -368,12 +369,12 @@ index_segment(struct indexer *indexer, const struct segment_name *name,
 		return 0;
 	if (progress.segment < name->number)
 		progress.offset = 0;
-	if (!indexer->is_checked && !goes_on_there(indexer, name, &progress))
+	if (!indexer->is_checked &&
+	    !goes_on_there(indexer, name, end, &progress))
 		return err_set(err, "the index knows more than the log has");
 	indexer->is_checked = true;
 	do {
-		rc = index_batch(indexer, name,
-		    is_last ? written->offset : UINT64_MAX, &progress, err);
+		rc = index_batch(indexer, name, end, &progress, err);
 	} while (rc == 1 && !is_ending(indexer));
 	return rc == -1 ? -1 : 0;
 }

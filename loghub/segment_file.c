@@ -212,15 +212,20 @@ window_from(const struct segment_reader *reader, uint64_t end)
 	    (size_t)(window_end - reader->offset)};
 }
 
-/* Moves the window so that it begins at the offset. */
+/*
+ * Moves the window so that it begins at the offset.  What is behind the end is
+ * not kept: of a batch that the disk refuses some is there for a moment.
+ */
 static int
-window_fill(struct segment_reader *reader, struct err *err)
+window_fill(struct segment_reader *reader, uint64_t end, struct err *err)
 {
+	const uint64_t left = end - reader->offset;
+	const size_t most = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE;
 	size_t n = 0;
 
-	while (n < WINDOW_SIZE) {
-		ssize_t got = pread(reader->fd, reader->window + n,
-		    WINDOW_SIZE - n, (off_t)(reader->offset + n));
+	while (n < most) {
+		ssize_t got = pread(reader->fd, reader->window + n, most - n,
+		    (off_t)(reader->offset + n));
 
 		if (got == -1 && errno == EINTR)
 			continue;
@@ -248,7 +253,7 @@ segment_reader_next(struct segment_reader *reader, uint64_t end,
 	if (result == PARSE_MORE) {
 		if (reader->offset >= end)
 			return PARSE_MORE;
-		if (window_fill(reader, err) == -1)
+		if (window_fill(reader, end, err) == -1)
 			return PARSE_BAD;
 		result = record_read(window_from(reader, end), record_r);
 	}

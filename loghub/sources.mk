@@ -20,6 +20,7 @@ log_cost_SOURCES = $(loghub_STORE) $(loghub_INDEX)
 test_expiry_SOURCES = loghub/expiry.c
 test_segment_SOURCES = $(loghub_STORE)
 test_segment_names_SOURCES = $(loghub_STORE)
+test_segment_reader_SOURCES = $(loghub_STORE)
 test_log_writers_SOURCES = $(loghub_STORE) loghub/writers.c loghub/life_seen.c
 test_log_index_SOURCES = $(loghub_STORE) $(loghub_INDEX)
 test_log_clock_SOURCES = $(loghub_STORE) $(loghub_INDEX) $(loghub_QUERY)
