@@ -97,7 +97,9 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING };
 	F(U32, accepted, 0) \
 	F(U32, refused, 0) \
 	F(U64, ms, 0) \
-	F(TEXT, end, 128)
+	F(TEXT, end, 128) \
+	F(U16, client_port, 0) \
+	F(TEXT, local_address, 64)
 #define EVENT_COMMAND_REFUSED(F, L) \
 	F(TEXT, client, 64) \
 	F(TEXT, command, 256) \

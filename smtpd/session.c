@@ -156,7 +156,9 @@ log_end(struct session *session, const char *reason)
 	    .accepted = session->accepted,
 	    .refused = session->refused,
 	    .ms = clock_monotonic_ms() - session->started_ms,
-	    .end = slice_of(reason)};
+	    .end = slice_of(reason),
+	    .client_port = session->client_port,
+	    .local_address = slice_of(session->local_address)};
 
 	session_log(session, EV_SESSION, &event);
 }
@@ -166,6 +168,7 @@ release(void *arg)
 {
 	struct session *session = arg;
 
+	free(session->local_address);
 	free(session->helo);
 	free(session->ptr_name);
 	free(session->tls);
@@ -501,6 +504,8 @@ session_start(struct worker *worker, const struct ipc_client *client, int fd)
 	session->started_ms = clock_monotonic_ms();
 	(void)netaddr_parse(client->address, &session->client);
 	session->listener = (uint8_t)client->listener_kind;
+	session->client_port = client->port;
+	session->local_address = slice_dup(client->local_address);
 	session->is_trusted = client->is_trusted;
 	session->is_stressed = client->is_stressed;
 	session->helo = xstrdup("");

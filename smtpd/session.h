@@ -44,6 +44,7 @@ struct session {
 	uint64_t id;
 	uint64_t started_ms;
 	struct netaddr client;
+	uint16_t client_port;
 	uint8_t listener; /* enum listener_kind */
 	uint8_t state;    /* enum session_state */
 	uint8_t helo_kind;
@@ -57,9 +58,10 @@ struct session {
 	bool is_discarding; /* the rest of a line that was too long */
 	bool said_auth;     /* what it says next may be a password */
 	bool is_ended;
-	char *helo;     /* "" before EHLO; never NULL */
-	char *ptr_name; /* confirmed; NULL: none, or not asked */
-	char *tls;      /* version and cipher; NULL: plain */
+	char *local_address; /* of the listener, with its port */
+	char *helo;          /* "" before EHLO; never NULL */
+	char *ptr_name;      /* confirmed; NULL: none, or not asked */
+	char *tls;           /* version and cipher; NULL: plain */
 	struct login *login;
 	struct exchange *exchange;           /* AUTH under way */
 	struct rcpt_question *rcpt_question; /* authd is asked */

@@ -63,6 +63,11 @@ with tap.group("the whole life, by every name of the mail"):
     tap.ok("login" in [e["event"] for e in events], "and who logged in")
     tap.wait_until(lambda: "session" in names(mail),
                    what="and the session, when it ended")
+    [session] = [e for e in s.events(mail) if e["event"] == "session"]
+    tap.ok(session["client_port"] > 0
+           and int(session["local_address"].rsplit(":", 1)[1])
+           in s.ports.values(),
+           "which tells both ends of the connection")
     for key in ("<log-1@example.test>", "LOG-1@example.test",
                 events[0]["session"]):
         tap.ok("accepted" in names(key), f"found by {key}")
