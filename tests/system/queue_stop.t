@@ -6,6 +6,7 @@ leads before he is told."""
 
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -60,6 +61,15 @@ def submit(smtpd, **values):
         content=b"From: anna@ours.test\r\n\r\nHello\r\n", **values)
 
 
+def show_client(smtpd):
+    """A connection from the trusted network, which has to stay."""
+    server = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(server.getsockname())
+    accepted, _ = server.accept()
+    smtpd.send_raw(smtpd.frame("QUEUE_CLIENT"), [accepted.fileno()])
+    return server, client, accepted
+
+
 def is_stopping(smtpd):
     """Takes no mail any more, or is gone; what it is given is no mail."""
     try:
@@ -87,6 +97,7 @@ with tap.group("what relayd has said is not forgotten"):
     signerd.send("SIGN_READY")
     queued.status()
     slot = wait_for(smtpd, "QUEUE_SLOT").values["slot"]
+    shown = show_client(smtpd)
     tap.equal(submit(smtpd, recipients=[
         {"address": "good@there.test"}, {"address": "bad@there.test"}])[
             "code"], 250, "mail for two")
@@ -108,6 +119,8 @@ with tap.group("what relayd has said is not forgotten"):
     except BrokenPipeError:
         pass
     tap.equal(queued.process.wait(tap.PATIENCE_S), 0, "the queue is stopped")
+    for end in shown:
+        end.close()
     start_again()
     tap.equal(next_job(connect_relayd())[1], ["anna@there.test"],
               "what goes out then is the notification alone")
