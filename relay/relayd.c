@@ -16,8 +16,11 @@
 
 #include "relay/relayd.h"
 
-/* queued may overshoot a new, smaller limit for a moment. */
-#define JOBS_SLACK 1000
+/*
+ * Above all that relay.max_jobs may be.  The setting in force is no measure of
+ * what queued does: it may just have become smaller than what is on its way.
+ */
+#define JOBS_MAX 6000
 
 static struct relayd *
 state_of(const struct channel *channel)
@@ -59,8 +62,7 @@ take_job(struct channel *channel, const struct ipc_relay_job *message, int fd)
 	struct relayd *r = state_of(channel);
 	struct err err;
 
-	if (r->jobs.count >=
-	    daemon_settings(r->daemon)->relay_max_jobs + JOBS_SLACK) {
+	if (r->jobs.count >= JOBS_MAX) {
 		close_if_open(&fd);
 		log_notice("queued sends more jobs than were asked for");
 		return -1;

@@ -93,6 +93,9 @@ relayd_host_configure(uint64_t revision, bool may_be_local)
 	(void)snprintf(port, sizeof(port), "%u", relayd_host.world.port);
 	add_setting(&settings, SET_smtp_hostname, 0, "gw.example.test");
 	add_setting(&settings, SET_relay_mx_port, relayd_host.world.port, port);
+	if (relayd_host.max_jobs != 0)
+		add_setting(
+		    &settings, SET_relay_max_jobs, relayd_host.max_jobs, "1");
 	if (relayd_host.is_narrow) {
 		add_setting(&settings, SET_relay_connections, 1, "1");
 		add_setting(&settings, SET_relay_idle, 300, "300");

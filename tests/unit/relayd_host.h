@@ -43,7 +43,8 @@ struct relayd_host {
 	struct channel *confd;
 	struct channel *queued;
 	struct channel *authd;
-	bool is_narrow; /* one connection each, kept for minutes */
+	unsigned max_jobs; /* 0: as usual */
+	bool is_narrow;    /* one connection each, kept for minutes */
 	bool is_checkd_up;
 	bool is_checkd_leaving; /* at its next question */
 	bool is_checkd_lost;    /* so at each */

@@ -381,6 +381,37 @@ test_loopback(void)
 	    "routed.test", OUTCOME_DELIVERED, "", "127.0.0.1", "", "", false});
 }
 
+/* So many are on their way that a limit of one is far below. */
+static void
+test_fewer_jobs(void)
+{
+	const char *const addresses[] = {"to@silent.test"};
+	const char *const none[] = {"no address"};
+	struct ipc_list_writer recipients;
+	struct ipc_relay_job job =
+	    relayd_host_job("silent.test", &recipients, addresses, 1);
+
+	for (unsigned i = 0; i < 1100; i++) {
+		(void)channel_send(
+		    relayd_host.queued, MSG_RELAY_JOB, &job, NULL);
+		job.job_id = ++relayd_host.next_job;
+	}
+	ipc_list_writer_clear(&recipients);
+	relayd_host.max_jobs = 1;
+	relayd_host_configure(4, false);
+	relayd_host_begin_waiting();
+	while (relayd_host.ready_jobs != 1)
+		relayd_host_turn();
+	job = relayd_host_job("one.test", &recipients, none, 1);
+	relayd_host.was_queued_closed = false;
+	(void)channel_send(relayd_host.queued, MSG_RELAY_JOB, &job, NULL);
+	ipc_list_writer_clear(&recipients);
+	relayd_host_wait();
+	is_u64(relayd_host.result.job_id, relayd_host.next_job,
+	    "a job that was sent before a smaller limit was known is taken");
+	ok(!relayd_host.was_queued_closed, "and breaks off no other");
+}
+
 /* One mail is on its way when the channel ends: it is broken off. */
 static void
 test_breach(void)
@@ -469,6 +500,7 @@ main(void)
 	test_route_tests();
 	test_narrow();
 	test_loopback();
+	test_fewer_jobs();
 	test_breach();
 	test_stop();
 	relayd_host_end();
