@@ -39,6 +39,11 @@ loop_new(void)
 {
 	struct loop *loop = xcalloc(1, sizeof(*loop));
 
+	/*
+	 * An event that cannot be added would never come: out of memory ends
+	 * the process there as everywhere else.
+	 */
+	event_set_mem_functions(xmalloc, xrealloc, free);
 	if ((loop->base = event_base_new()) == NULL)
 		fatal("libevent found no way to wait for events");
 	loop->last = &loop->first;
