@@ -27,6 +27,7 @@
 #include "signer/keystore_crl.h"
 #include "signer/lookup.h"
 #include "signer/manage.h"
+#include "signer/short_turns.h"
 #include "signer/signerd.h"
 #include "signer/worker.h"
 
@@ -259,6 +260,7 @@ prepare(struct daemon *daemon, struct err *err)
 	(void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
 	signerd->processors = processors > 0 ? (unsigned)processors : 1;
 	versions_find(signerd->versions);
+	short_turns();
 	return 0;
 }
 

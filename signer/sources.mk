@@ -90,6 +90,7 @@ PROGRAMS += postern-signerd
 # OpenPGP's armor and packets are of two of these.
 postern-signerd_SOURCES = $(sort signer/signerd.c signer/worker.c signer/work.c \
 	signer/content.c signer/protect.c signer/master_key.c \
+	signer/short_turns.c \
 	$(broker_SOURCES) $(dkim_SOURCES) $(smime_SOURCES) \
 	$(pgp_SOURCES) $(keystore_SOURCES) $(keyring_SOURCES) \
 	$(key_admin_SOURCES) $(key_worker_SOURCES))
@@ -97,6 +98,7 @@ postern-signerd_LIBS = $(EVENT_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) \
 	$(JANSSON_LIBS) $(IDN2_LIBS) $(SECCOMP_LIBS) $(GPGME_LIBS)
 MANUALS += signer/postern-signerd.8
 test_dkim_SOURCES = $(dkim_SOURCES) signer/content.c
+test_short_turns_SOURCES = signer/short_turns.c
 test_versions_SOURCES = signer/versions.c
 test_pools_SOURCES = tests/unit/nest.c tests/unit/channel_pair.c \
 	signer/pool_queue.c signer/pool_worker.c signer/pools.c

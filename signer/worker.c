@@ -23,14 +23,15 @@
 #include "signer/keyring.h"
 #include "signer/pgp_worker.h"
 #include "signer/pools.h"
+#include "signer/short_turns.h"
 #include "signer/smime_cert.h"
 #include "signer/smime_memo.h"
 #include "signer/work.h"
 #include "signer/worker.h"
 
 #define FOLDER_SIZE 513
-/* A tenth of a processor that others want as well, all of an idle one. */
-#define GPG_NICE 10
+/* A twentieth of a processor that others want as well, all of an idle one. */
+#define GPG_NICE 13
 /* Answers of short tasks leave together, but none waits for longer. */
 #define HELD_MS 1
 /* Memory of a message is not mapped anew for each, nor given back at once. */
@@ -111,6 +112,20 @@ confine_with_token(struct signer_worker *worker, struct err *err)
 	return confine(&confinement, worker->folder, err);
 }
 
+/*
+ * gpg is started for each task and would take a processor from DKIM, which
+ * takes a hundredth of the time, at each of its starts.  Our own start is over:
+ * on a machine that has much to do it would not be done in time.
+ */
+static void
+step_back(void)
+{
+	const struct sched_param none = {0};
+
+	(void)sched_setscheduler(0, SCHED_BATCH, &none);
+	(void)setpriority(PRIO_PROCESS, 0, GPG_NICE);
+}
+
 static int
 confine_class(struct signer_worker *worker, struct err *err)
 {
@@ -126,6 +141,7 @@ confine_class(struct signer_worker *worker, struct err *err)
 	/* While more may be read: GPGME asks gpgconf where gpg is. */
 	if (pgp_start(err) == -1)
 		return -1;
+	step_back();
 	confinement.rights |= CONFINE_FILES_WRITE | CONFINE_RUN;
 	confinement.read_dirs[0] = worker->folder;
 	return confine(&confinement, worker->scratch, err);
@@ -319,19 +335,6 @@ on_broker_gone(struct channel *channel, const char *reason)
 	loop_stop(worker->loop);
 }
 
-/*
- * gpg is started for each task and would take a processor from DKIM, which
- * takes a hundredth of the time, at each of its starts.
- */
-static void
-step_back(void)
-{
-	const struct sched_param none = {0};
-
-	(void)sched_setscheduler(0, SCHED_BATCH, &none);
-	(void)setpriority(PRIO_PROCESS, 0, GPG_NICE);
-}
-
 static int
 serve(enum pool_class class, int channel_fd)
 {
@@ -348,8 +351,8 @@ serve(enum pool_class class, int channel_fd)
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
-	if (runs_gpg(class))
-		step_back();
+	if (class == POOL_SIGN)
+		short_turns();
 	(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	(void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
 	tzset(); /* reads its file now or never */
