@@ -67,6 +67,26 @@ has_flag(const struct cli *cli, const char *name)
 
 /* ---- files ---- */
 
+/*
+ * Opens it empty.  Who could read the file that was there before cannot read
+ * what comes, where mode does not say so.
+ */
+static int
+open_empty(const char *path, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, mode);
+	struct stat st;
+
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == 0 &&
+	    (!S_ISREG(st.st_mode) ||
+		(fchmod(fd, st.st_mode & mode) == 0 && ftruncate(fd, 0) == 0)))
+		return fd;
+	close_if_open(&fd);
+	return -1;
+}
+
 static int
 write_file(
     const struct cli *cli, const char *path, const char *base64, mode_t mode)
@@ -81,8 +101,7 @@ write_file(
 	    -1)
 		code =
 		    cli_fail(cli, CLI_FAILED, NULL, "the answer is not base64");
-	else if ((fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-		      mode)) == -1 ||
+	else if ((fd = open_empty(path, mode)) == -1 ||
 		 write(fd, octets, n) != (ssize_t)n || close(fd) == -1)
 		code = cli_fail(
 		    cli, CLI_FAILED, NULL, "%s: %s", path, strerror(errno));

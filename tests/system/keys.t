@@ -202,9 +202,12 @@ def publish(ca, serial, crl):
            "a new one has a higher number")
     url = "http://crl.example.org/our,ca.crl"
     gw.set(**{"crypto.ca_crl_url": url})
-    dirk = path("dirk.p12")
+    dirk = save("dirk.p12", "what all may read\n" * 1000)
+    os.chmod(dirk, 0o644)
     gw.cli("ca", "issue", "dirk@example.org", "--pkcs12", dirk,
            "--password-stdin", input=WORDS)
+    tap.equal(os.stat(dirk).st_mode & 0o777, 0o600,
+              "where all could read a file before, they cannot read the new")
     text = openssl("pkcs12", "-in", dirk, "-passin", f"pass:{WORDS}",
                    "-nokeys", "-clcerts")
     tap.contains(openssl("x509", "-noout", "-ext", "crlDistributionPoints",
