@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -263,6 +264,8 @@ start_relayd(void)
 
 	find_relayd(path);
 	if ((relayd_host.pid = fork()) == 0) {
+		/* It ends with us, whatever ends us. */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		/* It serves nobody, so no sockets are given to it. */
 		(void)setenv("LISTEN_FDS", "0", 1);
 		(void)setenv("LISTEN_FDNAMES", "", 1);
@@ -394,12 +397,10 @@ relayd_host_start(void)
 static void
 clear_root(void)
 {
-	char command[128];
 	pid_t pid;
 
-	(void)snprintf(command, sizeof(command), "%s", relayd_host.root);
 	if ((pid = fork()) == 0) {
-		(void)execlp("rm", "rm", "-rf", command, (char *)NULL);
+		(void)execlp("rm", "rm", "-rf", relayd_host.root, (char *)NULL);
 		_exit(127);
 	}
 	(void)waitpid(pid, NULL, 0);
