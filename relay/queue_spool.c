@@ -9,6 +9,7 @@
 
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
+#include "relay/spool_places.h"
 #include "relay/spool_stream.h"
 
 /* Each keeps its envelope in memory. */
@@ -56,7 +57,7 @@ queue_spool_on_open(struct channel *channel, const struct channel_frame *frame)
 	if (stream == NULL)
 		return -1;
 	if (may_open(stream, open) == 0)
-		spool_stream_wait(stream);
+		spool_places_wait(stream);
 	else
 		spool_stream_refuse(stream);
 	return 0;
@@ -213,7 +214,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	spool_stream_expire(spool);
+	spool_places_expire(spool);
 }
 
 static bool

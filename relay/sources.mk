@@ -11,7 +11,8 @@ dispatch_SOURCES = relay/dispatch.c relay/dispatch_destination.c \
 	relay/dispatch_known.c
 queue_SOURCES = $(dispatch_SOURCES) relay/queue_filter.c relay/queue_writer.c \
 	relay/schedule.c $(queue_store_SOURCES) \
-	relay/spool_file.c relay/spool_stream.c relay/submission.c
+	relay/spool_file.c relay/spool_places.c relay/spool_stream.c \
+	relay/submission.c
 PROGRAMS += postern-queued
 postern-queued_SOURCES = relay/queued.c relay/queue_admin.c \
 	relay/queue_admin_act.c relay/queue_admin_look.c \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Streams of large bodies.
+ * Streams of large bodies: their chunks and credit, the header, the file.
+ * Who has a place, and who waits for one: spool_places.c.
  * Runs in: postern-queued; files are written and synced in a pool.  Trusts:
  * nothing of smtpd: credit and sizes are checked here and in queue_spool.c,
  * the envelope and header From in submission.c.
@@ -13,17 +14,9 @@
 #include <string.h>
 
 #include "relay/queue_sign.h"
+#include "relay/spool_places.h"
 #include "relay/spool_stream.h"
 #include "relay/submission.h"
-
-/* What a peer may send ahead on one stream. */
-#define STREAM_CREDIT (256u * 1024)
-/* Streams at once may take this part of queue.memory. */
-#define MEMORY_PART 4
-/* A stream waits this long for a place. */
-#define PLACE_WAIT_MS 30000
-/* And this long for one that is being given back. */
-#define PLACE_SOON_MS 1000
 
 /* ---- small things ---- */
 
@@ -82,17 +75,8 @@ clear_chunks(struct stream *stream, struct chunk_list *list)
 	return list_clear(list);
 }
 
-static size_t
-places(const struct queue_spool *spool)
-{
-	uint64_t count = queued_settings(spool->queued)->queue_memory /
-			 (MEMORY_PART * STREAM_CREDIT);
-
-	return count > 0 ? (size_t)count : 1;
-}
-
-static void
-give_credit(struct stream *stream, size_t octets)
+void
+spool_stream_give_credit(struct stream *stream, size_t octets)
 {
 	struct ipc_queue_credit message = {
 	    .stream = stream->number, .octets = (uint32_t)octets};
@@ -140,50 +124,6 @@ unlist(struct stream *stream)
 		at = &(*at)->next;
 	*at = stream->next;
 	stream->is_listed = false;
-}
-
-/* ---- waiting for a place ---- */
-
-static void
-leave_waiting(struct stream *stream)
-{
-	struct queue_spool *spool = stream->spool;
-	struct stream **at = &spool->waiting_first;
-
-	while (*at != stream)
-		at = &(*at)->next_waiting;
-	*at = stream->next_waiting;
-	if (*at == NULL)
-		spool->waiting_last = at;
-	spool->waiting--;
-}
-
-static void
-start_waiting(struct queue_spool *spool)
-{
-	struct stream *stream;
-
-	while ((stream = spool->waiting_first) != NULL &&
-	       spool->places_taken < places(spool)) {
-		leave_waiting(stream);
-		spool->places_taken++;
-		stream->place = ++spool->places_given;
-		stream->state = STREAM_HEADER;
-		give_credit(stream, STREAM_CREDIT);
-	}
-	if (stream != NULL && !evtimer_pending(spool->timer, NULL))
-		loop_arm(spool->timer, PLACE_WAIT_MS);
-}
-
-static void
-give_place_back(struct stream *stream)
-{
-	if (stream->place == 0)
-		return;
-	stream->place = 0;
-	stream->spool->places_taken--;
-	if (!stream->spool->is_ending)
-		start_waiting(stream->spool);
 }
 
 /* ---- ends ---- */
@@ -258,7 +198,7 @@ settle(struct stream *stream)
 		stream->is_busy = false;
 	}
 	(void)clear_chunks(stream, &stream->work);
-	give_place_back(stream);
+	spool_places_give_back(stream);
 	if (stream->is_listed)
 		return; /* its peer has to end it */
 	smtp_peer_unref(stream->peer);
@@ -269,7 +209,7 @@ static void
 let_content_go(struct stream *stream)
 {
 	if (stream->state == STREAM_WAITING)
-		leave_waiting(stream);
+		spool_places_leave(stream);
 	stream->state = STREAM_REFUSED;
 	free_envelope(stream);
 	(void)clear_chunks(stream, &stream->chunks);
@@ -397,7 +337,7 @@ done_write(struct pool_task *task)
 	else if (stream->is_last)
 		hand_over(stream);
 	else {
-		give_credit(stream, owed);
+		spool_stream_give_credit(stream, owed);
 		start_write(stream);
 	}
 }
@@ -506,7 +446,7 @@ take_header(struct stream *stream, struct chunk *chunk)
 	}
 	/* A header may be longer than the credit; its size has a limit. */
 	if (stream->credit < IPC_CHUNK_MAX) {
-		give_credit(stream, chunk->owed);
+		spool_stream_give_credit(stream, chunk->owed);
 		chunk->owed = 0;
 	}
 	return 0;
@@ -557,114 +497,6 @@ spool_stream_new(struct queue_spool *spool, struct smtp_peer *peer,
 		return NULL;
 	}
 	return stream;
-}
-
-void
-spool_stream_wait(struct stream *stream)
-{
-	struct queue_spool *spool = stream->spool;
-
-	stream->state = STREAM_WAITING;
-	stream->waits_until_ms = clock_monotonic_ms() + PLACE_WAIT_MS;
-	*spool->waiting_last = stream;
-	spool->waiting_last = &stream->next_waiting;
-	spool->waiting++;
-	start_waiting(spool);
-}
-
-static size_t
-count_places(const struct queue_spool *spool, const struct netprefix *site)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < QUEUED_PEER_SLOTS; i++)
-		for (const struct stream *at = spool->peers[i]; at != NULL;
-		     at = at->next)
-			if (at->place != 0 && netprefix_equals(&at->site, site))
-				count++;
-	return count;
-}
-
-static bool
-is_being_given_back(const struct queue_spool *spool)
-{
-	for (size_t i = 0; i < QUEUED_PEER_SLOTS; i++)
-		for (const struct stream *at = spool->peers[i]; at != NULL;
-		     at = at->next)
-			if (at->place != 0 && at->state == STREAM_REFUSED)
-				return true;
-	return false;
-}
-
-/*
- * Of the network that has the most places, and more than that one, the stream
- * that has its for longest; NULL: none has more.
- */
-static struct stream *
-find_greediest(const struct queue_spool *spool, const struct netprefix *site)
-{
-	size_t most = count_places(spool, site) + 1;
-	struct stream *found = NULL;
-
-	for (size_t i = 0; i < QUEUED_PEER_SLOTS; i++)
-		for (struct stream *at = spool->peers[i]; at != NULL;
-		     at = at->next) {
-			size_t count;
-
-			if (at->place == 0 || (at->state != STREAM_HEADER &&
-						  at->state != STREAM_WRITING))
-				continue;
-			count = count_places(spool, &at->site);
-			if (count < most || (count == most && found != NULL &&
-						at->place > found->place))
-				continue;
-			most = count;
-			found = at;
-		}
-	return found;
-}
-
-/*
- * A client may take an hour for its message.  A few slow ones would hold all
- * places and keep everybody's large mail out: they stand back for others.
- */
-static bool
-make_place(struct stream *stream)
-{
-	struct queue_spool *spool = stream->spool;
-	struct stream *greediest;
-
-	stream->waits_until_ms = clock_monotonic_ms() + PLACE_SOON_MS;
-	if (is_being_given_back(spool))
-		return true;
-	if ((greediest = find_greediest(spool, &stream->site)) == NULL)
-		return false;
-	(void)smtp_status_set(&greediest->refusal, 452, "4.3.1",
-	    "Too much large mail from your network; please try again");
-	spool_stream_refuse(greediest);
-	return true;
-}
-
-void
-spool_stream_expire(struct queue_spool *spool)
-{
-	uint64_t now_ms = clock_monotonic_ms();
-	struct stream *stream;
-
-	/* A refusal takes the stream off the list; or it waits on, at its head.
-	 */
-	/* NOLINTBEGIN(clang-analyzer-unix.Malloc) */
-	while ((stream = spool->waiting_first) != NULL &&
-	       stream->waits_until_ms <= now_ms) {
-		if (make_place(stream))
-			continue;
-		(void)smtp_status_set(&stream->refusal, 452, "4.3.1",
-		    "Too much large mail at once; please try again");
-		spool_stream_refuse(stream);
-	}
-	/* NOLINTEND(clang-analyzer-unix.Malloc) */
-	if (stream != NULL)
-		loop_arm(spool->timer, stream->waits_until_ms - now_ms);
 }
 
 static struct chunk *

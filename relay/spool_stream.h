@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * One stream of a large body, from its OPEN to a synced file.  Between
- * queue_spool.c, which takes the frames, and spool_file.c.
+ * queue_spool.c, which takes the frames, spool_places.c and spool_file.c.
  *
  *   OPEN    WAITING   for one of the places; the peer has no credit yet
  *   place   HEADER    chunks are kept until the header is complete
@@ -98,14 +98,8 @@ struct stream *spool_stream_new(struct queue_spool *spool,
     struct smtp_peer *peer, const struct ipc_queue_open *open,
     uint64_t request_id);
 
-/* Waits for a place, or has one at once. */
-void spool_stream_wait(struct stream *stream);
-
-/*
- * Of those that have waited too long: gives one the place of a network that
- * has more of them, or refuses it.
- */
-void spool_stream_expire(struct queue_spool *spool);
+/* The peer may send so much more. */
+void spool_stream_give_credit(struct stream *stream, size_t octets);
 
 /* A chunk within the credit, of a stream in HEADER or WRITING. */
 void spool_stream_take(struct stream *stream, struct slice content);

@@ -16,6 +16,7 @@
 #include "relay/queue_spool.h"
 #include "relay/queue_store.h"
 #include "relay/spool_file.h"
+#include "relay/spool_places.h"
 #include "relay/spool_stream.h"
 #include "tests/unit/queued_world.h"
 #include "tests/unit/tap.h"
@@ -518,7 +519,7 @@ let_expire(struct world *world)
 	for (struct stream *at = spool->waiting_first; at != NULL;
 	     at = at->next_waiting)
 		at->waits_until_ms = 0;
-	spool_stream_expire(spool);
+	spool_places_expire(spool);
 }
 
 static void
