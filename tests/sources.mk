@@ -23,7 +23,8 @@ test_queue_salvage_SOURCES = relay/queue_salvage.c \
 test_queue_writer_SOURCES = relay/queue_writer.c relay/schedule.c \
 	$(queue_store_SOURCES)
 test_queue_client_SOURCES = $(queued_world_SOURCES)
-test_queue_spool_SOURCES = $(queued_world_SOURCES)
+test_queue_spool_SOURCES = tests/unit/sending.c $(queued_world_SOURCES)
+test_spool_places_SOURCES = tests/unit/sending.c $(queued_world_SOURCES)
 test_queue_refill_SOURCES = $(queued_world_SOURCES)
 test_queue_result_SOURCES = $(queued_world_SOURCES)
 test_queue_delivery_SOURCES = $(queued_world_SOURCES)
