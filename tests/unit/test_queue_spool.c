@@ -64,14 +64,27 @@ is_file_there(const struct world *world, uint64_t id)
 	return is_there;
 }
 
+static unsigned
+folder_of(uint64_t id)
+{
+	return (unsigned)((id ^ id >> 20) % SPOOL_FOLDERS);
+}
+
 static void
-path_of(const struct world *world, uint64_t id, char *path, size_t size)
+path_in(const struct world *world, unsigned folder, uint64_t id, char *path,
+    size_t size)
 {
 	char name[ID_TEXT_SIZE];
 
 	id_format(id, name);
-	(void)snprintf(path, size, "%s/spool/%02x/%s", world->dir,
-	    (unsigned)((id ^ id >> 20) % SPOOL_FOLDERS), name);
+	(void)snprintf(
+	    path, size, "%s/spool/%02x/%s", world->dir, folder, name);
+}
+
+static void
+path_of(const struct world *world, uint64_t id, char *path, size_t size)
+{
+	path_in(world, folder_of(id), id, path, size);
 }
 
 static void
@@ -502,8 +515,8 @@ test_start(struct world *world)
 	path_of(world, orphan + 5, other, sizeof(other));
 	if (mkdir(other, 0700) == -1)
 		fatal("mkdir");
-	path_of(world, orphan + 6, other, sizeof(other));
-	strrchr(other, '/')[-1] ^= 1; /* the folder beside its own */
+	path_in(world, (folder_of(orphan + 6) + 1) % SPOOL_FOLDERS, orphan + 6,
+	    other, sizeof(other));
 	make_file(other, 0600);
 	world_start(world);
 
