@@ -54,6 +54,14 @@ count_files(const struct world *world)
 	return count;
 }
 
+/* A stream gives its place back when its file is gone, or will not come. */
+static void
+wait_for_no_file(struct world *world)
+{
+	WORLD_WAIT(world, queue_spool_streams(world->queued.spool) == 0 &&
+			      count_files(world) == 0);
+}
+
 static bool
 is_file_there(const struct world *world, uint64_t id)
 {
@@ -157,7 +165,7 @@ test_accept(struct world *world)
 	    "each is to be delivered");
 	while (world_deliver_one(world))
 		world_settle(world);
-	WORLD_WAIT(world, count_files(world) == 0);
+	wait_for_no_file(world);
 	is_u64(count_files(world), 0, "delivered ones leave no file");
 	world_disconnect(world);
 	is_u64(world->queued.memory_used, memory, "and no memory");
@@ -230,7 +238,7 @@ test_refusals(struct world *world)
 	struct sending sending;
 	unsigned files;
 
-	WORLD_WAIT(world, count_files(world) == 0);
+	wait_for_no_file(world);
 	files = count_files(world);
 	world_connect(world);
 	sending = sending_open(world, 1);
@@ -273,7 +281,7 @@ test_refusals(struct world *world)
 	world_disconnect(world);
 	while (world_deliver_one(world))
 		world_settle(world);
-	WORLD_WAIT(world, count_files(world) == 0);
+	wait_for_no_file(world);
 	is_u64(count_files(world), 0, "and refused streams leave no file");
 }
 
@@ -290,7 +298,7 @@ test_ends_without_end(struct world *world)
 	WORLD_WAIT(world, is_file_there(world, sending.id));
 	ok(is_file_there(world, sending.id), "a stream under way has a file");
 	sending_abort(&sending);
-	WORLD_WAIT(world, count_files(world) == 0);
+	wait_for_no_file(world);
 	is_u64(count_files(world), 0, "that goes when it is aborted");
 
 	world->peer.credit = 0;
@@ -299,7 +307,7 @@ test_ends_without_end(struct world *world)
 	sending_all(&sending, content, 200000);
 	WORLD_WAIT(world, is_file_there(world, sending.id));
 	world_disconnect(world);
-	WORLD_WAIT(world, count_files(world) == 0);
+	wait_for_no_file(world);
 	is_u64(count_files(world), 0, "and when the peer goes");
 	is_u64(
 	    queue_spool_streams(world->queued.spool), 0, "nothing waits then");
@@ -326,7 +334,7 @@ test_double_id(struct world *world)
 	WORLD_WAIT(world, world->peer.answers > 0);
 	is_int(world->peer.code, 451, "an id with rows is refused: %s",
 	    world->peer.text);
-	WORLD_WAIT(world, count_files(world) == 0);
+	wait_for_no_file(world);
 	is_u64(count_files(world), 0, "what was stored of it is removed");
 
 	id = world_next_id(world);
@@ -364,7 +372,7 @@ test_write_failure(struct world *world)
 	WORLD_WAIT(world, world->peer.answers > 0);
 	is_int(world->peer.code, 451, "a write that fails is a 451: %s",
 	    world->peer.text);
-	WORLD_WAIT(world, count_files(world) == 0);
+	wait_for_no_file(world);
 	is_u64(count_files(world), 0, "and leaves no half file");
 	(void)setrlimit(RLIMIT_FSIZE, &old);
 	world_disconnect(world);
@@ -467,10 +475,8 @@ test_breaches(struct world *world)
 		    rows[i].label);
 		world_settle(world);
 	}
-	WORLD_WAIT(world, count_files(world) == 0);
+	wait_for_no_file(world);
 	is_u64(count_files(world), 0, "breaches leave no file");
-	/* The place comes back when the loop hears of that. */
-	WORLD_WAIT(world, queue_spool_streams(world->queued.spool) == 0);
 	is_u64(queue_spool_streams(world->queued.spool), 0, "and no stream");
 }
 
