@@ -8,21 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "common/loop.h"
-#include "loghub/indexer.h"
-#include "loghub/log_day.h"
-#include "loghub/segment.h"
+#include "tests/unit/log_box.h"
 #include "tests/unit/tap.h"
-
-/* 2026-01-31 12:00 UTC. */
-static const uint64_t noon_us = (uint64_t)1769860800 * 1000000;
-static const uint64_t day_us = (uint64_t)86400 * 1000000;
-
-static char folder[] = "/tmp/test_log_index.XXXXXX";
 
 /* ---- terms ---- */
 
@@ -93,83 +82,12 @@ test_remote_ids(void)
 
 /* ---- writing a log ---- */
 
-static unsigned boxes;
-
-struct box {
-	char path[64];
-	char segments[80];
-	struct segment_writer writer;
-};
-
-static void
-box_open(struct box *box)
-{
-	struct segment_recovery recovery;
-	struct err err;
-
-	(void)snprintf(
-	    box->path, sizeof(box->path), "%s/%u", folder, boxes++);
-	(void)mkdir(box->path, 0700);
-	(void)snprintf(box->segments, sizeof(box->segments), "%s/segments",
-	    box->path);
-	if (segment_writer_open(&box->writer, box->segments, NULL, NULL,
-	        &recovery, &err) == -1)
-		fatal("%s", err.text);
-}
-
-static void
-box_close(struct box *box)
-{
-	struct segment_list list = {0};
-	int32_t *days = NULL;
-	size_t count = 0;
-
-	(void)segment_list_read(box->writer.dir_fd, &list, NULL);
-	for (size_t i = 0; i < list.count; i++) {
-		char file[SEGMENT_FILE_NAME_SIZE];
-
-		segment_file_name(&list.names[i], file);
-		(void)unlinkat(box->writer.dir_fd, file, 0);
-	}
-	(void)unlinkat(box->writer.dir_fd, "head", 0);
-	(void)log_index_days(box->path, &days, &count, NULL);
-	for (size_t i = 0; i < count; i++)
-		log_index_delete(box->path, days[i]);
-	free(days);
-	segment_list_clear(&list);
-	segment_writer_clear(&box->writer);
-	(void)rmdir(box->segments);
-	(void)rmdir(box->path);
-}
-
-static void
-store(struct box *box, uint64_t now_us, struct log_context context,
-    enum event_type type, const void *fields, uint32_t life_number)
-{
-	struct buf event;
-	struct err err;
-
-	buf_init(&event, 16384);
-	(void)log_encode(&event, context, now_us, type, fields);
-	if (segment_append(&box->writer, ROLE_QUEUED, now_us, life_number,
-	        buf_slice(&event), &err) == -1)
-		fatal("%s", err.text);
-	buf_clear(&event);
-}
-
-static uint64_t
-id_at(uint64_t now_us, unsigned n)
-{
-	return (now_us / 1000) << (ID_SLOT_BITS + ID_COUNTER_BITS) | n;
-}
-
 /* A mail of three events. */
 static uint64_t
-store_mail(struct box *box, uint64_t now_us, unsigned i)
+store_mail(struct log_box *box, uint64_t now_us, unsigned i)
 {
-	struct log_context context = {
-	    .session_id = id_at(now_us, i + 500),
-	    .message_id = id_at(now_us, i)};
+	struct log_context context = {.session_id = log_box_id(now_us, i + 500),
+	    .message_id = log_box_id(now_us, i)};
 	char from[64];
 	char to[64];
 	struct event_accepted accepted = {.client = SLICE("192.0.2.1")};
@@ -182,45 +100,37 @@ store_mail(struct box *box, uint64_t now_us, unsigned i)
 	accepted.from = slice_of(from);
 	recipient.to = slice_of(to);
 	delivered.to = slice_of(to);
-	store(box, now_us, context, EV_ACCEPTED, &accepted, 1);
-	store(box, now_us + 1, context, EV_RECIPIENT, &recipient, 2);
-	store(box, now_us + 2, context, EV_DELIVERED, &delivered, 3);
+	log_box_store(
+	    box, ROLE_QUEUED, now_us, context, EV_ACCEPTED, &accepted, 1);
+	log_box_store(
+	    box, ROLE_QUEUED, now_us + 1, context, EV_RECIPIENT, &recipient, 2);
+	log_box_store(
+	    box, ROLE_QUEUED, now_us + 2, context, EV_DELIVERED, &delivered, 3);
 	return context.message_id;
 }
 
-static void
-flush(struct box *box)
-{
-	struct err err;
-
-	if (segment_flush(&box->writer, &err) == -1)
-		fatal("%s", err.text);
-}
-
-/* Indexes all that is written, and ends. */
+/* Indexes all that is stored, and ends. */
 static struct indexer_status
-index_now(struct box *box)
+index_now(struct log_box *box)
 {
-	struct indexer *indexer =
-	    indexer_new(box->path, box->writer.dir_fd);
 	struct indexer_status status;
 
-	indexer_advance(indexer, &box->writer.written);
-	indexer_wait(indexer, 30000, &status);
-	indexer_free(indexer);
+	log_box_start(box);
+	status = log_box_index(box);
+	log_box_stop(box);
 	return status;
 }
 
 static size_t
-count_of(struct box *box, uint64_t now_us, uint64_t term)
+count_of(struct log_box *box, uint64_t now_us, uint64_t term)
 {
 	struct log_day day;
 	struct number_list numbers;
 	size_t count;
 	struct err err;
 
-	if (log_day_open(&day, box->path, box->writer.dir_fd,
-	        day_of_us(now_us), &err) == -1) {
+	if (log_day_open(&day, box->folder, box->writer.dir_fd,
+		day_of_us(now_us), &err) == -1) {
 		diag("%s", err.text);
 		return SIZE_MAX;
 	}
@@ -249,12 +159,12 @@ test_batches(void)
 	struct log_index *index = NULL;
 	struct log_progress progress = {.segment = 1};
 	struct err err;
-	char path[64];
+	char path[] = "/tmp/test_log_index.XXXXXX";
 	size_t missing = 0;
 	const unsigned batches = 700;
 
-	(void)snprintf(path, sizeof(path), "%s/batches", folder);
-	(void)mkdir(path, 0700);
+	if (mkdtemp(path) == NULL)
+		fatal("mkdtemp: %s", strerror(errno));
 	if (log_index_open(path, 1, false, &index, &err) == -1)
 		fatal("%s", err.text);
 	for (unsigned i = 0; i < batches; i++) {
@@ -326,7 +236,7 @@ test_batches(void)
 static void
 test_indexer(void)
 {
-	struct box box;
+	struct log_box box;
 	struct indexer_status status;
 	uint64_t first = 0;
 	uint64_t last = 0;
@@ -335,31 +245,30 @@ test_indexer(void)
 	struct err err;
 	size_t fetched = 0;
 
-	box_open(&box);
+	log_box_open(&box);
 	for (unsigned i = 0; i < 2000; i++) {
-		last = store_mail(&box, noon_us + i * 1000, i);
+		last = store_mail(&box, NOON_US + i * 1000, i);
 		first = first == 0 ? last : first;
 	}
-	flush(&box);
 	status = index_now(&box);
 	is_u64(status.indexed, status.written.number,
 	    "everything written is indexed");
-	is_u64(count_of(&box, noon_us, term_hash_id(TERM_MESSAGE, first)), 3,
+	is_u64(count_of(&box, NOON_US, term_hash_id(TERM_MESSAGE, first)), 3,
 	    "the first message has its events");
-	is_u64(count_of(&box, noon_us, term_hash_id(TERM_MESSAGE, last)), 3,
+	is_u64(count_of(&box, NOON_US, term_hash_id(TERM_MESSAGE, last)), 3,
 	    "the last message too");
-	is_u64(count_of(&box, noon_us,
-	           term_of_address_filter(
-	               TERM_TO, SLICE("to3@b.example.test"))),
+	is_u64(
+	    count_of(&box, NOON_US,
+		term_of_address_filter(TERM_TO, SLICE("to3@b.example.test"))),
 	    400, "an address leads to its recipients and deliveries");
-	is_u64(count_of(&box, noon_us,
-	           term_of_address_filter(TERM_TO, SLICE("@.example.test"))),
+	is_u64(count_of(&box, NOON_US,
+		   term_of_address_filter(TERM_TO, SLICE("@.example.test"))),
 	    4000, "a tree of domains leads to all of them");
-	is_u64(count_of(&box, noon_us,
-	           term_hash(TERM_REMOTE_ID, SLICE("abcdef1"))),
+	is_u64(count_of(
+		   &box, NOON_US, term_hash(TERM_REMOTE_ID, SLICE("abcdef1"))),
 	    2000, "the next server's id leads to deliveries");
 	(void)log_day_open(
-	    &day, box.path, box.writer.dir_fd, day_of_us(noon_us), &err);
+	    &day, box.folder, box.writer.dir_fd, day_of_us(NOON_US), &err);
 	for (uint64_t n = 1; n <= 6001; n += 3)
 		fetched += log_day_fetch(&day, n, &record, &err) == 1 &&
 		    record.number == n;
@@ -370,92 +279,86 @@ test_indexer(void)
 	is_int(log_day_fetch(&day, 6002, &record, &err), 0,
 	    "one that is not there is not found");
 	log_day_close(&day);
-	box_close(&box);
+	log_box_close(&box);
 }
 
 static void
 test_rebuild(void)
 {
-	struct box box;
+	struct log_box box;
 	struct indexer_status status;
 	uint64_t id = 0;
 	char path[LOG_INDEX_PATH_SIZE];
 	int fd;
 
-	box_open(&box);
+	log_box_open(&box);
 	for (unsigned i = 0; i < 200; i++)
-		id = store_mail(&box, noon_us + i * 1000, i);
-	flush(&box);
+		id = store_mail(&box, NOON_US + i * 1000, i);
 	(void)index_now(&box);
-	log_index_path(box.path, day_of_us(noon_us), path);
+	log_index_path(box.folder, day_of_us(NOON_US), path);
 	fd = open(path, O_WRONLY | O_TRUNC);
 	(void)!write(fd, "this is no database", 19);
 	(void)close(fd);
 	status = index_now(&box);
 	is_u64(status.rebuilt, 1, "a broken index is made again");
-	is_u64(count_of(&box, noon_us, term_hash_id(TERM_MESSAGE, id)), 3,
+	is_u64(count_of(&box, NOON_US, term_hash_id(TERM_MESSAGE, id)), 3,
 	    "with all that the segments have");
-	log_index_delete(box.path, day_of_us(noon_us));
+	log_index_delete(box.folder, day_of_us(NOON_US));
 	(void)index_now(&box);
-	is_u64(count_of(&box, noon_us, term_hash_id(TERM_MESSAGE, id)), 3,
+	is_u64(count_of(&box, NOON_US, term_hash_id(TERM_MESSAGE, id)), 3,
 	    "a deleted index too");
-	box_close(&box);
+	log_box_close(&box);
 }
 
 /* The segment lost its unsynced tail in a power cut, the index did not. */
 static void
 test_index_beyond(void)
 {
-	struct box box;
+	struct log_box box;
 	struct segment_position before;
 	struct indexer_status status;
-	struct segment_recovery recovery;
 	char file[SEGMENT_FILE_NAME_SIZE];
-	struct err err;
 	int fd;
 
-	box_open(&box);
-	(void)store_mail(&box, noon_us, 1);
-	flush(&box);
+	log_box_open(&box);
+	(void)store_mail(&box, NOON_US, 1);
+	log_box_flush(&box);
 	before = box.writer.written;
-	(void)store_mail(&box, noon_us, 2);
-	flush(&box);
+	(void)store_mail(&box, NOON_US, 2);
 	(void)index_now(&box);
 	segment_file_name(&before.name, file);
 	fd = openat(box.writer.dir_fd, file, O_WRONLY);
 	(void)!ftruncate(fd, (off_t)before.offset);
 	(void)close(fd);
 	segment_writer_clear(&box.writer);
-	(void)segment_writer_open(
-	    &box.writer, box.segments, NULL, NULL, &recovery, &err);
-	(void)store_mail(&box, noon_us, 3);
-	flush(&box);
+	(void)segment_log_open(&box.writer, box.segments);
+	(void)store_mail(&box, NOON_US, 3);
 	status = index_now(&box);
 	is_u64(status.indexed, box.writer.written.number,
 	    "the log after the power cut is indexed");
-	is_u64(count_of(&box, noon_us,
-	           term_hash_id(TERM_MESSAGE, id_at(noon_us, 2))),
+	is_u64(count_of(&box, NOON_US,
+		   term_hash_id(TERM_MESSAGE, log_box_id(NOON_US, 2))),
 	    0, "what was lost is not found");
-	is_u64(count_of(&box, noon_us,
-	           term_hash_id(TERM_MESSAGE, id_at(noon_us, 3))),
+	is_u64(count_of(&box, NOON_US,
+		   term_hash_id(TERM_MESSAGE, log_box_id(NOON_US, 3))),
 	    3, "what came after is");
-	box_close(&box);
+	log_box_close(&box);
 }
 
 static void
 test_carry_over(void)
 {
-	struct box box;
+	struct log_box box;
 	struct log_context context;
 	struct event_deferred deferred = {
 	    .to = SLICE("to5@b.example.test"), .code = 451};
-	uint64_t tomorrow_us = noon_us + day_us;
+	uint64_t tomorrow_us = NOON_US + DAY_US;
 
-	box_open(&box);
-	context = (struct log_context){
-	    .message_id = store_mail(&box, noon_us, 5)};
-	store(&box, tomorrow_us, context, EV_DEFERRED, &deferred, 4);
-	flush(&box);
+	log_box_open(&box);
+	context =
+	    (struct log_context){.message_id = store_mail(&box, NOON_US, 5)};
+	log_box_store(
+	    &box, ROLE_QUEUED, tomorrow_us, context, EV_DEFERRED, &deferred, 4);
 	(void)index_now(&box);
 	is_u64(count_of(&box, tomorrow_us,
 	           term_of_address_filter(
@@ -464,45 +367,40 @@ test_carry_over(void)
 	is_u64(count_of(&box, tomorrow_us,
 	           term_hash(TERM_CLIENT, SLICE("192.0.2.1"))),
 	    1, "and by the client");
-	box_close(&box);
+	log_box_close(&box);
 }
 
 static void
 test_expire(void)
 {
-	struct box box;
-	struct indexer *indexer;
+	struct log_box box;
 	struct indexer_status status;
 	struct segment_list list;
 	int32_t *days = NULL;
 	size_t count = 0;
 
-	box_open(&box);
+	log_box_open(&box);
 	for (unsigned d = 0; d < 4; d++)
-		(void)store_mail(&box, noon_us + d * day_us, d);
-	flush(&box);
-	indexer = indexer_new(box.path, box.writer.dir_fd);
-	indexer_advance(indexer, &box.writer.written);
-	indexer_wait(indexer, 30000, &status);
-	indexer_expire(indexer, 2);
-	indexer_wait(indexer, 100, &status);
-	indexer_free(indexer);
+		(void)store_mail(&box, NOON_US + d * DAY_US, d);
+	log_box_start(&box);
+	(void)log_box_index(&box);
+	indexer_expire(box.indexer, 2);
+	indexer_wait(box.indexer, 100, &status);
+	log_box_stop(&box);
 	(void)segment_list_read(box.writer.dir_fd, &list, NULL);
 	is_u64(list.count, 2, "old segments are deleted");
-	(void)log_index_days(box.path, &days, &count, NULL);
+	(void)log_index_days(box.folder, &days, &count, NULL);
 	is_u64(count, 2, "and the indexes of their days");
-	ok(count == 2 && days[0] == day_of_us(noon_us) + 2,
+	ok(count == 2 && days[0] == day_of_us(NOON_US) + 2,
 	    "the younger ones stay");
 	free(days);
 	segment_list_clear(&list);
-	box_close(&box);
+	log_box_close(&box);
 }
 
 int
 main(void)
 {
-	if (mkdtemp(folder) == NULL)
-		fatal("mkdtemp: %s", strerror(errno));
 	test_addresses();
 	test_remote_ids();
 	test_batches();
@@ -511,6 +409,5 @@ main(void)
 	test_index_beyond();
 	test_carry_over();
 	test_expire();
-	(void)rmdir(folder);
 	return tap_done();
 }

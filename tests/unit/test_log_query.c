@@ -3,92 +3,30 @@
  * What people ask the log: trace by every kind of key, filters, paging,
  * following, and how a JSON event reads as a line.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/event_text.h"
-#include "common/log.h"
-#include "common/loop.h"
 #include "loghub/event_json.h"
 #include "loghub/log_query.h"
-#include "loghub/segment.h"
 #include "loghub/trace.h"
+#include "tests/unit/log_box.h"
 #include "tests/unit/tap.h"
 
-/* 2026-01-31 12:00 UTC. */
-static const uint64_t noon_us = (uint64_t)1769860800 * 1000000;
-static const uint64_t day_us = (uint64_t)86400 * 1000000;
-
-static char folder[] = "/tmp/test_log_query.XXXXXX";
-static char segments[80];
-
-struct box {
-	struct segment_writer writer;
-	struct indexer *indexer;
-};
-
-static void
-store_as(struct box *box, enum role role, uint64_t time_us,
-    struct log_context context, enum event_type type, const void *fields,
-    uint32_t life_number)
-{
-	struct buf event;
-	struct err err;
-
-	buf_init(&event, 16384);
-	(void)log_encode(&event, context, time_us, type, fields);
-	if (segment_append(&box->writer, role, time_us, life_number,
-	        buf_slice(&event), &err) == -1)
-		fatal("%s", err.text);
-	buf_clear(&event);
-}
-
-static uint64_t
-id_at(uint64_t time_us, unsigned n)
-{
-	return (time_us / 1000) << (ID_SLOT_BITS + ID_COUNTER_BITS) | n;
-}
-
-static void
-index_all(struct box *box)
-{
-	struct indexer_status status;
-	struct err err;
-
-	if (segment_flush(&box->writer, &err) == -1)
-		fatal("%s", err.text);
-	indexer_advance(box->indexer, &box->writer.written);
-	indexer_wait(box->indexer, 30000, &status);
-}
-
 static json_t *
-ask(struct box *box,
+ask(struct log_box *box,
     int (*question)(struct log_view *view, const json_t *arguments,
-        json_t **result_r, struct err *err),
+	json_t **result_r, struct err *err),
     const char *arguments_text, int expected_code)
 {
-	json_t *arguments = json_loads(arguments_text, 0, NULL);
-	json_t *result = NULL;
-	struct log_view view;
+	json_t *result;
 	struct err err = {.text = ""};
-	int code;
+	const int code =
+	    log_box_ask(box, question, arguments_text, &result, &err);
 
-	if (arguments == NULL ||
-	    log_view_open(&view, folder, box->writer.dir_fd, box->indexer,
-	        &err) == -1)
-		fatal("ask %s: %s", arguments_text, err.text);
-	code = question(&view, arguments, &result, &err);
 	is_int(code, expected_code, "%s is answered with %d", arguments_text,
 	    expected_code);
 	if (code != expected_code)
 		diag("%s", err.text);
-	log_view_close(&view);
-	json_decref(arguments);
 	return result;
 }
 
@@ -107,9 +45,9 @@ static uint64_t first_session;
 static uint64_t dsn_id;
 
 static void
-store_delivered(struct box *box)
+store_delivered(struct log_box *box)
 {
-	uint64_t t = noon_us;
+	uint64_t t = NOON_US;
 	struct log_context life;
 	struct log_context flow;
 	const struct event_login login = {.account = SLICE("ann"),
@@ -138,27 +76,32 @@ store_delivered(struct box *box)
 	    .accepted = 1,
 	    .end = SLICE("QUIT")};
 
-	first_id = id_at(t, 1);
-	first_session = id_at(t - 1000, 900);
+	first_id = log_box_id(t, 1);
+	first_session = log_box_id(t - 1000, 900);
 	life = (struct log_context){first_session, first_id};
 	flow = (struct log_context){first_session, 0};
-	store_as(box, ROLE_AUTHD, t - 500, flow, EV_LOGIN, &login, 0);
-	store_as(box, ROLE_QUEUED, t, life, EV_ACCEPTED, &accepted, 1);
-	store_as(box, ROLE_QUEUED, t + 1, life, EV_RECIPIENT, &recipient, 2);
-	store_as(box, ROLE_QUEUED, t + 900, life, EV_DELIVERED, &delivered, 3);
-	store_as(box, ROLE_QUEUED, t + 950, life, EV_FINISHED, &finished, 4);
+	log_box_store(box, ROLE_AUTHD, t - 500, flow, EV_LOGIN, &login, 0);
+	log_box_store(box, ROLE_QUEUED, t, life, EV_ACCEPTED, &accepted, 1);
+	log_box_store(
+	    box, ROLE_QUEUED, t + 1, life, EV_RECIPIENT, &recipient, 2);
+	log_box_store(
+	    box, ROLE_QUEUED, t + 900, life, EV_DELIVERED, &delivered, 3);
+	log_box_store(
+	    box, ROLE_QUEUED, t + 950, life, EV_FINISHED, &finished, 4);
 	/* queued got no answer and sends its outbox again. */
-	store_as(box, ROLE_QUEUED, t + 900, life, EV_DELIVERED, &delivered, 3);
-	store_as(box, ROLE_QUEUED, t + 950, life, EV_FINISHED, &finished, 4);
-	store_as(box, ROLE_SMTPD, t + 999, flow, EV_SESSION, &session, 0);
+	log_box_store(
+	    box, ROLE_QUEUED, t + 900, life, EV_DELIVERED, &delivered, 3);
+	log_box_store(
+	    box, ROLE_QUEUED, t + 950, life, EV_FINISHED, &finished, 4);
+	log_box_store(box, ROLE_SMTPD, t + 999, flow, EV_SESSION, &session, 0);
 }
 
 static void
-store_bounced(struct box *box)
+store_bounced(struct log_box *box)
 {
-	uint64_t t = noon_us + 60000000;
-	uint64_t later = noon_us + day_us;
-	uint64_t id = id_at(t, 2);
+	uint64_t t = NOON_US + 60000000;
+	uint64_t later = NOON_US + DAY_US;
+	uint64_t id = log_box_id(t, 2);
 	const struct log_context life = {0, id};
 	const struct event_accepted accepted = {
 	    .from = SLICE("ann@example.test"), .recipient_count = 2};
@@ -184,27 +127,30 @@ store_bounced(struct box *box)
 	const struct event_recipient dsn_to = {
 	    .to = SLICE("ann@example.test")};
 
-	dsn_id = id_at(later, 3);
+	dsn_id = log_box_id(later, 3);
 	notified.dsn_message_id = dsn_id;
-	store_as(box, ROLE_QUEUED, t, life, EV_ACCEPTED, &accepted, 1);
-	store_as(box, ROLE_QUEUED, t + 1, life, EV_RECIPIENT, &one, 2);
-	store_as(box, ROLE_QUEUED, t + 2, life, EV_RECIPIENT, &two, 3);
-	store_as(box, ROLE_QUEUED, t + 3, life, EV_DELIVERED, &delivered, 4);
-	store_as(box, ROLE_QUEUED, t + 4, life, EV_DEFERRED, &deferred, 5);
-	store_as(box, ROLE_QUEUED, later, life, EV_FAILED, &failed, 6);
-	store_as(box, ROLE_QUEUED, later + 1, life, EV_NOTIFIED, &notified, 7);
-	store_as(box, ROLE_QUEUED, later + 2, life, EV_FINISHED, &finished, 8);
-	store_as(box, ROLE_QUEUED, later + 3, (struct log_context){0, dsn_id},
-	    EV_ACCEPTED, &dsn, 1);
-	store_as(box, ROLE_QUEUED, later + 4, (struct log_context){0, dsn_id},
-	    EV_RECIPIENT, &dsn_to, 2);
+	log_box_store(box, ROLE_QUEUED, t, life, EV_ACCEPTED, &accepted, 1);
+	log_box_store(box, ROLE_QUEUED, t + 1, life, EV_RECIPIENT, &one, 2);
+	log_box_store(box, ROLE_QUEUED, t + 2, life, EV_RECIPIENT, &two, 3);
+	log_box_store(
+	    box, ROLE_QUEUED, t + 3, life, EV_DELIVERED, &delivered, 4);
+	log_box_store(box, ROLE_QUEUED, t + 4, life, EV_DEFERRED, &deferred, 5);
+	log_box_store(box, ROLE_QUEUED, later, life, EV_FAILED, &failed, 6);
+	log_box_store(
+	    box, ROLE_QUEUED, later + 1, life, EV_NOTIFIED, &notified, 7);
+	log_box_store(
+	    box, ROLE_QUEUED, later + 2, life, EV_FINISHED, &finished, 8);
+	log_box_store(box, ROLE_QUEUED, later + 3,
+	    (struct log_context){0, dsn_id}, EV_ACCEPTED, &dsn, 1);
+	log_box_store(box, ROLE_QUEUED, later + 4,
+	    (struct log_context){0, dsn_id}, EV_RECIPIENT, &dsn_to, 2);
 }
 
 static void
-store_refused(struct box *box)
+store_refused(struct log_box *box)
 {
-	uint64_t t = noon_us + day_us + 1000000;
-	const struct log_context flow = {id_at(t, 901), 0};
+	uint64_t t = NOON_US + DAY_US + 1000000;
+	const struct log_context flow = {log_box_id(t, 901), 0};
 	const struct event_data_refused refused = {
 	    .client = SLICE("198.51.100.9"),
 	    .account = SLICE("mallory"),
@@ -218,9 +164,9 @@ store_refused(struct box *box)
 	    .client = SLICE("2001:db8::25"), .refused = 1};
 	const struct event_log_writer writer = {.program = SLICE("smtpd")};
 
-	store_as(box, ROLE_SMTPD, t, flow, EV_DATA_REFUSED, &refused, 0);
-	store_as(box, ROLE_SMTPD, t + 5, flow, EV_SESSION, &session, 0);
-	store_as(box, ROLE_LOGHUB, t + 6, (struct log_context){0, 0},
+	log_box_store(box, ROLE_SMTPD, t, flow, EV_DATA_REFUSED, &refused, 0);
+	log_box_store(box, ROLE_SMTPD, t + 5, flow, EV_SESSION, &session, 0);
+	log_box_store(box, ROLE_LOGHUB, t + 6, (struct log_context){0, 0},
 	    EV_LOG_WRITER, &writer, 0);
 }
 
@@ -236,7 +182,7 @@ only_trace(json_t *result)
 }
 
 static void
-check_first(struct box *box, const char *key)
+check_first(struct log_box *box, const char *key)
 {
 	char arguments[256];
 	char id[ID_TEXT_SIZE];
@@ -261,7 +207,7 @@ check_first(struct box *box, const char *key)
 }
 
 static void
-test_trace(struct box *box)
+test_trace(struct log_box *box)
 {
 	char id[ID_TEXT_SIZE];
 	char arguments[128];
@@ -299,7 +245,7 @@ test_trace(struct box *box)
 	    arguments, sizeof(arguments), "{\"key\": \"%s\"}", id);
 	result = ask(box, trace_query, arguments, 0);
 	trace = only_trace(result);
-	id_format(id_at(noon_us + 60000000, 2), id);
+	id_format(log_box_id(NOON_US + 60000000, 2), id);
 	is_str(text_of(json_object_get(trace, "dsn_of"), "id"), id,
 	    "a notification leads back to its message");
 	json_decref(result);
@@ -321,7 +267,7 @@ test_trace(struct box *box)
 }
 
 static void
-test_trace_list(struct box *box)
+test_trace_list(struct log_box *box)
 {
 	json_t *result =
 	    ask(box, trace_query, "{\"key\": \"bob@place.test\"}", 0);
@@ -370,7 +316,7 @@ test_trace_list(struct box *box)
 
 /* As it stands in a reply or in a list of the queue. */
 static void
-check_bare_id(struct box *box)
+check_bare_id(struct log_box *box)
 {
 	char id[ID_TEXT_SIZE];
 	char arguments[64];
@@ -386,7 +332,7 @@ check_bare_id(struct box *box)
 }
 
 static void
-test_filters(struct box *box)
+test_filters(struct log_box *box)
 {
 	static const struct {
 		const char *arguments;
@@ -456,9 +402,9 @@ test_filters(struct box *box)
 
 /* Pages put together are the whole, in both directions. */
 static size_t
-read_pages(struct box *box,
+read_pages(struct log_box *box,
     int (*question)(struct log_view *view, const json_t *arguments,
-        json_t **result_r, struct err *err),
+	json_t **result_r, struct err *err),
     const char *filter, const char *limit, bool is_rising)
 {
 	char arguments[256];
@@ -468,27 +414,13 @@ read_pages(struct box *box,
 
 	for (unsigned page = 0; page < 200; page++) {
 		json_t *result;
-		json_t *events;
-		json_t *event;
-		size_t i;
 		bool is_last;
 
 		(void)snprintf(arguments, sizeof(arguments),
 		    "{%s\"limit\": %s, \"cursor\": %s}", filter, limit,
 		    cursor);
 		result = ask(box, question, arguments, 0);
-		events = json_object_get(result, "events");
-		json_array_foreach(events, i, event)
-		{
-			json_int_t number = json_integer_value(
-			    json_object_get(event, "number"));
-
-			if (is_rising ? number <= last : number >= last)
-				fail("event %lld is out of order",
-				    (long long)number);
-			last = number;
-			count++;
-		}
+		count += log_box_count(result, is_rising, &last);
 		is_last = json_object_get(result, "next") == NULL;
 		(void)snprintf(cursor, sizeof(cursor), "\"%s\"",
 		    text_of(result, "next"));
@@ -501,7 +433,7 @@ read_pages(struct box *box,
 }
 
 static void
-test_pages(struct box *box)
+test_pages(struct log_box *box)
 {
 	is_u64(read_pages(box, log_query, "", "3", false), 20,
 	    "pages of three are the whole log");
@@ -514,7 +446,7 @@ test_pages(struct box *box)
 }
 
 static void
-test_follow(struct box *box)
+test_follow(struct log_box *box)
 {
 	json_t *result = ask(box, log_query, "{\"limit\": 1}", 0);
 	const struct event_program_notice notice = {
@@ -529,9 +461,9 @@ test_follow(struct box *box)
 	is_u64(json_array_size(json_object_get(result, "events")), 0,
 	    "nothing has come yet");
 	json_decref(result);
-	store_as(box, ROLE_SMTPD, noon_us + day_us + 2000000,
+	log_box_store(box, ROLE_SMTPD, NOON_US + DAY_US + 2000000,
 	    (struct log_context){0, 0}, EV_PROGRAM_NOTICE, &notice, 0);
-	index_all(box);
+	(void)log_box_index(box);
 	result = ask(box, log_query, arguments, 0);
 	is_u64(json_array_size(json_object_get(result, "events")), 1,
 	    "then there is one event");
@@ -573,7 +505,7 @@ test_times(void)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		uint64_t time_us = 0;
 
-		(void)time_parse(slice_of(rows[i].text), noon_us, &time_us);
+		(void)time_parse(slice_of(rows[i].text), NOON_US, &time_us);
 		is_u64(time_us, rows[i].time_us, "the time \"%s\"",
 		    rows[i].text);
 	}
@@ -622,50 +554,17 @@ test_lines(void)
 	}
 }
 
-static void
-remove_box(struct box *box)
-{
-	struct segment_list list = {0};
-	int32_t *days = NULL;
-	size_t count = 0;
-
-	indexer_free(box->indexer);
-	(void)segment_list_read(box->writer.dir_fd, &list, NULL);
-	for (size_t i = 0; i < list.count; i++) {
-		char file[SEGMENT_FILE_NAME_SIZE];
-
-		segment_file_name(&list.names[i], file);
-		(void)unlinkat(box->writer.dir_fd, file, 0);
-	}
-	(void)unlinkat(box->writer.dir_fd, "head", 0);
-	(void)log_index_days(folder, &days, &count, NULL);
-	for (size_t i = 0; i < count; i++)
-		log_index_delete(folder, days[i]);
-	free(days);
-	segment_list_clear(&list);
-	segment_writer_clear(&box->writer);
-	(void)rmdir(segments);
-	(void)rmdir(folder);
-}
-
 int
 main(void)
 {
-	struct box box;
-	struct segment_recovery recovery;
-	struct err err;
+	struct log_box box;
 
-	if (mkdtemp(folder) == NULL)
-		fatal("mkdtemp: %s", strerror(errno));
-	(void)snprintf(segments, sizeof(segments), "%s/segments", folder);
-	if (segment_writer_open(
-	        &box.writer, segments, NULL, NULL, &recovery, &err) == -1)
-		fatal("%s", err.text);
-	box.indexer = indexer_new(folder, box.writer.dir_fd);
+	log_box_open(&box);
+	log_box_start(&box);
 	store_delivered(&box);
 	store_bounced(&box);
 	store_refused(&box);
-	index_all(&box);
+	(void)log_box_index(&box);
 	test_trace(&box);
 	test_trace_list(&box);
 	test_filters(&box);
@@ -673,6 +572,6 @@ main(void)
 	test_follow(&box);
 	test_times();
 	test_lines();
-	remove_box(&box);
+	log_box_close(&box);
 	return tap_done();
 }

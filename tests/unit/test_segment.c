@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,16 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "common/loop.h"
-#include "loghub/segment.h"
 #include "loghub/segment_head.h"
 #include "loghub/verify.h"
+#include "tests/unit/segment_log.h"
 #include "tests/unit/tap.h"
-
-static const uint64_t day_us = (uint64_t)86400 * 1000000;
-/* 2026-01-31 12:00 UTC. */
-static const uint64_t noon_us = (uint64_t)1769860800 * 1000000;
 
 static char folder[] = "/tmp/test_segment.XXXXXX";
 static unsigned folders;
@@ -34,66 +27,14 @@ fresh(char path[64])
 	(void)snprintf(path, 64, "%s/%u", folder, ++folders);
 }
 
+/* When the disk refuses it, the writer counts it as lost. */
 static void
-remove_tree(const char *path)
-{
-	struct segment_list list = {0};
-	int fd = open(path, O_RDONLY | O_DIRECTORY);
-
-	if (fd == -1)
-		return;
-	if (segment_list_read(fd, &list, NULL) == 0)
-		for (size_t i = 0; i < list.count; i++) {
-			char file[SEGMENT_FILE_NAME_SIZE];
-
-			segment_file_name(&list.names[i], file);
-			(void)unlinkat(fd, file, 0);
-		}
-	segment_list_clear(&list);
-	(void)unlinkat(fd, "head", 0);
-	(void)close(fd);
-	(void)rmdir(path);
-}
-
-static struct segment_recovery
-open_log(struct segment_writer *writer, const char *path)
-{
-	struct segment_recovery recovery;
-	struct err err;
-
-	if (segment_writer_open(
-	        writer, path, NULL, NULL, &recovery, &err) == -1)
-		fatal("%s", err.text);
-	return recovery;
-}
-
-static int
 add(struct segment_writer *writer, uint64_t now_us, unsigned i)
 {
 	char text[64];
-	struct event_program_notice notice = {.program = SLICE("test")};
-	struct buf event;
-	int rc;
 
 	(void)snprintf(text, sizeof(text), "event %u", i);
-	notice.text = slice_of(text);
-	buf_init(&event, 4096);
-	(void)log_encode(&event, (struct log_context){0, 0}, now_us,
-	    EV_PROGRAM_NOTICE, &notice);
-	rc = segment_append(
-	    writer, ROLE_CONFD, now_us, 0, buf_slice(&event), NULL);
-	buf_clear(&event);
-	return rc;
-}
-
-static void
-sync_log(struct segment_writer *writer)
-{
-	struct segment_sync sync;
-
-	if (segment_flush(writer, NULL) == 0 &&
-	    segment_sync_take(writer, &sync))
-		segment_sync_run(&sync);
+	(void)segment_log_notice(writer, now_us, text);
 }
 
 /* count events a day over some days: a segment for each. */
@@ -103,11 +44,11 @@ write_days(const char *path, unsigned days, unsigned count)
 	struct segment_position end;
 	struct segment_writer writer;
 
-	(void)open_log(&writer, path);
+	(void)segment_log_open(&writer, path);
 	for (unsigned d = 0; d < days; d++)
 		for (unsigned i = 0; i < count; i++)
-			(void)add(&writer, noon_us + d * day_us, i);
-	sync_log(&writer);
+			add(&writer, NOON_US + d * DAY_US, i);
+	segment_log_sync(&writer);
 	end = writer.written;
 	segment_writer_clear(&writer);
 	return end;
@@ -122,18 +63,6 @@ verify(const char *path, const struct segment_position *end)
 	verify_run(fd, end, &is_never, &result);
 	(void)close(fd);
 	return result;
-}
-
-static void
-segment_path(const char *path, uint32_t number, char file_r[128])
-{
-	struct segment_name name = {
-	    .number = number,
-	    .day = day_of_us(noon_us) + (int32_t)number - 1};
-	char file[SEGMENT_FILE_NAME_SIZE];
-
-	segment_file_name(&name, file);
-	(void)snprintf(file_r, 128, "%s/%s", path, file);
 }
 
 static uint64_t
@@ -192,7 +121,7 @@ test_names(void)
 	    "00000001.2026-02-31.segment", "00000001.2026-01-31.segmen",
 	    "00000000.2026-01-31.segment", "00000001.2026-01-31.segment~",
 	    "99999999999.2026-01-31.segment", "head"};
-	struct segment_name name = {.number = 7, .day = day_of_us(noon_us)};
+	struct segment_name name = {.number = 7, .day = day_of_us(NOON_US)};
 	char text[SEGMENT_FILE_NAME_SIZE];
 
 	segment_file_name(&name, text);
@@ -228,17 +157,17 @@ test_chain(void)
 	is_str(verify_problem_names[result.problem], "none",
 	    "an untouched log verifies");
 	is_u64(result.records, 33, "all records were looked at");
-	recovery = open_log(&writer, path);
+	recovery = segment_log_open(&writer, path);
 	is_str(segment_end_names[recovery.end], "whole",
 	    "an orderly end is seen as one");
-	(void)add(&writer, noon_us + 2 * day_us, 1);
-	sync_log(&writer);
+	add(&writer, NOON_US + 2 * DAY_US, 1);
+	segment_log_sync(&writer);
 	is_u64(writer.written.name.number, 4, "each start begins a segment");
 	result = verify(path, &writer.written);
 	is_str(verify_problem_names[result.problem], "none",
 	    "the chain goes on over a start");
 	segment_writer_clear(&writer);
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 static void
@@ -248,17 +177,17 @@ test_clock(void)
 	struct segment_writer writer;
 
 	fresh(path);
-	(void)open_log(&writer, path);
-	(void)add(&writer, noon_us, 1);
-	(void)add(&writer, noon_us - day_us / 2 - 1, 2);
+	(void)segment_log_open(&writer, path);
+	add(&writer, NOON_US, 1);
+	add(&writer, NOON_US - DAY_US / 2 - 1, 2);
 	is_u64(writer.written.name.number, 1,
 	    "a clock that goes back over midnight reopens no day");
-	(void)add(&writer, noon_us - 10 * day_us, 3);
+	add(&writer, NOON_US - 10 * DAY_US, 3);
 	is_u64(writer.written.name.number, 2,
 	    "a clock that goes back ten days begins a segment there");
-	sync_log(&writer);
+	segment_log_sync(&writer);
 	segment_writer_clear(&writer);
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 /* ---- crashes ---- */
@@ -267,7 +196,7 @@ static void
 test_torn(void)
 {
 	char path[64];
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	struct segment_position end;
 	unsigned whole = 0;
 	size_t size;
@@ -275,7 +204,7 @@ test_torn(void)
 
 	fresh(path);
 	end = write_days(path, 1, 5);
-	segment_path(path, 1, file);
+	segment_log_path(path, 1, 0, file);
 	octets = slurp(file, &size);
 	/* Every length that an unsynced tail of the last record can have. */
 	for (size_t cut = offset_of(octets, size, 5); cut < size; cut += 7) {
@@ -293,9 +222,9 @@ test_torn(void)
 		fd = open(head_file, O_RDWR | O_CREAT, 0600);
 		segment_head_write(fd, &head);
 		(void)close(fd);
-		recovery = open_log(&writer, path);
-		(void)add(&writer, noon_us, 9);
-		sync_log(&writer);
+		recovery = segment_log_open(&writer, path);
+		add(&writer, NOON_US, 9);
+		segment_log_sync(&writer);
 		result = verify(path, &writer.written);
 		whole += recovery.after_number == 5 &&
 		    (recovery.end == SEGMENT_END_TORN ||
@@ -303,7 +232,7 @@ test_torn(void)
 		    result.problem == VERIFY_NONE &&
 		    file_size(file) == offset_of(octets, size, 5);
 		segment_writer_clear(&writer);
-		remove_tree(path);
+		segment_log_remove(path);
 		(void)mkdir(path, 0700);
 		fd = open(file, O_RDWR | O_CREAT, 0600);
 		(void)close(fd);
@@ -311,7 +240,7 @@ test_torn(void)
 	is_u64(whole, (size - offset_of(octets, size, 5) + 6) / 7,
 	    "a tail torn at any octet is cut, and the log verifies");
 	free(octets);
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 /* The hub died when so many octets of a segment's opening were there. */
@@ -319,7 +248,7 @@ static void
 test_torn_opening(size_t octets, enum segment_end wanted)
 {
 	char path[64];
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	struct segment_position end;
 	struct segment_writer writer;
 	struct segment_recovery recovery;
@@ -327,9 +256,9 @@ test_torn_opening(size_t octets, enum segment_end wanted)
 
 	fresh(path);
 	end = write_days(path, 1, 5);
-	segment_path(path, 2, file);
+	segment_log_path(path, 2, 1, file);
 	spew((close(open(file, O_CREAT | O_RDWR, 0600)), file), "torn", octets);
-	recovery = open_log(&writer, path);
+	recovery = segment_log_open(&writer, path);
 	is_str(segment_end_names[recovery.end], segment_end_names[wanted],
 	    "a segment without even its opening, of %zu octets", octets);
 	is_u64(recovery.octets, octets, "those are cut off");
@@ -337,13 +266,13 @@ test_torn_opening(size_t octets, enum segment_end wanted)
 	    "the segment before it is the log's end");
 	is_u64(writer.number, end.number, "from which it goes on");
 	ok(access(file, F_OK) == -1, "that one is gone");
-	(void)add(&writer, noon_us + day_us, 1);
-	sync_log(&writer);
+	add(&writer, NOON_US + DAY_US, 1);
+	segment_log_sync(&writer);
 	result = verify(path, &writer.written);
 	is_str(verify_problem_names[result.problem], "none",
 	    "its number is taken again");
 	segment_writer_clear(&writer);
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 /* ---- tampering ---- */
@@ -359,11 +288,11 @@ struct tampering {
 static void
 alter_octet(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	size_t n;
 	char *octets;
 
-	segment_path(path, 2, file);
+	segment_log_path(path, 2, 1, file);
 	octets = slurp(file, &n);
 	octets[offset_of(octets, n, 4) + RECORD_HEAD_SIZE + 40] ^= 1;
 	spew(file, octets, n);
@@ -373,11 +302,11 @@ alter_octet(const char *path)
 static void
 alter_role(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	size_t n;
 	char *octets;
 
-	segment_path(path, 2, file);
+	segment_log_path(path, 2, 1, file);
 	octets = slurp(file, &n);
 	octets[offset_of(octets, n, 4) + 5] = ROLE_SMTPD;
 	spew(file, octets, n);
@@ -387,13 +316,13 @@ alter_role(const char *path)
 static void
 delete_record(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	size_t n;
 	size_t a;
 	size_t b;
 	char *octets;
 
-	segment_path(path, 2, file);
+	segment_log_path(path, 2, 1, file);
 	octets = slurp(file, &n);
 	a = offset_of(octets, n, 4);
 	b = offset_of(octets, n, 5);
@@ -405,14 +334,14 @@ delete_record(const char *path)
 static void
 swap_records(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	size_t n;
 	size_t a;
 	size_t b;
 	char *octets;
 	char *other;
 
-	segment_path(path, 2, file);
+	segment_log_path(path, 2, 1, file);
 	octets = slurp(file, &n);
 	other = slurp(file, &n);
 	a = offset_of(octets, n, 4);
@@ -428,11 +357,11 @@ swap_records(const char *path)
 static void
 truncate_sealed(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	size_t n;
 	char *octets;
 
-	segment_path(path, 2, file);
+	segment_log_path(path, 2, 1, file);
 	octets = slurp(file, &n);
 	spew(file, octets, offset_of(octets, n, 4));
 	free(octets);
@@ -441,11 +370,11 @@ truncate_sealed(const char *path)
 static void
 truncate_last(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	size_t n;
 	char *octets;
 
-	segment_path(path, 3, file);
+	segment_log_path(path, 3, 2, file);
 	octets = slurp(file, &n);
 	spew(file, octets, offset_of(octets, n, 4));
 	free(octets);
@@ -454,42 +383,42 @@ truncate_last(const char *path)
 static void
 delete_middle(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 
-	segment_path(path, 2, file);
+	segment_log_path(path, 2, 1, file);
 	(void)unlink(file);
 }
 
 static void
 delete_first(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 
-	segment_path(path, 1, file);
+	segment_log_path(path, 1, 0, file);
 	(void)unlink(file);
 }
 
 static void
 delete_last(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 
-	segment_path(path, 3, file);
+	segment_log_path(path, 3, 2, file);
 	(void)unlink(file);
 }
 
 static void
 exchange_files(const char *path)
 {
-	char one[128];
-	char two[128];
+	char one[SEGMENT_LOG_PATH_SIZE];
+	char two[SEGMENT_LOG_PATH_SIZE];
 	size_t n;
 	size_t m;
 	char *a;
 	char *b;
 
-	segment_path(path, 1, one);
-	segment_path(path, 2, two);
+	segment_log_path(path, 1, 0, one);
+	segment_log_path(path, 2, 1, two);
 	a = slurp(one, &n);
 	b = slurp(two, &m);
 	spew(one, b, m);
@@ -501,11 +430,11 @@ exchange_files(const char *path)
 static void
 overwrite_head(const char *path)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	size_t n;
 	char *octets;
 
-	segment_path(path, 2, file);
+	segment_log_path(path, 2, 1, file);
 	octets = slurp(file, &n);
 	memset(octets + offset_of(octets, n, 4), 0xff, 8);
 	spew(file, octets, n);
@@ -553,7 +482,7 @@ test_tampering(void)
 		    t->what);
 		if (result.problem != t->problem)
 			diag("%s", result.text);
-		remove_tree(path);
+		segment_log_remove(path);
 	}
 }
 
@@ -583,12 +512,12 @@ test_tampering_while_stopped(void)
 		fresh(path);
 		(void)write_days(path, 3, 10);
 		rows[i].tamper(path);
-		recovery = open_log(&writer, path);
+		recovery = segment_log_open(&writer, path);
 		is_str(segment_end_names[recovery.end],
 		    segment_end_names[rows[i].end], "%s: seen at start",
 		    rows[i].what);
-		(void)add(&writer, noon_us + 3 * day_us, 1);
-		sync_log(&writer);
+		add(&writer, NOON_US + 3 * DAY_US, 1);
+		segment_log_sync(&writer);
 		result = verify(path, &writer.written);
 		is_str(verify_problem_names[result.problem],
 		    verify_problem_names[rows[i].problem],
@@ -596,7 +525,7 @@ test_tampering_while_stopped(void)
 		is_u64(result.number, rows[i].number, "%s: and names it",
 		    rows[i].what);
 		segment_writer_clear(&writer);
-		remove_tree(path);
+		segment_log_remove(path);
 	}
 }
 
@@ -614,7 +543,7 @@ test_exchanged_files(void)
 	ok(result.problem != VERIFY_NONE,
 	    "two segments under each other's name are found (%s)",
 	    verify_problem_names[result.problem]);
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 static void
@@ -625,25 +554,20 @@ test_expired(void)
 	struct event_log_expired expired = {
 	    .segment = 2, .day = SLICE("2026-02-01")};
 	struct verify_result result;
-	struct buf event;
 
 	fresh(path);
 	(void)write_days(path, 4, 5);
-	(void)open_log(&writer, path);
-	buf_init(&event, 4096);
-	(void)log_encode(&event, (struct log_context){0, 0}, noon_us,
-	    EV_LOG_EXPIRED, &expired);
-	(void)segment_append(&writer, ROLE_LOGHUB, noon_us + 3 * day_us, 0,
-	    buf_slice(&event), NULL);
-	sync_log(&writer);
+	(void)segment_log_open(&writer, path);
+	(void)segment_log_append(&writer, ROLE_LOGHUB, NOON_US + 3 * DAY_US,
+	    (struct log_context){0, 0}, EV_LOG_EXPIRED, &expired, 0, NULL);
+	segment_log_sync(&writer);
 	delete_first(path);
 	delete_middle(path);
 	result = verify(path, &writer.written);
 	is_str(verify_problem_names[result.problem], "none",
 	    "segments that the log says it deleted are not missed");
-	buf_clear(&event);
 	segment_writer_clear(&writer);
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 /* ---- a full disk ---- */
@@ -651,70 +575,61 @@ test_expired(void)
 static void
 test_full(void)
 {
-	struct rlimit limit;
-	struct rlimit small;
+	struct rlimit before;
 	struct segment_writer writer;
 	struct verify_result result;
 	char path[64];
 	unsigned stored = 0;
 
 	fresh(path);
-	(void)open_log(&writer, path);
-	(void)signal(SIGXFSZ, SIG_IGN);
-	(void)getrlimit(RLIMIT_FSIZE, &limit);
-	small = limit;
-	small.rlim_cur = 4000;
-	(void)setrlimit(RLIMIT_FSIZE, &small);
+	(void)segment_log_open(&writer, path);
+	before = segment_log_fill_disk(4000);
 	for (unsigned i = 0; i < 100; i++) {
-		(void)add(&writer, noon_us, i);
+		add(&writer, NOON_US, i);
 		stored += segment_flush(&writer, NULL) == 0;
 	}
-	(void)setrlimit(RLIMIT_FSIZE, &limit);
+	(void)setrlimit(RLIMIT_FSIZE, &before);
 	ok(stored > 0 && stored < 100, "%u of 100 events fit", stored);
 	is_u64(writer.lost[ROLE_CONFD], 100 - stored,
 	    "the others are counted as lost");
-	(void)add(&writer, noon_us, 200);
-	sync_log(&writer);
+	add(&writer, NOON_US, 200);
+	segment_log_sync(&writer);
 	result = verify(path, &writer.written);
 	is_str(verify_problem_names[result.problem], "none",
 	    "the chain goes on when there is space again");
 	is_u64(result.records, stored + 2, "with all that was stored");
 	segment_writer_clear(&writer);
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 static void
 test_full_at_begin(void)
 {
-	struct rlimit limit;
-	struct rlimit none;
+	struct rlimit before;
 	struct segment_writer writer;
 	struct verify_result result;
 	char path[64];
 
 	fresh(path);
 	(void)write_days(path, 1, 3);
-	(void)open_log(&writer, path);
-	(void)getrlimit(RLIMIT_FSIZE, &limit);
-	none = limit;
-	none.rlim_cur = 10;
-	(void)setrlimit(RLIMIT_FSIZE, &none);
-	(void)add(&writer, noon_us + day_us, 1);
+	(void)segment_log_open(&writer, path);
+	before = segment_log_fill_disk(10);
+	add(&writer, NOON_US + DAY_US, 1);
 	is_int(segment_flush(&writer, NULL), -1,
 	    "a segment that cannot be begun fails");
-	(void)setrlimit(RLIMIT_FSIZE, &limit);
+	(void)setrlimit(RLIMIT_FSIZE, &before);
 	is_u64(writer.written.name.number, 1, "and leaves no trace");
 	result = verify(path, &writer.written);
 	is_str(verify_problem_names[result.problem], "none",
 	    "what stands verifies meanwhile");
-	(void)add(&writer, noon_us + day_us, 1);
-	sync_log(&writer);
+	add(&writer, NOON_US + DAY_US, 1);
+	segment_log_sync(&writer);
 	result = verify(path, &writer.written);
 	is_str(verify_problem_names[result.problem], "none",
 	    "and afterwards");
 	is_u64(writer.written.number, 6, "with no number left out");
 	segment_writer_clear(&writer);
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 /* ---- what an opening shows ---- */
@@ -755,12 +670,12 @@ test_shown(void)
 	fresh(path);
 	end = write_days(path, 3, 4);
 	is_u64(shown(path), end.number, "of short segments all are shown");
-	remove_tree(path);
+	segment_log_remove(path);
 	fresh(path);
 	(void)write_days(path, 1, 4);
 	end = write_days(path, 1, many);
 	is_u64(shown(path), end.number - 5, "behind a long one none is");
-	remove_tree(path);
+	segment_log_remove(path);
 }
 
 int

@@ -5,35 +5,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "loghub/segment.h"
 #include "loghub/verify.h"
+#include "tests/unit/segment_log.h"
 #include "tests/unit/tap.h"
 
-static const uint64_t day_us = (uint64_t)86400 * 1000000;
-/* 2026-01-31 12:00 UTC. */
-static const uint64_t noon_us = (uint64_t)1769860800 * 1000000;
-
 static char folder[64];
-
-/* The path of a segment of that day, the first day being 0. */
-static void
-path_of(uint32_t number, int32_t day, char path_r[128])
-{
-	const struct segment_name name = {
-	    .number = number, .day = day_of_us(noon_us) + day};
-	char file[SEGMENT_FILE_NAME_SIZE];
-
-	segment_file_name(&name, file);
-	(void)snprintf(path_r, 128, "%s/%s", folder, file);
-}
 
 static void
 begin(void)
@@ -45,57 +26,11 @@ begin(void)
 }
 
 static void
-end(void)
-{
-	char path[128];
-
-	for (uint32_t number = 1; number <= 3; number++)
-		for (int32_t day = 0; day <= 3; day++) {
-			path_of(number, day, path);
-			(void)unlink(path);
-		}
-	(void)snprintf(path, sizeof(path), "%s/head", folder);
-	(void)unlink(path);
-	if (rmdir(folder) == -1)
-		fatal("rmdir: %s", strerror(errno));
-}
-
-static struct segment_recovery
-open_log(struct segment_writer *writer)
-{
-	struct segment_recovery recovery;
-	struct err err;
-
-	if (segment_writer_open(writer, folder, NULL, NULL, &recovery, &err) ==
-	    -1)
-		fatal("%s", err.text);
-	return recovery;
-}
-
-static void
 add(struct segment_writer *writer, uint64_t day)
 {
-	const struct event_program_notice notice = {
-	    .program = SLICE("test"), .text = SLICE("an event")};
-	struct buf event;
-
-	buf_init(&event, 4096);
-	(void)log_encode(&event, (struct log_context){0, 0},
-	    noon_us + day * day_us, EV_PROGRAM_NOTICE, &notice);
-	if (segment_append(writer, ROLE_CONFD, noon_us + day * day_us, 0,
-		buf_slice(&event), NULL) == -1)
+	if (segment_log_notice(writer, NOON_US + day * DAY_US, "an event") ==
+	    -1)
 		bug("an event that is not taken");
-	buf_clear(&event);
-}
-
-static void
-sync_log(struct segment_writer *writer)
-{
-	struct segment_sync sync;
-
-	if (!segment_sync_take(writer, &sync))
-		bug("nothing to sync");
-	segment_sync_run(&sync);
 }
 
 /* A day later the log goes on, and is verified. */
@@ -106,8 +41,7 @@ problem_after_one_more(struct segment_writer *writer, uint64_t day)
 	struct verify_result result;
 
 	add(writer, day);
-	(void)segment_flush(writer, NULL);
-	sync_log(writer);
+	segment_log_sync(writer);
 	verify_run(writer->dir_fd, &writer->written, &is_never, &result);
 	return verify_problem_names[result.problem];
 }
@@ -119,23 +53,26 @@ problem_after_one_more(struct segment_writer *writer, uint64_t day)
 static void
 test_begun_at_sync(off_t octets)
 {
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 	struct segment_writer writer;
 	struct segment_recovery recovery;
+	struct segment_sync sync;
 	uint64_t number;
 
 	begin();
-	(void)open_log(&writer);
+	(void)segment_log_open(&writer, folder);
 	add(&writer, 0);
 	(void)segment_flush(&writer, NULL);
 	number = writer.number;
 	add(&writer, 1);
-	sync_log(&writer);
+	if (!segment_sync_take(&writer, &sync))
+		bug("nothing to sync");
+	segment_sync_run(&sync);
 	segment_writer_clear(&writer);
-	path_of(2, 1, file);
+	segment_log_path(folder, 2, 1, file);
 	if (truncate(file, octets) == -1)
 		bug("there is no %s", file);
-	recovery = open_log(&writer);
+	recovery = segment_log_open(&writer, folder);
 	is_str(segment_end_names[recovery.end],
 	    segment_end_names[octets > 0 ? SEGMENT_END_TORN
 					 : SEGMENT_END_WHOLE],
@@ -145,7 +82,7 @@ test_begun_at_sync(off_t octets)
 	is_str(
 	    problem_after_one_more(&writer, 1), "none", "and the log verifies");
 	segment_writer_clear(&writer);
-	end();
+	segment_log_remove(folder);
 }
 
 /* The disk refuses the first batch of such a segment while the sync runs. */
@@ -154,24 +91,19 @@ test_refused_at_sync(void)
 {
 	struct segment_writer writer;
 	struct segment_sync sync;
-	struct rlimit limit;
-	struct rlimit none;
+	struct rlimit before;
 	int rc;
 
 	begin();
-	(void)open_log(&writer);
+	(void)segment_log_open(&writer, folder);
 	add(&writer, 0);
 	(void)segment_flush(&writer, NULL);
 	add(&writer, 1);
 	if (!segment_sync_take(&writer, &sync))
 		bug("nothing to sync");
-	(void)signal(SIGXFSZ, SIG_IGN);
-	(void)getrlimit(RLIMIT_FSIZE, &limit);
-	none = limit;
-	none.rlim_cur = 10;
-	(void)setrlimit(RLIMIT_FSIZE, &none);
+	before = segment_log_fill_disk(10);
 	rc = segment_flush(&writer, NULL);
-	(void)setrlimit(RLIMIT_FSIZE, &limit);
+	(void)setrlimit(RLIMIT_FSIZE, &before);
 	is_int(rc, -1,
 	    "a segment that was begun when a sync began cannot be written");
 	/* It ends the process when a descriptor is not open any more. */
@@ -181,36 +113,35 @@ test_refused_at_sync(void)
 	is_str(
 	    problem_after_one_more(&writer, 1), "none", "and the log verifies");
 	segment_writer_clear(&writer);
-	end();
+	segment_log_remove(folder);
 }
 
 /* What is left of a log, under the name that the log began with. */
 static void
 test_renamed_to_first(void)
 {
-	char one[128];
-	char two[128];
+	char one[SEGMENT_LOG_PATH_SIZE];
+	char two[SEGMENT_LOG_PATH_SIZE];
 	struct segment_writer writer;
 
 	begin();
-	(void)open_log(&writer);
+	(void)segment_log_open(&writer, folder);
 	add(&writer, 0);
 	add(&writer, 1);
-	(void)segment_flush(&writer, NULL);
-	sync_log(&writer);
+	segment_log_sync(&writer);
 	segment_writer_clear(&writer);
-	path_of(1, 0, one);
+	segment_log_path(folder, 1, 0, one);
 	(void)unlink(one);
-	path_of(1, 1, one);
-	path_of(2, 1, two);
+	segment_log_path(folder, 1, 1, one);
+	segment_log_path(folder, 2, 1, two);
 	if (rename(two, one) == -1)
 		bug("there is no %s", two);
-	(void)open_log(&writer);
+	(void)segment_log_open(&writer, folder);
 	is_str(problem_after_one_more(&writer, 2),
 	    verify_problem_names[VERIFY_REORDERED],
 	    "the first segment is gone, and the next has its name: found");
 	segment_writer_clear(&writer);
-	end();
+	segment_log_remove(folder);
 }
 
 /* What a crash would leave at the log's end: a record that is cut short. */
@@ -243,27 +174,25 @@ test_appended(void (*append)(struct segment_writer *writer, const char *file),
 {
 	struct segment_writer writer;
 	struct segment_writer one;
-	char file[128];
+	char file[SEGMENT_LOG_PATH_SIZE];
 
 	begin();
-	(void)open_log(&one);
+	(void)segment_log_open(&one, folder);
 	add(&one, 0);
-	(void)segment_flush(&one, NULL);
-	sync_log(&one);
-	(void)open_log(&writer);
+	segment_log_sync(&one);
+	(void)segment_log_open(&writer, folder);
 	add(&writer, 1);
-	(void)segment_flush(&writer, NULL);
-	sync_log(&writer);
+	segment_log_sync(&writer);
 	segment_writer_clear(&writer);
-	path_of(1, 0, file);
+	segment_log_path(folder, 1, 0, file);
 	close_if_open(&one.fd);
 	append(&one, file);
 	segment_writer_clear(&one);
-	(void)open_log(&writer);
+	(void)segment_log_open(&writer, folder);
 	is_str(problem_after_one_more(&writer, 2),
 	    verify_problem_names[problem], "%s: found", what);
 	segment_writer_clear(&writer);
-	end();
+	segment_log_remove(folder);
 }
 
 int

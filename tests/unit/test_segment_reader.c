@@ -10,36 +10,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "loghub/segment.h"
+#include "tests/unit/segment_log.h"
 #include "tests/unit/tap.h"
-
-/* 2026-01-31 12:00 UTC. */
-static const uint64_t noon_us = (uint64_t)1769860800 * 1000000;
 
 static char folder[64];
 
 static void
 add(struct segment_writer *writer, const char *text)
 {
-	const struct event_program_notice notice = {
-	    .program = SLICE("test"), .text = slice_of(text)};
-	struct buf event;
-
-	buf_init(&event, 4096);
-	(void)log_encode(&event, (struct log_context){0, 0}, noon_us,
-	    EV_PROGRAM_NOTICE, &notice);
-	if (segment_append(writer, ROLE_CONFD, noon_us, 0, buf_slice(&event),
-		NULL) == -1 ||
+	if (segment_log_notice(writer, NOON_US, text) == -1 ||
 	    segment_flush(writer, NULL) == -1)
 		bug("an event that is not taken");
-	buf_clear(&event);
-}
-
-static void
-path_of(const char *name, char path_r[128])
-{
-	(void)snprintf(path_r, 128, "%s/%s", folder, name);
 }
 
 /* The disk refused a batch of which some octets were written: they go. */
@@ -48,20 +29,15 @@ test_taken_back(void)
 {
 	static const char left[] = "octets of a batch that the disk refused";
 	struct segment_writer writer;
-	struct segment_recovery recovery;
 	struct segment_reader reader;
 	struct record record;
-	char name[SEGMENT_FILE_NAME_SIZE];
-	char path[128];
+	char path[SEGMENT_LOG_PATH_SIZE];
 	int fd;
 	struct err err;
 
-	if (segment_writer_open(&writer, folder, NULL, NULL, &recovery, &err) ==
-	    -1)
-		fatal("%s", err.text);
+	(void)segment_log_open(&writer, folder);
 	add(&writer, "one");
-	segment_file_name(&writer.written.name, name);
-	path_of(name, path);
+	segment_log_path(folder, 1, 0, path);
 	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	if (fd == -1 || write(fd, left, sizeof(left)) == -1)
 		bug("%s: %s", path, strerror(errno));
@@ -82,21 +58,16 @@ test_taken_back(void)
 	segment_reader_clear(&reader);
 	(void)close(fd);
 	segment_writer_clear(&writer);
-	(void)unlink(path);
 }
 
 int
 main(void)
 {
-	char path[128];
-
 	(void)snprintf(
 	    folder, sizeof(folder), "/tmp/test_segment_reader.XXXXXX");
 	if (mkdtemp(folder) == NULL)
 		fatal("mkdtemp: %s", strerror(errno));
 	test_taken_back();
-	path_of("head", path);
-	(void)unlink(path);
-	(void)rmdir(folder);
+	segment_log_remove(folder);
 	return tap_done();
 }
