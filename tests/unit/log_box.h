@@ -38,13 +38,15 @@ uint64_t log_box_id(uint64_t time_us, unsigned n);
 /* Writes what was stored, and waits until the indexer has it. */
 struct indexer_status log_box_index(struct log_box *box);
 
+typedef int log_question_fn(struct log_view *view, const json_t *arguments,
+    json_t **result_r, struct err *err);
+
 /*
  * What the question returns to those arguments, which are JSON.  The caller
- * has *result_r, which may be NULL.
+ * has *result_r, which may be NULL.  Asked again while a slow machine had only
+ * time for a part of the answer.
  */
-int log_box_ask(struct log_box *box,
-    int (*question)(struct log_view *view, const json_t *arguments,
-	json_t **result_r, struct err *err),
+int log_box_ask(struct log_box *box, log_question_fn *question,
     const char *arguments_text, json_t **result_r, struct err *err);
 
 /*

@@ -63,9 +63,7 @@ notices(struct log_box *box, uint64_t time_us)
 }
 
 static json_t *
-ask(struct log_box *box,
-    int (*question)(struct log_view *view, const json_t *arguments,
-	json_t **result_r, struct err *err),
+ask(struct log_box *box, log_question_fn *question,
     const char *arguments_text)
 {
 	json_t *result;
@@ -78,9 +76,7 @@ ask(struct log_box *box,
 
 /* How many events the pages have, each once and in order. */
 static uint64_t
-pages(struct log_box *box,
-    int (*question)(struct log_view *view, const json_t *arguments,
-	json_t **result_r, struct err *err),
+pages(struct log_box *box, log_question_fn *question,
     const char *others, const char *place, const char *begin, bool is_rising)
 {
 	json_int_t last = is_rising ? 0 : INT64_MAX;

@@ -13,9 +13,7 @@
 #include "tests/unit/tap.h"
 
 static json_t *
-ask(struct log_box *box,
-    int (*question)(struct log_view *view, const json_t *arguments,
-	json_t **result_r, struct err *err),
+ask(struct log_box *box, log_question_fn *question,
     const char *arguments_text, int expected_code)
 {
 	json_t *result;
@@ -402,9 +400,7 @@ test_filters(struct log_box *box)
 
 /* Pages put together are the whole, in both directions. */
 static size_t
-read_pages(struct log_box *box,
-    int (*question)(struct log_view *view, const json_t *arguments,
-	json_t **result_r, struct err *err),
+read_pages(struct log_box *box, log_question_fn *question,
     const char *filter, const char *limit, bool is_rising)
 {
 	char arguments[256];
