@@ -150,8 +150,10 @@
 	F(TEXT, name, 64) \
 	F(BYTES, data, IPC_CRL_MAX)
 
-/* What became of one recipient in one attempt; outcome is enum outcome. */
-/* host, address and tls: of another server than the result names. */
+/*
+ * What became of one recipient in one attempt; outcome is enum outcome.  host,
+ * address and tls: of another server than the result names.
+ */
 #define IPC_RECORD_RESULT(F, L) \
 	F(U64, id, 0) \
 	F(U16, outcome, 0) \
@@ -430,7 +432,6 @@
  * asks the kernel who is at the other end.  Holds until another address comes.
  */
 #define IPC_QUEUE_CLIENT(F, L)
-
 
 /* Sent when the channel is up: the slot for ids made by this peer. */
 #define IPC_QUEUE_SLOT(F, L) F(U16, slot, 0)

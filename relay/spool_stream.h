@@ -63,7 +63,7 @@ struct stream {
 	size_t charged; /* in queued->memory_used */
 	uint64_t waits_until_ms;
 	struct netprefix site; /* the client's, as smtpd says */
-	uint64_t place;           /* counts places given; 0: has none */
+	uint64_t place;        /* counts places given; 0: has none */
 	bool is_listed;
 	bool is_busy;
 	/* The pool's while it is busy: */
